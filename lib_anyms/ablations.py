@@ -1,0 +1,47 @@
+"""What AnyMS is compared with: the image stream without local decoupling, and with it as masks (the paper's ablation, Eq. 7).
+
+All have `crop_and_merge`'s signature; `regions` are whole boxes here, because nothing hides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from lib_anyms.attention import KeyValue, crop_and_merge, image_attention
+
+Merge = Callable[[torch.Tensor, Sequence[KeyValue], Sequence[torch.Tensor], Sequence[float], int], torch.Tensor]
+
+
+def global_sum(query, keys_values, regions, weights, heads):  # type: ignore[no-untyped-def]
+    """Every subject over the whole picture, summed."""
+    total = torch.zeros_like(query)
+    for (key, value), weight in zip(keys_values, weights):
+        if weight:
+            total += weight * image_attention(query, key, value, heads)
+    return total
+
+
+def global_mean(query, keys_values, regions, weights, heads):  # type: ignore[no-untyped-def]
+    """Every subject over the whole picture, averaged."""
+    return global_sum(query, keys_values, regions, weights, heads) / max(1, len(keys_values))
+
+
+def masked_sum(query, keys_values, regions, weights, heads):  # type: ignore[no-untyped-def]
+    """Every subject over the whole picture, cut to its box, summed where boxes overlap (Eq. 7)."""
+    total = torch.zeros_like(query)
+    for (key, value), rows, weight in zip(keys_values, regions, weights):
+        if weight and len(rows):
+            mask = query.new_zeros(query.shape[1], 1)
+            mask[rows] = weight
+            total += mask * image_attention(query, key, value, heads)
+    return total
+
+
+MERGES: dict[str, Merge] = {
+    "crop-merge": crop_and_merge,
+    "masked-sum": masked_sum,
+    "global-sum": global_sum,
+    "global-mean": global_mean,
+}

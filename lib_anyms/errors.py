@@ -1,0 +1,117 @@
+"""Every way AnyMS can say no: two kinds of error and one table of causes.
+
+REFUSE: the job must not go on (bad input, wrong file, nothing fired). The sentence reaches the page and, as the 500 of the
+API, the caller. STEP ASIDE: the picture is made without AnyMS, and the sentence says why.
+Each sentence reads: what is wrong (got X, expected Y), then what to do.
+"""
+
+from __future__ import annotations
+
+
+class AnyMSError(Exception):
+    """A cause from the tables below, with its facts filled in; `str(error)` is the sentence the user reads."""
+
+    causes: dict[str, str] = {}
+
+    def __init__(self, cause: str, **facts: object) -> None:
+        self.cause = cause
+        super().__init__("AnyMS: " + self.causes[cause].format(**facts))
+
+
+class Refused(AnyMSError):
+    """Stop the job and show the sentence."""
+
+    causes = {
+        # boxes and layouts
+        "box_form": "a box is four numbers x0, y0, x1, y1 in fractions of the picture (got {got}). Write for example 0.1,0.2,0.5,0.9.",
+        "box_empty": "the box {box} has no area (expected x0 < x1 and y0 < y1). Make it larger.",
+        "box_outside": "the box {box} lies wholly outside the picture (expected a part of it within 0..1). Move it inside.",
+        "layout_form": "the layout is not an object with a list of subjects (got {got}). Export one again, or see docs/layout.md.",
+        "layout_version": "the layout has version {got}, this AnyMS reads version {expected}. Update AnyMS, or export the layout again.",
+        "subject_count": "{got} subjects were given (expected {low} to {high}). Remove or add subjects.",
+        # fields of a request
+        "field_unknown": "{where} has no field named {got!r} (expected one of: {expected}). Correct the name or leave it out.",
+        "field_missing": "{where} lacks the field {field!r}. Add it.",
+        "field_type": "{field} is {got} (expected {expected}). Correct it.",
+        "field_range": "{field} is {got} (expected {low} to {high}). Correct it.",
+        "field_choice": "{field} is {got!r} (expected one of: {expected}). Pick one of them.",
+        "subject_window": "subject {name!r} starts at {start} and ends at {end} of the steps (expected start < end). Move one of them.",
+        "request_form": "the request is not a JSON object (got {got}). See docs/api.md.",
+        "request_version": "the request has version {got}, this AnyMS reads version {expected}. Update AnyMS or the caller.",
+        # pictures
+        "picture_missing": "subject {name!r} has no reference picture (expected at least one). Add a picture of it or turn the subject off.",
+        "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",
+        "picture_unreadable": "a reference picture of subject {name!r} cannot be read ({got}). Save it as PNG or JPEG and add it again.",
+        "picture_too_large": "a reference picture of subject {name!r} is too large (got {got}, expected at most {high}). Make it smaller.",
+        # the model and the adapter
+        "adapter_absent": "no IP-Adapter for SDXL was found (looked in: {places}). Put ip-adapter-plus_sdxl_vit-h.safetensors into one of these folders.",
+        "file_unknown": "there is no model file named {got!r} (found: {expected}). Pick one of these or add the file.",
+        "encoder_absent": "no image encoder of the width {expected} was found (looked in: {places}). Put the encoder that belongs to {adapter} there.",
+        "encoder_mismatch": "the image encoder {encoder} does not fit the adapter {adapter} (got width {got}, expected {expected}). Pick the encoder that belongs to it.",
+        "encoder_form": "{path} is no CLIP image encoder with a projection ({got}). Pick CLIP-ViT-H-14 or CLIP-ViT-bigG-14 in Hugging Face's key names.",
+        # files of tensors
+        "file_unreadable": "{path} cannot be read ({got}). Check that it is there and may be read.",
+        "file_kind": "{path} is {got} (expected a .safetensors file, or a .bin or .pth in torch's zip format). Download the file itself again.",
+        "file_legacy": "{path} is a pickle from before torch 1.6 (expected torch's zip format), and reading one can run code. Get a .safetensors version or, if you trust its source, convert it to .safetensors.",
+        "file_code": "{path} holds more than tensors (got {got}), which only running its code could read. Get a .safetensors version from a source you trust.",
+        "file_form": "{path} is stored in a form AnyMS does not read (got {got}, expected {expected}). Convert it to .safetensors.",
+        "file_damaged": "{path} is damaged ({got}). Download it again.",
+        "file_tensor": "{path} holds no tensor named {got}. Pick another file.",
+        # what looks like an IP-Adapter for SDXL
+        "adapter_none": "{path} is no IP-Adapter (got keys like {got}, expected image_proj.* and ip_adapter.*). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_truncated": "the IP-Adapter {path} is not complete (it lacks {got}). Download it again.",
+        "adapter_shapes": "the parts of the IP-Adapter {path} do not fit together ({what}: got {got}, expected {expected}). Download it again.",
+        "adapter_variant": "{path} is an IP-Adapter of a kind AnyMS does not know (got {got}). Pick ip-adapter_sdxl or ip-adapter-plus_sdxl_vit-h.",
+        "adapter_transformer": "{path} is an IP-Adapter for a transformer such as Flux or SD 3 (got {got}, expected layers 1, 3, 5, ...). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_faceid": "{path} is a FaceID adapter, which needs face recognition and a LoRA (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_portrait": "{path} is a FaceID or portrait adapter, which needs face recognition (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_full_face": "{path} is a full-face adapter of SD 1.5 (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_instantid": "{path} is the adapter of InstantID, which needs face recognition and a ControlNet (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_pulid": "{path} is a PuLID adapter, which needs face recognition (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_photomaker": "{path} is a PhotoMaker file (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_kolors": "{path} is an IP-Adapter for Kolors (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_flux": "{path} is made for Flux (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",
+        "adapter_controlnet": "{path} is a ControlNet, not an IP-Adapter (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_lora": "{path} is a LoRA, not an IP-Adapter (got {got}). Pick ip-adapter-plus_sdxl_vit-h; a LoRA goes into the prompt.",
+        "adapter_encoder": "{path} is an image encoder, not an IP-Adapter (got {got}). Pick ip-adapter-plus_sdxl_vit-h here and this file as the encoder.",
+        "adapter_whole_model": "{path} is a whole checkpoint, not an IP-Adapter (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
+        # single-file checkpoints, standalone
+        "checkpoint_unreadable": "the checkpoint {path} cannot be read as .safetensors ({got}). Copy or download it again.",
+        "checkpoint_kind": "{path} is not an SDXL checkpoint (got {got}, expected one file with UNet, VAE and two text encoders). Pick another file.",
+        "checkpoint_missing": "the checkpoint {path} lacks {got} of SDXL's {expected} weights, among them {name}. Pick a complete SDXL checkpoint.",
+        "checkpoint_shape": "{name} of the checkpoint {path} has another shape (got {got}, expected {expected}). Pick a checkpoint of SDXL's own size.",
+        "structure_fault": "the model's structure is none of SDXL's family ({got}). Write the checkpoint again with this version of AnyMS.",
+        "vocabulary_absent": "CLIP's vocabulary {name} was not found (looked in the Python packages: {places}). Install it with `pip install --no-deps clip-anytorch`.",
+        # the command line
+        "cli_subject": "--subject {got!r} cannot be read (expected {expected}). Correct it.",
+        "cli_box_missing": "--subject {name} has no box (expected {expected}). Add @x0,y0,x1,y1, or give --layout FILE.",
+        "cli_box_twice": "--subject {name} has a box and --layout gives one too (expected one of them). Leave one out.",
+        "cli_layout_count": "{path} places {expected} subjects and {got} --subject were given (expected as many). Add or remove some.",
+        "cli_file": "{path} cannot be read ({got}). Check the path.",
+        "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
+        "cli_needs": "{option} was given with {got} (expected {expected}). Add it.",
+        # while sampling
+        "none_fired": "AnyMS was on, but {got} of {expected} cross-attention layers ran it in this step. Turn off what replaces the UNet, or turn AnyMS off.",
+        "rows_unknown": "the UNet was called with {got} rows (expected {expected}). Another extension changes the batch: turn it or AnyMS off.",
+        "tokens_unknown": "layer {layer} received {got} tokens (expected {expected}). Another extension changes the picture's tokens: turn it or AnyMS off.",
+        "failed": "AnyMS failed before sampling: {got}. Turn AnyMS off, or report this with the console's traceback.",
+        # the command line's own environment
+        "packages_missing": "this Python lacks {got}. Install that, or leave out --here to have an environment set up.",
+        "venv_absent": "{python} cannot make a virtual environment (expected the modules venv and ensurepip). On Debian or Ubuntu install python3-venv.",
+        "setup_failed": "setting up the environment failed at {stage} (exit code {code}, its output: {log}). Check the network and the free space, then run the same command again: it goes on from there.",
+        "home_foreign": "{home} holds files that AnyMS did not make, so nothing was changed there. Set ANYMS_HOME to a new or empty folder.",
+        "home_inside": "ANYMS_HOME lies inside the extension's own folder ({home}). Set it to a folder elsewhere.",
+        "home_unusable": "{home} cannot be used ({got}). Set ANYMS_HOME to a folder you may write to.",
+    }
+
+
+class SteppedAside(AnyMSError):
+    """Make the picture without AnyMS and say why."""
+
+    causes = {
+        "no_unet": "the loaded model has no SDXL UNet AnyMS knows ({got}), so the picture was made without it. Load an SDXL checkpoint.",
+        "other_family": "the loaded model is not of the adapter's family ({what}: got {got}, expected {expected}), so the picture was made without AnyMS. Load a checkpoint of that family or pick another adapter.",
+        "unet_replaced": "the UNet was exchanged at {progress} of the steps (refiner?), so AnyMS took no part after that. Turn the refiner off to keep the subjects.",
+        "unet_bypassed": "{got} runs in place of the UNet, so the picture was made without AnyMS. Turn it off to use AnyMS.",
+        "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the picture was made without it. Turn that off.",
+    }

@@ -1,0 +1,44 @@
+"""What AnyMS asks of a host. One object lives for one generation and keeps nothing on the host's own objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from lib_anyms.rows import RowMap
+
+
+class Host(Protocol):
+    """A program whose UNet we hook."""
+
+    name: str
+
+    def unet(self) -> nn.Module:
+        """The UNet as it is now; raises SteppedAside where there is none."""
+
+    def bypassed_by(self) -> str | None:
+        """What runs in place of the UNet's own modules (TensorRT, ...), if anything does."""
+
+    def device(self) -> torch.device:
+        """Where the UNet samples."""
+
+    def dtype(self) -> torch.dtype:
+        """In what the UNet samples."""
+
+    def make_room(self, size: int) -> None:
+        """`size` bytes are about to be used on `device()`, for the time of the encoding."""
+
+    def folders(self) -> list[Path]:
+        """Where users of this host keep adapters and image encoders."""
+
+    def begin_step(self, step: Any) -> None:
+        """Read the host's own callback at the start of a denoiser step."""
+
+    def progress(self) -> float:
+        """Share of the steps done, 0..1, at this step."""
+
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+        """Which rows of this UNet call are conditional; raises Refused where that cannot be known."""

@@ -1,0 +1,191 @@
+"""The image stream on a host's UNet: `inject()` hangs it beside the text stream, `eject()` is its exact inverse.
+
+Two hooks a layer and nothing replaced: a forward hook on `attn2.to_q` sees Q, a forward-pre-hook on `attn2.to_out[0]` turns
+Z_text into Z_text + s * Z_image. A pre-hook on each spatial transformer tells the token grid, a pair of hooks on the UNet frames
+every call: which rows are conditional, and whether every layer fired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib_anyms.ablations import MERGES
+from lib_anyms.attention import add_image_stream
+from lib_anyms.errors import Refused
+from lib_anyms.geometry import TokenGrid
+from lib_anyms.ip_adapter.key_values import KeyValues
+from lib_anyms.layer_map import Layer
+from lib_anyms.layout import Layout
+from lib_anyms.rows import RowMap
+
+
+@dataclass(frozen=True)
+class UNetCall:
+    """What a host knows of one call: its rows, and the progress of the steps, 0..1."""
+
+    rows: RowMap
+    progress: float
+
+
+CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: not our job's call, leave it alone
+
+
+class ImageStream:
+    """AnyMS on one UNet for one generation."""
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        layers: tuple[Layer, ...],
+        keys_values: KeyValues,
+        layout: Layout,
+        scale: float,
+        mode: str,
+        read_call: CallReader,
+    ) -> None:
+        self.unet = unet
+        self.calls = 0  # UNet calls that ran whole
+        self.step_calls = 0  # of them, since the host last set this to 0
+        self._layers = layers
+        self._keys_values = keys_values
+        self._layout = layout
+        self._scale = scale
+        self._mode = mode
+        self._read_call = read_call
+        self._handles: list[Any] = []
+        self._regions: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
+        self._call: UNetCall | None = None
+        self._grid = TokenGrid(0, 0)
+        self._query: torch.Tensor | None = None
+        self._fired = 0
+
+    @property
+    def injected(self) -> bool:
+        return bool(self._handles)
+
+    def inject(self) -> None:
+        """Attach; a second call changes nothing."""
+        if self.injected:
+            return
+        try:
+            self._attach()
+        except BaseException:
+            self.eject()
+            raise
+
+    def eject(self) -> None:
+        """Detach every hook and forget the call in flight; the UNet is as it was before `inject()`."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._call = self._query = None
+
+    def _attach(self) -> None:
+        keep = self._handles.append
+        keep(self.unet.register_forward_pre_hook(self._begin_call, with_kwargs=True))
+        for transformer in {id(layer.transformer): layer.transformer for layer in self._layers}.values():
+            keep(transformer.register_forward_pre_hook(self._see_grid))
+        for layer in self._layers:
+            keep(layer.to_q.register_forward_hook(self._see_query))
+            keep(layer.to_out.register_forward_pre_hook(self._adder(layer)))
+        keep(self.unet.register_forward_hook(self._end_call))
+
+    # -- the hooks, in the order they run ---------------------------------------------------------------------------------
+
+    def _begin_call(self, _unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._fired = 0
+        self._query = None
+        self._call = self._guarded(self._read_call, args, kwargs)
+
+    def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
+        self._grid = TokenGrid(*args[0].shape[-2:])
+
+    def _see_query(self, _to_q: nn.Module, _args: tuple[Any, ...], query: torch.Tensor) -> None:
+        self._query = query
+
+    def _adder(self, layer: Layer) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+        def add(_to_out: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            query, self._query = self._query, None
+            if self._call is None or query is None:
+                return None
+            self._fired += 1
+            return (self._guarded(self._with_image, layer, query, args[0], self._call), *args[1:])
+
+        return add
+
+    def _end_call(self, _unet: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
+        if self._call is None:
+            return
+        self._call = None
+        if self._fired != len(self._layers):
+            self._guarded(_refuse_count, self._fired, len(self._layers))
+        self.calls += 1
+        self.step_calls += 1
+
+    # -- the mathematics --------------------------------------------------------------------------------------------------
+
+    def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall) -> torch.Tensor:
+        """Z_text + s * Z_image of one layer, (rows, tokens, channels)."""
+        weights = [s.strength(call.progress) if layer.sees(s.blocks) else 0.0 for s in self._layout.subjects]
+        if not self._scale or not any(weights):
+            return text
+        if query.shape[0] != len(call.rows.is_cond):
+            raise Refused("rows_unknown", got=query.shape[0], expected=len(call.rows.is_cond))
+        if query.shape[1] != self._grid.tokens:
+            raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
+        regions = self._regions_of(self._grid, query.device)
+        merge = MERGES[self._mode]
+        parts = []
+        for rows, is_cond in call.rows.runs():
+            sets = self._keys_values.of(layer.number, is_cond, query)
+            if sets is None:  # no image stream on unconditional rows
+                parts.append(text[rows])
+                continue
+            image = merge(query[rows], sets, regions, weights, layer.heads)
+            parts.append(add_image_stream(text[rows], image.to(text.dtype), self._scale))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _regions_of(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
+        """For each subject its token numbers on `grid`: visible ones for crop-and-merge, whole boxes for the ablations."""
+        key = (grid, device)
+        if key not in self._regions:
+            tokens = self._layout.visible_tokens if self._mode == "crop-merge" else self._layout.box_tokens
+            self._regions[key] = [torch.tensor(numbers, dtype=torch.long, device=device) for numbers in tokens(grid)]
+        return self._regions[key]
+
+    def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Hosts run no callback of ours after an exception, so the stream lets go of the UNet before it raises."""
+        try:
+            return function(*args)
+        except BaseException:
+            self.eject()
+            raise
+
+
+def _refuse_count(fired: int, expected: int) -> None:
+    raise Refused("none_fired", got=fired, expected=expected)
+
+
+def compiled(unet: nn.Module) -> str | None:
+    """What torch made of `unet`, if it runs a compiled graph, which ignores hooks attached later."""
+    wrapped = hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
+    return "torch.compile" if wrapped else None
+
+
+def arm_refusal(unet: nn.Module, error: Exception) -> Callable[[], None]:
+    """Make the next call of `unet` raise `error`: an exception in a host's callback is only logged, one from the UNet is shown.
+
+    Returns the inverse. The hook removes itself before it raises.
+    """
+
+    def refuse(_unet: nn.Module, _args: tuple[Any, ...]) -> None:
+        handle.remove()
+        raise error
+
+    handle = unet.register_forward_pre_hook(refuse)
+    return handle.remove

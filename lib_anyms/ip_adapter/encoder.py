@@ -1,0 +1,112 @@
+"""The CLIP image encoder an IP-Adapter was trained with: described from its header, loaded for the encoding, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.references import pixel_values
+from lib_anyms.ip_adapter.tensor_file import open_tensors
+
+_PATCH = "vision_model.embeddings.patch_embedding.weight"
+_POSITION = "vision_model.embeddings.position_embedding.weight"
+_PROJECTION = "visual_projection.weight"
+_FC1 = "vision_model.encoder.layers.0.mlp.fc1.weight"
+CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of our own small encoders
+
+# What shapes do not tell: hidden width -> (attention heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
+_KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
+
+
+@dataclass(frozen=True)
+class EncoderCheckpoint:
+    """A CLIP vision tower with projection. Widths in channels, `image_size` in pixels."""
+
+    path: Path
+    hidden_width: int
+    projection_width: int
+    image_size: int
+    config: dict[str, Any]
+
+    def width_for(self, kind: str) -> int:
+        """What this encoder gives an adapter of `kind`: projected embedding for base, hidden states for plus."""
+        return self.projection_width if kind == "base" else self.hidden_width
+
+
+def read_encoder(path: Path) -> EncoderCheckpoint:
+    """Header-only; raises Refused for a file that is no CLIP vision encoder with projection."""
+    with open_tensors(path) as file:
+        shapes, metadata = file.shapes, file.metadata
+    missing = [name for name in (_PATCH, _POSITION, _PROJECTION, _FC1) if name not in shapes]
+    if missing:
+        raise Refused("encoder_form", path=path.name, got=f"no {missing[0]}")
+    projection, hidden = shapes[_PROJECTION]
+    patch = shapes[_PATCH][-1]
+    size = math.isqrt(shapes[_POSITION][0] - 1) * patch
+    layers = len({name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")})
+    config: dict[str, Any] = json.loads(metadata.get(CONFIG_KEY, "{}"))
+    if not config:
+        if hidden not in _KNOWN:
+            raise Refused("encoder_form", path=path.name, got=f"hidden width {hidden}, known are {sorted(_KNOWN)}")
+        heads, activation = _KNOWN[hidden]
+        config = {
+            "hidden_size": hidden,
+            "intermediate_size": shapes[_FC1][0],
+            "projection_dim": projection,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "image_size": size,
+            "patch_size": patch,
+            "hidden_act": activation,
+        }
+    return EncoderCheckpoint(path, hidden, projection, size, config)
+
+
+class Encoder:
+    """A loaded encoder on one device; drop it to free its memory."""
+
+    def __init__(self, checkpoint: EncoderCheckpoint, device: torch.device, dtype: torch.dtype) -> None:
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # the hosts bring it; slow to import
+
+        self.checkpoint = checkpoint
+        self.device = device
+        self.dtype = dtype
+        with torch.device("meta"):
+            model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config))
+        with open_tensors(checkpoint.path) as file:
+            wanted = [name for name, _ in model.named_parameters()]
+            lacking = [name for name in wanted if name not in file.shapes]
+            if lacking:
+                raise Refused("encoder_form", path=checkpoint.path.name, got=f"no {lacking[0]}")
+            state = {name: file.load(name).to(device, dtype) for name in wanted}
+        model.load_state_dict(state, strict=False, assign=True)
+        embeddings = model.vision_model.embeddings
+        positions = torch.arange(embeddings.position_embedding.weight.shape[0], device=device)
+        embeddings.register_buffer("position_ids", positions[None], persistent=False)  # left on the meta device by the above
+        self._model = model.eval()
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Image.Image], kind: str, fit: str) -> torch.Tensor:
+        """What an adapter of `kind` takes: (pictures, E) for base, (pictures, patches + 1, E) for plus; float32 or wider."""
+        return self._read(pixel_values(pictures, self.checkpoint.image_size, fit), kind)
+
+    @torch.no_grad()
+    def encode_nothing(self, kind: str) -> torch.Tensor:
+        """The unconditional input adapters are trained with: zeros for base; for plus the encoding of zero pixel values."""
+        if kind == "base":
+            return torch.zeros(1, self.checkpoint.projection_width, device=self.device)
+        size = self.checkpoint.image_size
+        return self._read(torch.zeros(1, 3, size, size), kind)
+
+    def _read(self, values: torch.Tensor, kind: str) -> torch.Tensor:
+        output = self._model(pixel_values=values.to(self.device, self.dtype), output_hidden_states=kind == "plus")
+        read = output.image_embeds if kind == "base" else output.hidden_states[-2]
+        return read if read.dtype == torch.float64 else read.float()

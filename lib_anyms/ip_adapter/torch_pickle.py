@@ -1,0 +1,277 @@
+"""The pickle inside torch's zip format, read as data: a stack machine that knows dicts, numbers, text and tensors.
+
+Python's unpickler imports what a pickle names and calls it. Here nothing is imported or called by name: opcodes and names
+outside the tables below end the reading, and those inside them build inert values of this module. What torch writes is in
+torch/_utils.py (`_rebuild_tensor_v2`, `_rebuild_parameter`) and torch/serialization.py (`persistent_id`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lib_anyms.errors import Refused
+
+PICKLE_LIMIT = 16 * 2**20  # bytes; the pickle of a whole SDXL checkpoint takes 0.4 MiB
+STEP_LIMIT = 10**6  # opcodes, memo entries and entries of the dicts; a tensor takes about 30 opcodes
+STACK_LIMIT = 2**14  # pickle hands dict entries over by the thousand
+DEPTH_LIMIT = 16  # dicts in dicts
+NAME_LIMIT = 256  # characters
+NUMBER_LIMIT = 2**63
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies, as the pickle says and nobody has checked: elements of `dtype` in the storage called `key`."""
+
+    dtype: torch.dtype
+    key: str
+    storage_count: int
+    offset: int
+    shape: tuple[Any, ...]
+    stride: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A global the pickle named, "module name"; never looked up."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class _Storage:
+    dtype: torch.dtype
+    key: str
+    count: int
+
+
+class _Malformed(ValueError):
+    """What is wrong in the pickle; becomes Refused in `read_pickle`."""
+
+
+def read_pickle(pickle: bytes, path_name: str) -> dict[str, StoredTensor]:
+    """The tensors by dotted name ({"image_proj": {"proj.weight": t}} -> "image_proj.proj.weight"); other values are left out.
+
+    Raises Refused for whatever is damaged, wants something run, or passes a limit.
+    """
+    try:
+        tree = _Machine(path_name).run(pickle)
+        if not isinstance(tree, dict):
+            raise _Malformed(f"{type(tree).__name__.strip('_')} where a dict of tensors belongs")
+        return _flatten(tree)
+    except (ValueError, struct.error, OverflowError) as error:
+        raise Refused("file_damaged", path=path_name, got=f"pickle: {str(error)[:120]!a}") from error
+
+
+def _flatten(tree: dict[str, Any]) -> dict[str, StoredTensor]:
+    tensors: dict[str, StoredTensor] = {}
+    for count, (name, value) in enumerate(_leaves(tree, "", 1)):
+        if count > STEP_LIMIT or len(name) > NAME_LIMIT:
+            raise _Malformed("dicts without end")
+        if isinstance(value, StoredTensor):
+            if name in tensors:
+                raise _Malformed(f"two tensors named {name}")
+            tensors[name] = value
+    return tensors
+
+
+def _leaves(tree: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if depth > DEPTH_LIMIT:
+        raise _Malformed("dicts nested too deeply")
+    for key, value in tree.items():
+        yield prefix + key, value
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.", depth + 1)
+
+
+class _Machine:
+    """Pickle's stack and memo, for the opcodes of `_OPCODES`."""
+
+    def __init__(self, path_name: str) -> None:
+        self.path_name = path_name
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, pickle: bytes) -> Any:
+        """The value the pickle leaves on the stack."""
+        stream = io.BytesIO(pickle)
+        for _ in range(STEP_LIMIT):
+            opcode = _CODES.get(stream.read(1))
+            if opcode is None:
+                raise _Malformed("it breaks off, or is no pickle")
+            if opcode.name not in _OPCODES:
+                raise self.refusal(f"the opcode {opcode.name}")
+            _OPCODES[opcode.name](self, opcode.arg.reader(stream) if opcode.arg else None)
+            if opcode.name == "STOP":
+                return self.pop()
+            if len(self.stack) > STACK_LIMIT:
+                raise _Malformed("more values at once than weights take")
+        raise _Malformed("more steps than weights take")
+
+    def refusal(self, what: str) -> Refused:
+        """The error for what only running code could read."""
+        return Refused("file_code", path=self.path_name, got=what)
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self, kind: type = object) -> Any:
+        """The topmost value, which must be of `kind`."""
+        if not self.stack or self.stack[-1] is _MARK or not isinstance(self.stack[-1], kind):
+            raise _Malformed(f"no {kind.__name__.strip('_')} where one belongs")
+        return self.stack.pop()
+
+    def pop_many(self, count: int) -> list[Any]:
+        return [self.pop() for _ in range(count)][::-1]
+
+    def pop_to_mark(self) -> list[Any]:
+        values = []
+        while self.stack and self.stack[-1] is not _MARK:
+            values.append(self.stack.pop())
+        if not self.stack:
+            raise _Malformed("no mark where one belongs")
+        self.stack.pop()
+        return values[::-1]
+
+    def number(self, value: int) -> None:
+        if not -NUMBER_LIMIT <= value < NUMBER_LIMIT:
+            raise _Malformed("a number of more than 64 bits")
+        self.push(value)
+
+    def set_items(self, items: list[Any]) -> None:
+        """Keys and values in turn into the dict below them; keys as text."""
+        target = self.pop(dict)
+        if len(items) % 2 or not all(type(key) in (str, int) for key in items[::2]):
+            raise _Malformed("a dict whose keys are no names")
+        target.update(zip(map(str, items[::2]), items[1::2]))
+        self.push(target)
+
+    def append(self, values: list[Any]) -> None:
+        target = self.pop(list)
+        target.extend(values)
+        self.push(target)
+
+    def put(self, number: int) -> None:
+        if not number < STEP_LIMIT:
+            raise _Malformed("a memo beyond bounds")
+        self.push(self.pop())
+        self.memo[number] = self.stack[-1]
+
+    def get(self, number: int) -> None:
+        if number not in self.memo:
+            raise _Malformed("a memo that was never put")
+        self.push(self.memo[number])
+
+    def name(self, text: str) -> None:
+        if text not in _CALLS and text not in STORAGES:
+            raise self.refusal(ascii(text.replace(" ", "."))[1:61])
+        self.push(_Name(text))
+
+    def reduce(self, _: None) -> None:
+        arguments, name = self.pop(tuple), self.pop(_Name)
+        if name.text not in _CALLS:
+            raise _Malformed("a call of a storage")
+        self.push(_CALLS[name.text](*_fitted(arguments, name.text)))
+
+    def build(self, _: None) -> None:
+        """A state dict's `_metadata` arrives so: of no use here."""
+        self.pop(dict)
+        self.push(self.pop(dict))
+
+    def storage(self, _: None) -> None:
+        identity = self.pop(tuple)
+        if len(identity) != 5:
+            raise _Malformed("a storage of an unknown form")
+        word, name, key, _device, count = identity
+        if word != "storage" or not isinstance(name, _Name) or name.text not in STORAGES:
+            raise _Malformed("a storage of an unknown form")
+        if not isinstance(key, str) or type(count) is not int:
+            raise _Malformed("a storage of an unknown form")
+        self.push(_Storage(STORAGES[name.text], key, count))
+
+
+def _fitted(arguments: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Arguments of a call, checked against the kinds its function takes; those beyond (gradients, hooks) mean nothing here."""
+    kinds = _ARGUMENTS[name]
+    if len(arguments) < len(kinds) or not all(type(value) is kind for value, kind in zip(arguments, kinds)):
+        raise _Malformed(f"{name} of an unknown form")
+    if len(arguments) > 6 and arguments[6]:
+        raise _Malformed(f"{name} with flags (conjugate or negative view)")
+    return arguments[: len(kinds)]
+
+
+def _tensor(storage: _Storage, offset: int, shape: tuple[Any, ...], stride: tuple[Any, ...]) -> StoredTensor:
+    return StoredTensor(storage.dtype, storage.key, storage.count, offset, shape, stride)
+
+
+_MARK = object()
+
+STORAGES = {
+    "torch FloatStorage": torch.float32,
+    "torch HalfStorage": torch.float16,
+    "torch BFloat16Storage": torch.bfloat16,
+    "torch DoubleStorage": torch.float64,
+    "torch LongStorage": torch.int64,
+    "torch IntStorage": torch.int32,
+    "torch ShortStorage": torch.int16,
+    "torch CharStorage": torch.int8,
+    "torch ByteStorage": torch.uint8,
+    "torch BoolStorage": torch.bool,
+}
+
+_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "collections OrderedDict": (),
+    "torch._utils _rebuild_tensor_v2": (_Storage, int, tuple, tuple),
+    "torch._utils _rebuild_parameter": (StoredTensor,),
+}
+_CALLS: dict[str, Callable[..., Any]] = {
+    "collections OrderedDict": dict,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_parameter": lambda tensor: tensor,
+}
+
+# pickletools knows how each opcode's argument is written. Its `genops` would decode those of refused opcodes as well, and a
+# number written in a million digits takes minutes.
+_CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+
+# What pickle's protocol 2, which `torch.save` writes, needs for such values.
+_OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": lambda machine, _: None,
+    "STOP": lambda machine, _: None,
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "BININT": _Machine.number,
+    "BININT1": _Machine.number,
+    "BININT2": _Machine.number,
+    "LONG1": _Machine.number,
+    "BINFLOAT": _Machine.push,
+    "BINUNICODE": _Machine.push,
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "MARK": lambda machine, _: machine.push(_MARK),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.pop_many(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.pop_many(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.pop_many(3))),
+    "APPEND": lambda machine, _: machine.append(machine.pop_many(1)),
+    "APPENDS": lambda machine, _: machine.append(machine.pop_to_mark()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.pop_many(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
+    "BINPUT": _Machine.put,
+    "LONG_BINPUT": _Machine.put,
+    "BINGET": _Machine.get,
+    "LONG_BINGET": _Machine.get,
+    "GLOBAL": _Machine.name,
+    "REDUCE": _Machine.reduce,
+    "BUILD": _Machine.build,
+    "BINPERSID": _Machine.storage,
+}

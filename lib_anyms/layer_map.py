@@ -1,0 +1,100 @@
+"""The cross-attention layers of a UNet, in the order IP-Adapter files number them: input, output, MIDDLE LAST.
+
+The UNet runs input, middle, output, and many layers share one shape, so a wrong order loads without an error: only names tell.
+The rule holds for whatever attn2 layers a UNet has; 70 is SDXL's count, not a constant of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+# LDM name, diffusers name -> place of the part in the numbering
+_PARTS = {
+    "input_blocks": 0,
+    "down_blocks": 0,
+    "output_blocks": 1,
+    "up_blocks": 1,
+    "middle_block": 2,
+    "mid_block": 2,
+}
+_ATTN2 = re.compile(r"(?:^|\.)(?P<part>" + "|".join(_PARTS) + r")\.(?P<path>.*?)\.?transformer_blocks\.(?P<depth>\d+)\.attn2$")
+
+# Which blocks carry style and composition in SDXL, by both namings (InstantStyle, arXiv 2404.02733).
+BLOCK_PRESETS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "style": ("output_blocks.1.", "up_blocks.0.attentions.1."),
+    "composition": ("input_blocks.8.", "down_blocks.2.attentions.1."),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One cross-attention layer: its number N in IP-Adapter files (1, 3, 5, ...), its name and its modules."""
+
+    number: int
+    name: str
+    attention: Any  # the host's CrossAttention: to_q, to_k, to_out and heads are all we ask of it
+    transformer: nn.Module  # the spatial transformer around it: sees the feature map as (batch, channels, height, width)
+
+    @property
+    def heads(self) -> int:
+        return int(self.attention.heads)
+
+    @property
+    def to_q(self) -> nn.Module:
+        """Makes Q."""
+        module: nn.Module = self.attention.to_q
+        return module
+
+    @property
+    def to_out(self) -> nn.Module:
+        """The output projection: receives Z."""
+        module: nn.Module = self.attention.to_out[0]
+        return module
+
+    @property
+    def width(self) -> int:
+        """Channels of the queries."""
+        return linear_shape(self.attention.to_q)[0]
+
+    @property
+    def context_width(self) -> int:
+        """Channels of the text tokens the layer attends to."""
+        return linear_shape(self.attention.to_k)[1]
+
+    def sees(self, preset: str) -> bool:
+        """Whether the block preset includes this layer."""
+        names = BLOCK_PRESETS[preset]
+        return not names or any(name in self.name for name in names)
+
+
+def linear_shape(linear: Any) -> tuple[int, int]:
+    """(out, in) channels of a linear layer; quantised weights lie in other shapes, so its attributes come first."""
+    wrapped = getattr(linear, "base_layer", linear)  # LoRA wrappers of diffusers
+    if hasattr(wrapped, "out_features"):
+        return int(wrapped.out_features), int(wrapped.in_features)
+    rows, columns = wrapped.weight.shape
+    return int(rows), int(columns)
+
+
+def cross_attention_layers(unet: nn.Module) -> tuple[Layer, ...]:
+    """Every attn2 of `unet`, numbered; empty for a network that is no such UNet."""
+    modules = dict(unet.named_modules())
+    found = sorted(_named(modules))
+    return tuple(
+        Layer(2 * index + 1, name, modules[name], modules[name.rsplit(".transformer_blocks.", 1)[0]])
+        for index, (_, name) in enumerate(found)
+    )
+
+
+def _named(modules: dict[str, nn.Module]) -> Iterator[tuple[tuple[int, ...], str]]:
+    for name in modules:
+        match = _ATTN2.search(name)
+        if match:
+            path = [int(number) for number in re.findall(r"\d+", match["path"])]
+            yield (_PARTS[match["part"]], *path, int(match["depth"])), name

@@ -1,0 +1,95 @@
+"""What the WebUI's script callbacks do, in the order the host calls them. The host's objects are duck-typed; nothing imports it.
+
+Hosts only log an exception raised in a callback and make the picture without us, so nothing escapes here: a refusal is armed on
+the UNet, whose next call raises it where page and API see it; stepping aside is said on the page, in the infotext and the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.hosts import detect
+from lib_anyms.request import Request
+from lib_anyms.session import Session, close_session, live, open_session
+
+log = logging.getLogger("anyms")
+INFOTEXT = "AnyMS"
+INFOTEXT_SKIPPED = "AnyMS skipped"
+
+
+def job_begins() -> None:
+    """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet."""
+    close_session()
+
+
+def pass_begins(p: Any, read_request: Callable[[], Request]) -> None:
+    """process_before_every_sampling: once a pass, twice in Forge's hires fix."""
+    session = live()
+    if session is None or session.job is not p:
+        try:
+            session = open_session(Session(detect(p), p))
+        except SteppedAside as reason:
+            say(p, reason)
+            return
+
+    def begin() -> None:
+        request = session.request or read_request()
+        session.begin_pass(request)
+        if request.active:
+            p.extra_generation_params[INFOTEXT] = json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+    _guarded(session, begin)
+
+
+def step_begins(step: Any) -> None:
+    """on_cfg_denoiser: the UNet calls that follow are of `step.denoiser.p`, which need not be our job."""
+    session = live()
+    if session is None:
+        return
+    if step.denoiser.p is not session.job:
+        session.pause()
+        return
+    _guarded(session, lambda: session.begin_step(step))
+
+
+def pass_ends(p: Any) -> None:
+    """post_sample: right after sampling, before other extensions start jobs of their own."""
+    session = live()
+    if session is not None and session.job is p:
+        _guarded(session, session.finish_pass)
+
+
+def job_ends(p: Any) -> None:
+    """postprocess."""
+    session = live()
+    if session is not None and session.job is p:
+        close_session()
+
+
+def say(p: Any, reason: SteppedAside) -> None:
+    """Tell page, infotext and log why the picture is made without AnyMS; once a job."""
+    sentence = str(reason)
+    if p.extra_generation_params.get(INFOTEXT_SKIPPED) == sentence:
+        return
+    p.extra_generation_params.pop(INFOTEXT, None)
+    p.extra_generation_params[INFOTEXT_SKIPPED] = sentence
+    p.comment(sentence)
+    log.warning(sentence)
+
+
+def _guarded(session: Session, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except SteppedAside as reason:
+        session.end_pass()
+        say(session.job, reason)
+    except Refused as refusal:
+        log.error(str(refusal))
+        session.refuse(refusal)
+    except Exception as error:  # whatever it is, it must reach the user
+        log.exception("AnyMS failed")
+        session.refuse(Refused("failed", got=f"{type(error).__name__}: {error}"))

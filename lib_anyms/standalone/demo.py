@@ -1,0 +1,160 @@
+"""`python -m lib_anyms demo`: reference pictures + boxes + prompt in, a picture out, on diffusers.
+
+Writes picture.png, layout.png (boxes and names drawn on it) and result.json. With a real SDXL checkpoint, adapter and encoder
+the same command makes real pictures on a GPU; without, a tiny SDXL with random weights shows that everything runs.
+Importing this needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib_anyms import __version__
+from lib_anyms.errors import Refused
+from lib_anyms.fields import REQUEST_FIELDS, Field
+from lib_anyms.standalone.environment import find_home
+from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects
+
+if TYPE_CHECKING:
+    from lib_anyms.request import Request
+    from lib_anyms.standalone.generate import Generated, Models
+
+DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+FILES = ("adapter", "encoder")  # settings that are paths here and names in a WebUI
+RANDOM_STEPS, RANDOM_SIZE, SDXL_STEPS, SDXL_SIZE = 8, 256, 30, 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the demo; those of the request come from its field table."""
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("anyms-out"), metavar="DIR", help="folder to write to (default ./anyms-out)")
+    add("--prompt", help="text of the picture")
+    add("--negative", default="", help="text to keep out of the picture")
+    add("--subject", action="append", default=[], metavar=f'"{FORM}"', help="repeatable, back to front; box in fractions 0..1")
+    add("--layout", type=Path, metavar="FILE", help="layout JSON whose N-th subject is the N-th --subject, then without @box")
+    add("--seed", type=int, default=0)
+    add("--steps", type=int, help=f"default {SDXL_STEPS}, {RANDOM_STEPS} with random weights")
+    add("--size", metavar="N|WxH", help=f"pixels, multiples of 8 (default {SDXL_SIZE}, {RANDOM_SIZE} with random weights)")
+    add("--guidance", type=float, default=5.0, help="classifier-free guidance scale (default 5)")
+    add("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: a tiny one with random weights)")
+    for name in FILES:
+        add(f"--{name}", type=Path, metavar="FILE", help=f"the {name}'s file, with --checkpoint")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
+    add("--dtype", default="auto", choices=DTYPES, help="default float16 on a GPU, float32 on the CPU")
+    for row in REQUEST_FIELDS:
+        if row.name not in ("enabled", *FILES):
+            _add_field(parser, row)
+
+
+def _add_field(parser: argparse.ArgumentParser, row: Field) -> None:
+    described = f"{row.help} (default {row.default})"
+    if row.choices:
+        parser.add_argument(f"--{row.name}", default=row.default, choices=row.choices, help=described)
+    else:
+        parser.add_argument(f"--{row.name}", default=row.default, type=float, help=described)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the picture -> exit code. Raises Refused and SteppedAside; nothing is written then."""
+    from lib_anyms.standalone.drawing import draw_layout
+    from lib_anyms.standalone.generate import generate
+
+    models = _models(args)
+    if models.random:
+        print("The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint.")
+    request, prompt = _request(args)
+    started = time.perf_counter()
+    made = generate(
+        models, request, prompt, args.negative, args.seed, _steps(args), _size(args), args.guidance, args.device, args.dtype
+    )
+    seconds = time.perf_counter() - started
+    args.out.mkdir(parents=True, exist_ok=True)
+    made.picture.save(args.out / "picture.png")
+    assert request.layout is not None
+    draw_layout(made.picture, request.layout).save(args.out / "layout.png")
+    result = _result(args, request, made, prompt, seconds)
+    (args.out / "result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{args.out / 'picture.png'}  {made.layers} layers in each of {made.calls} UNet calls, {seconds:.1f} s")
+    return 0
+
+
+def _models(args: argparse.Namespace) -> Models:
+    from lib_anyms.standalone.generate import Models, random_models
+
+    if args.checkpoint is None:
+        stray = [f"--{name}" for name in FILES if getattr(args, name) is not None]
+        if stray:
+            raise Refused("cli_needs", option=stray[0], got="no --checkpoint", expected="--checkpoint FILE")
+        return random_models(find_home() / "random-models")
+    lacking = [f"--{name}" for name in FILES if getattr(args, name) is None]
+    if lacking:
+        raise Refused("cli_needs", option="--checkpoint", got=f"no {lacking[0]}", expected=f"{lacking[0]} FILE")
+    for path in (args.checkpoint, args.adapter, args.encoder):
+        if not path.is_file():
+            raise Refused("cli_file", path=path, got="there is no such file")
+    return Models(args.checkpoint, args.adapter, args.encoder, random=False)
+
+
+def _request(args: argparse.Namespace) -> tuple[Request, str]:
+    from lib_anyms.ip_adapter.references import read_picture
+    from lib_anyms.request import Request
+    from lib_anyms.standalone import default_scene
+
+    settings = {row.name: getattr(args, row.name) for row in REQUEST_FIELDS if row.name not in ("enabled", *FILES)}
+    if not args.subject:
+        if args.layout is not None:
+            raise Refused("cli_needs", option="--layout", got="no --subject", expected="a --subject NAME=FILE for each")
+        return Request(default_scene.LAYOUT, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
+    subjects = [parse_subject(text) for text in args.subject]
+    layout = place_subjects(subjects, args.layout)
+    pictures = tuple(tuple(read_picture(_read(file), subject.name) for file in subject.files) for subject in subjects)
+    return Request(layout, pictures, **settings), args.prompt or ", ".join(subject.name for subject in subjects)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused("cli_file", path=file, got=error.strerror or error) from error
+
+
+def _steps(args: argparse.Namespace) -> int:
+    steps = args.steps if args.steps is not None else SDXL_STEPS if args.checkpoint else RANDOM_STEPS
+    if not 1 <= steps <= 1000:
+        raise Refused("field_range", field="--steps", got=steps, low=1, high=1000)
+    return int(steps)
+
+
+def _size(args: argparse.Namespace) -> tuple[int, int]:
+    """(width, height) in pixels."""
+    text = args.size or str(SDXL_SIZE if args.checkpoint else RANDOM_SIZE)
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096 for number in numbers):
+        raise Refused("cli_size", got=text)
+    return int(numbers[0]), int(numbers[-1])
+
+
+def _result(args: argparse.Namespace, request: Request, made: Generated, prompt: str, seconds: float) -> dict[str, Any]:
+    packages = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+    return {
+        "seed": args.seed,
+        "seconds": round(seconds, 2),
+        "versions": {"anyms": __version__, "python": platform.python_version(), **packages},
+        "command": shlex.join(["python", "-m", "lib_anyms", *sys.argv[1:]]),
+        "prompt": prompt,
+        "negative": args.negative,
+        "steps": _steps(args),
+        "size": list(made.picture.size),
+        "device": made.device,
+        "layers": made.layers,
+        "unet_calls": made.calls,
+        "request": request.to_json(),
+    }

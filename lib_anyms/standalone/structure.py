@@ -1,0 +1,215 @@
+"""How large a model of SDXL's family is: the one value every host's and diffusers' configuration is derived from. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from lib_anyms.errors import Refused
+
+METADATA_KEY = "anyms.structure"  # in a checkpoint's safetensors metadata; a file without it is real SDXL
+LATENT_CHANNELS = 4
+NORM_GROUPS = 32  # both hosts hard-code it
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A CLIP text transformer, read at its penultimate state; widths in channels."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    projection: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class VisionEncoder:
+    """A CLIP vision transformer with projection; `image_size` and `patch_size` in pixels."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    projection: int
+    activation: str
+    image_size: int = 224
+    patch_size: int = 14
+
+
+@dataclass(frozen=True)
+class Structure:
+    """An SDXL-family model with the encoder and resampler of its IP-Adapters; the defaults are SDXL itself (with ViT-H).
+
+    `widths` and `depths` (transformer blocks a spatial transformer) are per UNet level, finest first; depth 0 = no attention.
+    The middle block is as deep as the last level. `native_size` is the side of a picture in pixels.
+    """
+
+    widths: tuple[int, ...] = (320, 640, 1280)
+    depths: tuple[int, ...] = (0, 2, 10)
+    res_blocks: int = 2
+    head_width: int = 64
+    size_embedding: int = 256  # of each of the six size and crop numbers; Forge hard-codes 256
+    vae_widths: tuple[int, ...] = (128, 256, 512, 512)
+    text_1: TextEncoder = TextEncoder(12, 768, 12, 3072, 768, "quick_gelu")
+    text_2: TextEncoder = TextEncoder(32, 1280, 20, 5120, 1280, "gelu")
+    vision: VisionEncoder = VisionEncoder(32, 1280, 16, 5120, 1024, "gelu")
+    resampler_width: int = 1280
+    resampler_layers: int = 4
+    prediction: str = "epsilon"
+    native_size: int = 1024
+
+    def __post_init__(self) -> None:
+        for wrong, words in self._faults():
+            if wrong:
+                raise Refused("structure_fault", got=words)
+
+    def _faults(self) -> Iterator[tuple[bool, str]]:
+        base = self.widths[0]
+        yield len(self.widths) != len(self.depths), "widths and depths of different lengths"
+        yield any(width % NORM_GROUPS for width in self.widths + self.vae_widths), f"a width that is no multiple of {NORM_GROUPS}"
+        yield any(width % base for width in self.widths), "a width that is no multiple of the first"
+        yield any(width % self.head_width for width in self.widths), "a width that is no multiple of the head width"
+        yield self.depths[-1] < 1, "a last level without attention"
+        yield min(self.text_1.layers, self.text_2.layers) < 2, "a text encoder without a penultimate state"
+        yield self.text_2.projection != self.text_2.hidden, "a second text encoder whose projection is not square (Forge needs it)"
+        yield self.text_2.intermediate != 4 * self.text_2.hidden, "a second text encoder not four times as wide inside (open_clip's)"
+        # diffusers tells the two encoders of a single file apart by this width
+        yield self.text_1.hidden == self.text_2.hidden, "two text encoders of one width"
+        yield self.prediction not in PREDICTIONS, f"the prediction type {self.prediction!r}"
+
+    @property
+    def context_width(self) -> int:
+        """Channels of the text tokens cross-attention sees: both text encoders' side by side."""
+        return self.text_1.hidden + self.text_2.hidden
+
+    @property
+    def added_width(self) -> int:
+        """Channels of the added condition: the pooled text and six embedded numbers (sizes and crop)."""
+        return self.text_2.projection + 6 * self.size_embedding
+
+    @property
+    def block_depths(self) -> list[int]:
+        """Depth of each input block that has a res block; output blocks mirror it with one more a level."""
+        return [depth for depth in self.depths for _ in range(self.res_blocks)]
+
+    def to_json(self) -> str:
+        """As written into a checkpoint's metadata."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Structure:
+        """The inverse of `to_json`; raises Refused."""
+        try:
+            given = json.loads(text)
+            for name, kind in (("text_1", TextEncoder), ("text_2", TextEncoder), ("vision", VisionEncoder)):
+                given[name] = kind(**given[name])
+            for name in ("widths", "depths", "vae_widths"):
+                given[name] = tuple(given[name])
+            missing = {field.name for field in fields(cls)} - set(given)
+            if missing:
+                raise KeyError(*missing)
+            return cls(**given)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise Refused("structure_fault", got=f"{type(error).__name__}: {error}") from error
+
+
+SDXL = Structure()
+
+# SDXL's own depths and 70 attn2; every width that could be mixed up with another differs.
+TINY = Structure(
+    widths=(32, 64, 96),
+    head_width=32,
+    vae_widths=(32, 32, 64, 64),
+    text_1=TextEncoder(2, 32, 2, 64, 32, "quick_gelu"),
+    text_2=TextEncoder(2, 48, 3, 192, 48, "gelu"),
+    vision=VisionEncoder(3, 72, 3, 144, 56, "gelu", patch_size=32),
+    resampler_width=128,
+    resampler_layers=4,
+    native_size=256,
+)
+
+# 17 attn2, for tests that need a UNet but not SDXL's number of layers.
+SMALL = replace(TINY, depths=(0, 1, 2))
+
+
+def attn2_layers(structure: Structure) -> list[tuple[str, int]]:
+    """(LDM name, width) of every cross-attention layer, in the order IP-Adapter files number them 1, 3, 5 ...: MIDDLE LAST."""
+    per_level = structure.res_blocks + 1
+    levels = list(enumerate(zip(structure.widths, structure.depths)))
+    layers: list[tuple[str, int]] = []
+
+    def add(block: str, width: int, depth: int) -> None:
+        layers.extend((f"{block}.1.transformer_blocks.{number}.attn2", width) for number in range(depth))
+
+    for level, (width, depth) in levels:
+        for block in range(structure.res_blocks):
+            add(f"input_blocks.{1 + level * per_level + block}", width, depth)
+    for place, (_, (width, depth)) in enumerate(reversed(levels)):
+        for block in range(per_level):
+            add(f"output_blocks.{place * per_level + block}", width, depth)
+    add("middle_block", structure.widths[-1], structure.depths[-1])
+    return layers
+
+
+def ldm_unet_config(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dict[str, Any]:
+    """The parameters of A1111's UNetModel, as in a checkpoint's yaml."""
+    return {
+        "adm_in_channels": structure.added_width,
+        "num_classes": "sequential",
+        "use_checkpoint": False,
+        "in_channels": in_channels,
+        "out_channels": LATENT_CHANNELS,
+        "model_channels": structure.widths[0],
+        # rates of the levels with attention, coarsest first as in SDXL's own yaml
+        "attention_resolutions": [2**level for level, depth in reversed(list(enumerate(structure.depths))) if depth],
+        "num_res_blocks": structure.res_blocks,
+        "channel_mult": [width // structure.widths[0] for width in structure.widths],
+        "num_head_channels": structure.head_width,
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "transformer_depth": list(structure.depths),
+        "context_dim": structure.context_width,
+        "spatial_transformer_attn_type": "softmax-xformers",
+        "legacy": False,
+    }
+
+
+def forge_unet_config(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dict[str, Any]:
+    """The unet_config Forge guesses from the weights: depths per block instead of per level."""
+    config = ldm_unet_config(structure, in_channels)
+    for name in ("attention_resolutions", "spatial_transformer_attn_type"):
+        del config[name]
+    return {
+        **config,
+        "image_size": 32,
+        "num_res_blocks": [structure.res_blocks] * len(structure.widths),
+        "num_heads": -1,
+        "transformer_depth": structure.block_depths,
+        "transformer_depth_output": [depth for depth in structure.depths for _ in range(structure.res_blocks + 1)],
+        "transformer_depth_middle": structure.depths[-1],
+        "use_temporal_attention": False,
+        "use_temporal_resblock": False,
+    }
+
+
+def ldm_vae_config(structure: Structure) -> dict[str, Any]:
+    """The `ddconfig` of A1111's AutoencoderKL."""
+    base = structure.vae_widths[0]
+    return {
+        "attn_type": "vanilla-xformers",
+        "double_z": True,
+        "z_channels": LATENT_CHANNELS,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": base,
+        "ch_mult": [width // base for width in structure.vae_widths],
+        "num_res_blocks": 2,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }

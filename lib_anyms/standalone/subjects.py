@@ -1,0 +1,74 @@
+"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes.
+
+Importing this needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib_anyms.errors import Refused
+from lib_anyms.geometry import Box
+from lib_anyms.layout import Layout, Subject
+
+FORM = "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]"
+
+
+@dataclass(frozen=True)
+class SubjectArgument:
+    """One --subject; `box` is None where a layout file gives it."""
+
+    name: str
+    files: tuple[Path, ...]
+    box: Box | None
+    weight: float
+
+
+def parse_subject(text: str) -> SubjectArgument:
+    """Split at the first "=" and the last "@", so that file names may hold both. Raises Refused."""
+    name, equals, rest = text.partition("=")
+    if not (name and equals and rest):
+        raise Refused("cli_subject", got=text, expected=FORM)
+    files, at, place = rest.rpartition("@")
+    if not at or not _numbers(place):
+        files, place = rest, ""  # an @ in a file name is no box
+    if not files or not all(files.split(",")):
+        raise Refused("cli_subject", got=text, expected=FORM)
+    edges, _, weight = place.partition(":")
+    box = Box.read([float(number) for number in edges.split(",")]) if place else None
+    return SubjectArgument(name, tuple(Path(file) for file in files.split(",")), box, float(weight or 1))
+
+
+def _numbers(place: str) -> bool:
+    edges, colon, weight = place.partition(":")
+    try:
+        return len([float(number) for number in edges.split(",")]) > 0 and (not colon or float(weight) >= 0)
+    except ValueError:
+        return False
+
+
+def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) -> Layout:
+    """The layout, back to front as given: from the boxes of --subject, or from the file. Raises Refused."""
+    boxed = [argument for argument in arguments if argument.box is not None]
+    if layout is None:
+        if len(boxed) < len(arguments):
+            unboxed = next(argument for argument in arguments if argument.box is None)
+            raise Refused("cli_box_missing", name=unboxed.name, expected=FORM)
+        return Layout(tuple(Subject(a.name, a.box, weight=a.weight) for a in arguments if a.box is not None))
+    if boxed:
+        raise Refused("cli_box_twice", name=boxed[0].name)
+    placed = Layout.from_json(_read_json(layout))
+    if len(placed.subjects) != len(arguments):
+        raise Refused("cli_layout_count", path=layout.name, expected=len(placed.subjects), got=len(arguments))
+    return placed
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refused("cli_file", path=path, got=error) from error

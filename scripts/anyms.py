@@ -1,0 +1,80 @@
+"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/lifecycle.py answers them.
+
+The extension's folder is on sys.path only while this file loads, so everything is imported here.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+import gradio as gr
+from modules import script_callbacks, scripts
+
+log = logging.getLogger("anyms")
+
+try:
+    from lib_anyms import lifecycle
+    from lib_anyms.ui import panel
+
+    import_failure = ""
+except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
+    import_failure = traceback.format_exc()
+    log.error("AnyMS could not be loaded:\n%s", import_failure)
+
+
+class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
+    """Several reference subjects in one picture, each in its box."""
+
+    def title(self) -> str:
+        return "AnyMS"
+
+    def show(self, is_img2img: bool) -> object:
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        return failure_panel() if import_failure else panel.build(self.elem_id)
+
+    def before_process(self, p: Any, *values: Any) -> None:
+        if not import_failure:
+            lifecycle.job_begins()
+
+    def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
+        if import_failure:
+            refuse_without_lib(p, values)
+        elif panel.wanted(values):
+            lifecycle.pass_begins(p, lambda: panel.page_request(values))
+
+    def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
+        if not import_failure:
+            lifecycle.pass_ends(p)
+
+    def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
+        if not import_failure:
+            lifecycle.job_ends(p)
+
+
+def failure_panel() -> list[Any]:
+    """In place of the panel when lib_anyms does not import."""
+    with gr.Accordion("AnyMS could not be loaded", open=False):
+        request_json = gr.Textbox("", visible=False, label="request")
+        gr.Markdown(f"Restart the WebUI; if that does not help, report this:\n```\n{import_failure}\n```")
+    return [request_json]
+
+
+def refuse_without_lib(p: Any, values: tuple[Any, ...]) -> None:
+    """An API request for AnyMS must not be answered with a picture without it."""
+    if not (values and values[0]):
+        return
+    model = p.sd_model.forge_objects.unet.model if hasattr(p.sd_model, "forge_objects") else p.sd_model.model
+
+    def refuse(_unet: Any, _args: Any) -> None:
+        handle.remove()
+        raise RuntimeError(f"AnyMS: it could not be loaded ({import_failure.splitlines()[-1]}). Restart the WebUI.")
+
+    handle = model.diffusion_model.register_forward_pre_hook(refuse)
+
+
+if not import_failure:
+    script_callbacks.on_cfg_denoiser(lifecycle.step_begins)

@@ -1,0 +1,123 @@
+"""Planted faults: each is one wrong line in a copy of the source, and must turn a test red.
+
+`python tests/faults.py [--only NAME]` prints a line a fault; exit 0 only if every one was caught.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("lib_anyms", "scripts", "tests", "pyproject.toml", "javascript")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`right` stands once in `file` and becomes `wrong`; one of `tests` must fail."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+LAWS, ATTENTION, STREAM = "tests/laws", "tests/laws/test_attention.py", "tests/laws/test_image_stream.py"
+GEOMETRY, SESSION, TOKENS = "tests/laws/test_geometry.py", "tests/unit/test_session.py", "tests/unit/test_tokens.py"
+
+FAULTS = (
+    Fault("owner map inverted", "lib_anyms/layout.py", "enumerate(self.subjects):\n            for token", "reversed([*enumerate(self.subjects)]):\n            for token", ATTENTION),
+    Fault("whole boxes merged instead of visible tokens", "lib_anyms/image_stream.py", "self._layout.visible_tokens if self._mode", "self._layout.box_tokens if self._mode", STREAM + " -k idle"),
+    Fault("x and y swapped", "lib_anyms/geometry.py", "left, right = _span(self.x0, self.x1, grid.width)", "left, right = _span(self.y0, self.y1, grid.width)", ATTENTION),
+    Fault("floor instead of half up", "lib_anyms/geometry.py", "_HALF_UP = 0.5 + 1e-9", "_HALF_UP = 1e-9", GEOMETRY),
+    Fault("half a token rounded down", "lib_anyms/geometry.py", "_HALF_UP = 0.5 + 1e-9", "_HALF_UP = 0.5 - 1e-6", GEOMETRY),
+    Fault("thin boxes lose their token", "lib_anyms/geometry.py", "return middle, middle + 1", "return first, last", GEOMETRY),
+    Fault("odd grids halved by floor", "lib_anyms/geometry.py", "(self.height + 1) // 2, (self.width + 1) // 2", "self.height // 2, self.width // 2", GEOMETRY),
+    Fault("rows counted with the grid's height", "lib_anyms/geometry.py", "range(row * grid.width + self.left, row * grid.width + self.right)", "range(row * grid.height + self.left, row * grid.height + self.right)", ATTENTION),
+    Fault("cond and uncond swapped", "lib_anyms/image_stream.py", "self._keys_values.of(layer.number, is_cond, query)", "self._keys_values.of(layer.number, not is_cond, query)", STREAM + " -k cond_only"),
+    Fault("everything conditional", "lib_anyms/rows.py", "self.is_cond[row] != self.is_cond[start]", "False", STREAM + " -k 'cond or batch'"),
+    Fault("middle block second", "lib_anyms/layer_map.py", '"output_blocks": 1,\n    "up_blocks": 1,\n    "middle_block": 2,\n    "mid_block": 2,', '"output_blocks": 2,\n    "up_blocks": 2,\n    "middle_block": 1,\n    "mid_block": 1,', "tests/unit/test_layer_map.py"),
+    Fault("layers sorted as text", "lib_anyms/layer_map.py", 'int(match["depth"])), name', 'match["depth"]), name', "tests/unit/test_layer_map.py"),
+    Fault("a hook left behind", "lib_anyms/image_stream.py", "for handle in self._handles:", "for handle in self._handles[1:]:", STREAM + " -k ejected"),
+    Fault("hooks kept after a refusal", "lib_anyms/image_stream.py", "        except BaseException:\n            self.eject()\n            raise\n\n\ndef _refuse_count", "        except BaseException:\n            raise\n\n\ndef _refuse_count", STREAM + " -k 'row_map or fire'"),
+    Fault("an armed refusal stays", "lib_anyms/image_stream.py", "        handle.remove()\n        raise error", "        raise error", STREAM + " -k refusal"),
+    Fault("inject is not idempotent", "lib_anyms/image_stream.py", "        if self.injected:\n            return\n", "", STREAM + " -k double"),
+    Fault("fired layers not counted", "lib_anyms/image_stream.py", "if self._fired != len(self._layers):", "if not self._fired:", STREAM + " -k fire"),
+    Fault("other jobs' calls taken for ours", "lib_anyms/session.py", "        if not self._sampling:\n            return None\n", "", SESSION),
+    Fault("the global scale forgotten", "lib_anyms/attention.py", "return text + scale * image", "return text + image", STREAM + " -k 'oracle or scale'"),
+    Fault("the subject's weight forgotten", "lib_anyms/attention.py", "merged[:, rows] = weight * image_attention", "merged[:, rows] = image_attention", ATTENTION),
+    Fault("image stream in place of the text", "lib_anyms/attention.py", "return text + scale * image", "return scale * image", STREAM),
+    Fault("heads split the wrong way", "lib_anyms/attention.py", "tensor.unflatten(-1, (heads, -1)).transpose(-3, -2)", "tensor.unflatten(-1, (-1, heads)).transpose(-1, -2).transpose(-3, -2)", ATTENTION),
+    Fault("subjects' sets permuted", "lib_anyms/ip_adapter/key_values.py", "[(key, value) for key, value in subjects]", "[(key, value) for key, value in reversed(subjects)]", TOKENS),
+    Fault("keys and values exchanged", "lib_anyms/ip_adapter/key_values.py", "for name in (layer.key_name, layer.value_name)", "for name in (layer.value_name, layer.key_name)", TOKENS),
+    Fault("uncond set of the first subject", "lib_anyms/ip_adapter/key_values.py", "shared[layer.number] = nobody", "shared[layer.number] = (subjects[0][0], subjects[0][1])", TOKENS),
+    Fault("K/V kept from the call before", "lib_anyms/image_stream.py", "sets = self._keys_values.of(layer.number, is_cond, query)", "sets = self.__dict__.setdefault('_kept', {}).setdefault(layer.number, self._keys_values.of(layer.number, is_cond, query))", STREAM + " -k 'cond or batch'"),
+    Fault("only the first picture of a subject", "lib_anyms/ip_adapter/tokens.py", "lambda tokens: tokens.mean(0)", "lambda tokens: tokens[0]", TOKENS),
+    Fault("start and end ignored", "lib_anyms/layout.py", "return self.weight if self.start <= progress < self.end else 0.0", "return self.weight", STREAM + " -k start"),
+    Fault("an explicit order sorted", "lib_anyms/request.py", "return cls(Layout(placed), pictures, **values)", "return cls(Layout(tuple(sorted(placed, key=lambda s: -s.box.area))), pictures, **values)", "tests/unit/test_request.py"),
+    Fault("unknown fields swallowed", "lib_anyms/fields.py", 'raise Refused("field_unknown"', 'Refused("field_unknown"', "tests/unit/test_request.py"),
+    Fault("base without its layer norm", "lib_anyms/ip_adapter/projection.py", "return F.layer_norm(tokens, (width,), weights[\"norm.weight\"], weights[\"norm.bias\"])", "return tokens", "tests/parity -k tokens"),
+    Fault("resampler without its latents", "lib_anyms/ip_adapter/projection.py", "torch.cat((features, latents), dim=1)", "features", "tests/parity -k tokens"),
+    Fault("the last hidden state instead of the penultimate", "lib_anyms/ip_adapter/encoder.py", "output.hidden_states[-2]", "output.hidden_states[-1]", "tests/parity -k encoder"),
+    Fault("plus's unconditional input is zeros", "lib_anyms/ip_adapter/encoder.py", 'if kind == "base":\n            return torch.zeros(1, self.checkpoint.projection_width', 'if kind:\n            return torch.zeros(1, self.checkpoint.width_for(kind)', "tests/unit/test_encoder.py"),
+)
+
+
+def plant(fault: Fault, folder: Path) -> None:
+    """Copy the project into `folder` and put the fault in."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / part)
+    file = folder / fault.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(fault.right) != 1:
+        raise SystemExit(f"{fault.name}: its line stands {text.count(fault.right)} times in {fault.file}; write the fault anew.")
+    file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+
+
+def caught_by(fault: Fault) -> str:
+    """The test that failed, or "" if none did."""
+    with tempfile.TemporaryDirectory(prefix="anyms-fault-") as name:
+        folder = Path(name)
+        plant(fault, folder)
+        selection, _, words = fault.tests.partition(" -k ")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *selection.split()]
+        command += ["-k", words.strip("'")] if words else []
+        environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if done.returncode != 1 or not failed:
+        raise SystemExit(f"{fault.name}: pytest did not run ({done.returncode}).\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return failed[0].split(" - ")[0].removeprefix("FAILED ")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="faults whose name contains NAME")
+    only = parser.parse_args().only
+    chosen = [fault for fault in FAULTS if not only or only in fault.name]
+    missed = 0
+    for fault in chosen:
+        began = time.monotonic()
+        test = caught_by(fault)
+        missed += not test
+        print(f"{'caught' if test else 'MISSED'}  {fault.name}  ({test or fault.tests}, {time.monotonic() - began:.0f} s)", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} planted faults caught")
+    return 1 if missed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

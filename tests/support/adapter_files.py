@@ -1,0 +1,57 @@
+"""Adapter and encoder files that fit the TinyUNet, written with safetensors alone: no diffusers, no host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from lib_anyms.ip_adapter.encoder import CONFIG_KEY
+from lib_anyms.layer_map import cross_attention_layers
+from tests.support.tiny_unet import CONTEXT
+
+TOKENS, PROJECTION, HIDDEN = 4, 20, 24
+VISION = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 32,
+    "projection_dim": PROJECTION,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 16,
+    "hidden_act": "gelu",
+}
+
+
+def write_adapter(path: Path, unet: nn.Module, seed: int = 0, encoder_width: int = PROJECTION, context: int = CONTEXT) -> Path:
+    """A `base` adapter for `unet`."""
+    make = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=make)
+
+    state = {
+        "image_proj.proj.weight": random(TOKENS * context, encoder_width),
+        "image_proj.proj.bias": random(TOKENS * context),
+        "image_proj.norm.weight": torch.ones(context),
+        "image_proj.norm.bias": torch.zeros(context),
+    }
+    for layer in cross_attention_layers(unet):
+        for name in ("to_k_ip", "to_v_ip"):
+            state[f"ip_adapter.{layer.number}.{name}.weight"] = random(layer.width, context) / context**0.5
+    save_file(state, path)
+    return path
+
+
+def write_encoder(path: Path, seed: int = 0) -> Path:
+    """A CLIP image encoder in transformers' names."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(seed)
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if "position_ids" not in name}
+    save_file(state, path, {CONFIG_KEY: json.dumps(VISION)})
+    return path

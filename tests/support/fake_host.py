@@ -1,0 +1,57 @@
+"""A host with a TinyUNet: what Session asks of a host, told by the test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib_anyms.rows import RowMap
+from tests.support.tiny_unet import inputs
+
+
+class FakeHost:
+    name = "fake"
+
+    def __init__(self, unet: nn.Module, folder: Path, cond: tuple[bool, ...] = (False, True)) -> None:
+        self.current = unet
+        self.folder = folder
+        self.cond = cond
+        self.bypass: str | None = None
+        self.step = SimpleNamespace(progress=0.0)
+
+    def unet(self) -> nn.Module:
+        return self.current
+
+    def bypassed_by(self) -> str | None:
+        return self.bypass
+
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def dtype(self) -> torch.dtype:
+        return next(self.current.parameters()).dtype
+
+    def make_room(self, size: int) -> None:
+        assert size > 0
+
+    def folders(self) -> list[Path]:
+        return [self.folder]
+
+    def begin_step(self, step: Any) -> None:
+        self.step = step
+
+    def progress(self) -> float:
+        return self.step.progress
+
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+        return RowMap(self.cond)
+
+
+@torch.no_grad()
+def sample(unet: nn.Module, rows: int = 2) -> torch.Tensor:
+    """One UNet call with fixed inputs."""
+    return unet(*inputs(rows, 12, 16, next(unet.parameters()).dtype))

@@ -1,0 +1,99 @@
+"""Random image streams for laws: no files, no encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from lib_anyms.attention import KeyValue
+from lib_anyms.geometry import Box
+from lib_anyms.image_stream import ImageStream, UNetCall
+from lib_anyms.ip_adapter.key_values import KeyValues
+from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.layout import Layout, Subject
+from lib_anyms.rows import RowMap
+
+UNCOND_SEED = 99
+
+
+def layout_of(*boxes: tuple[float, float, float, float], **fields) -> Layout:
+    return Layout(tuple(Subject(f"s{number}", Box(*box), **fields) for number, box in enumerate(boxes)))
+
+
+def random_pair(seed: int, tokens: int, width: int, dtype: torch.dtype) -> KeyValue:
+    make = torch.Generator().manual_seed(seed)
+    key, value = torch.randn(2, tokens, width, generator=make, dtype=torch.float64).to(dtype)
+    return key, 3 * value
+
+
+def key_values(unet, seeds: list[int], dtype: torch.dtype = torch.float32, tokens: int = 4, uncond: bool = True) -> KeyValues:
+    """Every subject's sets follow from its seed alone, so a subject keeps its tokens in another order."""
+    layers = cross_attention_layers(unet)
+
+    def at(layer, seed: int) -> KeyValue:
+        return random_pair(1000 * seed + layer.number, tokens, layer.width, dtype)
+
+    conditional = {layer.number: [at(layer, seed) for seed in seeds] for layer in layers}
+    return KeyValues(conditional, {layer.number: at(layer, UNCOND_SEED) for layer in layers} if uncond else None)
+
+
+class Rows:
+    """The host's part: what the test says about the next UNet call."""
+
+    def __init__(self, *is_cond: bool, progress: float = 0.0) -> None:
+        self.call: UNetCall | None = UNetCall(RowMap(is_cond), progress)
+
+    def __call__(self, args, kwargs) -> UNetCall | None:
+        return self.call
+
+
+def stream_on(
+    unet,
+    layout: Layout,
+    rows: Rows,
+    seeds: list[int] | None = None,
+    scale: float = 1.0,
+    mode: str = "crop-merge",
+    sets: KeyValues | None = None,
+) -> ImageStream:
+    dtype = next(unet.parameters()).dtype
+    sets = sets or key_values(unet, seeds or list(range(len(layout.subjects))), dtype)
+    return ImageStream(unet, cross_attention_layers(unet), sets, layout, scale, mode, rows)
+
+
+@contextmanager
+def injected(stream: ImageStream) -> Iterator[ImageStream]:
+    stream.inject()
+    try:
+        yield stream
+    finally:
+        stream.eject()
+
+
+def hook_count(unet) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
+    return sum(len(getattr(module, kind, ())) for module in unet.modules() for kind in kinds)
+
+
+def layer_changes(unet, run, *streams: ImageStream | None) -> list[dict[str, torch.Tensor]]:
+    """For each stream (None: none) the input of every attn2.to_out[0] during `run()`: Z_text + s * Z_image, by layer name."""
+    seen = []
+    for stream in streams:
+        if stream is not None:
+            stream.inject()
+        record: dict[str, torch.Tensor] = {}
+        handles = [
+            layer.to_out.register_forward_pre_hook(lambda _m, args, name=layer.name, to=record: to.update({name: args[0].clone()}))
+            for layer in cross_attention_layers(unet)
+        ]
+        try:
+            run()
+        finally:
+            for handle in handles:
+                handle.remove()
+            if stream is not None:
+                stream.eject()
+        seen.append(record)
+    return seen

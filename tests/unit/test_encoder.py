@@ -1,0 +1,58 @@
+"""The image encoder: what stands for "no picture", and what it needs to know from the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
+from tests.support.adapter_files import HIDDEN, PROJECTION, VISION, write_encoder
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.safetensors")
+
+
+def test_nothing_is_zeros_for_base_and_the_encoding_of_zero_pixels_for_plus(path: Path) -> None:
+    encoder = Encoder(read_encoder(path), torch.device("cpu"), torch.float32)
+    assert torch.equal(encoder.encode_nothing("base"), torch.zeros(1, PROJECTION))
+    size = VISION["image_size"]
+    with torch.no_grad():
+        grey = encoder._model(pixel_values=torch.zeros(1, 3, size, size), output_hidden_states=True).hidden_states[-2]
+    assert torch.equal(encoder.encode_nothing("plus"), grey)
+    assert grey.shape == (1, (size // VISION["patch_size"]) ** 2 + 1, HIDDEN)
+    assert grey.abs().max() > 0
+
+
+def test_an_encoder_is_described_by_its_header(path: Path) -> None:
+    described = read_encoder(path)
+    assert (described.width_for("base"), described.width_for("plus"), described.image_size) == (PROJECTION, HIDDEN, 32)
+
+
+def test_unknown_widths_and_missing_parts_are_refused(path: Path, tmp_path: Path) -> None:
+    state = load_file(path)
+    save_file(state, tmp_path / "no-config.safetensors")
+    with pytest.raises(Refused, match="hidden width 24"):
+        read_encoder(tmp_path / "no-config.safetensors")
+    broken = {name: tensor for name, tensor in state.items() if "layers.1.mlp.fc2.weight" not in name}
+    from lib_anyms.ip_adapter.encoder import CONFIG_KEY
+    from lib_anyms.ip_adapter.tensor_file import open_tensors
+
+    with open_tensors(path) as file:
+        save_file(broken, tmp_path / "broken.safetensors", {CONFIG_KEY: file.metadata[CONFIG_KEY]})
+    with pytest.raises(Refused, match=r"layers\.1\.mlp\.fc2\.weight"):
+        Encoder(read_encoder(tmp_path / "broken.safetensors"), torch.device("cpu"), torch.float32)
+
+
+def test_the_file_can_be_removed_while_the_encoder_lives(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(path.read_bytes())
+    encoder = Encoder(read_encoder(copy), torch.device("cpu"), torch.float32)
+    before = encoder.encode_nothing("plus")
+    copy.write_bytes(b"")
+    assert torch.equal(encoder.encode_nothing("plus"), before)

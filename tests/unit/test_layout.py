@@ -1,0 +1,116 @@
+"""Layouts: who owns a token, how visible a subject is, which order is proposed, and what JSON may say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lib_anyms.errors import Refused
+from lib_anyms.geometry import Box, TokenGrid
+from lib_anyms.layout import MAX_SUBJECTS, Layout, Subject, propose_order, propose_role
+
+WHOLE, MIDDLE = Box(0, 0, 1, 1), Box(0.25, 0.25, 0.75, 0.75)
+
+
+def refused(given: object) -> str:
+    with pytest.raises(Refused) as refusal:
+        Layout.from_json(given)
+    return refusal.value.cause
+
+
+def test_the_topmost_owns_a_token() -> None:
+    grid = TokenGrid(4, 4)
+    layout = Layout((Subject("under", WHOLE), Subject("over", MIDDLE)))
+    assert layout.owner_map(grid) == [0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert layout.visible_tokens(grid)[1] == [5, 6, 9, 10]
+    assert layout.visible_shares(grid) == [0.75, 1.0]
+    assert Layout(layout.subjects[::-1]).visible_shares(grid) == [0.0, 1.0]
+
+
+def test_visible_shares_differ_by_grid() -> None:
+    layout = Layout((Subject("a", Box(0, 0, 0.4, 1)), Subject("b", Box(0.3, 0, 1, 1))))
+    assert layout.visible_shares(TokenGrid(10, 10))[0] == 0.75
+    assert layout.visible_shares(TokenGrid(5, 5))[0] == 1.0  # both edges round to column 2
+
+
+def test_nobody_owns_what_no_box_covers() -> None:
+    assert Layout((Subject("a", Box(0, 0, 0.5, 1)),)).owner_map(TokenGrid(1, 4)) == [0, 0, -1, -1]
+
+
+def test_json_round_trips_and_keeps_the_order() -> None:
+    layout = Layout(
+        (
+            Subject("hat", MIDDLE, role="attribute", weight=1.5, start=0.1, end=0.9, blocks="style"),
+            Subject("sea", WHOLE, role="background"),
+        )
+    )
+    assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
+
+
+def test_an_order_is_proposed_by_role_then_by_size() -> None:
+    subjects = [
+        Subject("hat", Box(0, 0, 0.9, 0.9), role="attribute"),
+        Subject("small", MIDDLE),
+        Subject("large", WHOLE),
+        Subject("sea", Box(0, 0, 0.1, 0.1), role="background"),
+    ]
+    assert propose_order(subjects) == [3, 2, 1, 0]
+    same = [Subject("a", MIDDLE), Subject("b", MIDDLE)]
+    assert propose_order(same) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("a straw hat", "attribute"),
+        ("Glasses", "attribute"),
+        ("the beach", "background"),
+        ("beach dog", "subject"),
+        ("", "subject"),
+    ],
+)
+def test_a_role_is_proposed_by_the_last_word(name: str, role: str) -> None:
+    assert propose_role(name) == role
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"box": [0, 0, 0, 1]}, "box_empty"),
+        ({"box": [2, 0, 3, 1]}, "box_outside"),
+        ({"box": "0,0,1,1"}, "box_form"),
+        ({"box": None}, "box_form"),
+        ({"weight": 2.5}, "field_range"),
+        ({"weight": float("nan")}, "field_range"),
+        ({"weight": "1"}, "field_type"),
+        ({"weight": True}, "field_type"),
+        ({"start": -0.1}, "field_range"),
+        ({"start": 0.5, "end": 0.5}, "subject_window"),
+        ({"role": "hero"}, "field_choice"),
+        ({"role": ["subject"]}, "field_choice"),
+        ({"blocks": "middle"}, "field_choice"),
+        ({"name": 7}, "field_type"),
+        ({"name": "x" * 81}, "field_range"),
+        ({"colour": "red"}, "field_unknown"),
+    ],
+)
+def test_bad_subjects_are_refused_by_cause(change: dict, cause: str) -> None:
+    good = {"name": "cat", "box": [0, 0, 1, 1]}
+    assert Layout.from_json({"version": 1, "subjects": [good]}).subjects[0].name == "cat"
+    assert refused({"version": 1, "subjects": [{**good, **change}]}) == cause
+
+
+def test_bad_layouts_are_refused_by_cause() -> None:
+    good = {"name": "cat", "box": [0, 0, 1, 1]}
+    assert refused([]) == refused({"version": 1}) == refused(None) == refused({"version": 1, "subjects": "cat"}) == "layout_form"
+    assert refused({"version": 2, "subjects": [good]}) == refused({"subjects": [good]}) == "layout_version"
+    assert refused({"version": 1, "subjects": []}) == "subject_count"
+    assert refused({"version": 1, "subjects": [good] * (MAX_SUBJECTS + 1)}) == "subject_count"
+    assert refused({"version": 1, "subjects": ["cat"]}) == "field_type"
+    assert refused({"version": 1, "subjects": [{"name": "cat"}]}) == "field_missing"
+
+
+def test_a_nameless_subject_is_named_by_its_place() -> None:
+    placed = Layout.from_json({"version": 1, "subjects": [{"box": [0, 0, 1, 1]}, {"box": [0, 0, 1, 1]}]})
+    assert [subject.name for subject in placed.subjects] == ["subject 1", "subject 2"]

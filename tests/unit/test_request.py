@@ -1,0 +1,172 @@
+"""Requests: one table of fields for everyone, one clear cause for everything that is wrong."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from lib_anyms import fields
+from lib_anyms.ablations import MERGES
+from lib_anyms.errors import AnyMSError, Refused, SteppedAside
+from lib_anyms.ip_adapter import references
+from lib_anyms.ip_adapter.tokens import COMBINE
+from lib_anyms.layer_map import BLOCK_PRESETS
+from lib_anyms.layout import BLOCKS
+from lib_anyms.request import MAX_PICTURES, Request, picture_hash
+
+
+def encoded(size: tuple[int, int] = (8, 6), mode: str = "RGB", form: str = "PNG", colour: object = None) -> str:
+    buffer = io.BytesIO()
+    Image.new(mode, size, colour or 0).save(buffer, form)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def given(**changes: object) -> dict:
+    subject = {"name": "cat", "images": [encoded()], "box": [0.1, 0.2, 0.5, 0.9]}
+    return {"version": 1, "scale": 0.5, "subjects": [subject], **changes}
+
+
+def refused(value: object) -> Refused:
+    with pytest.raises(Refused) as refusal:
+        Request.from_json(value)
+    return refusal.value
+
+
+def test_the_contract_s_own_example_is_read() -> None:
+    request = Request.from_json(
+        {
+            "version": 1,
+            "enabled": True,
+            "scale": 0.6,
+            "mode": "crop-merge",
+            "adapter": "auto",
+            "subjects": [
+                {
+                    "name": "cat",
+                    "images": [encoded()],
+                    "box": [0, 0, 0.5, 1],
+                    "weight": 1,
+                    "start": 0,
+                    "end": 1,
+                    "role": "subject",
+                }
+            ],
+        }
+    )
+    assert request.active
+    assert request.layout is not None
+    assert request.layout.subjects[0].name == "cat"
+    assert request.pictures[0][0].size == (8, 6)
+
+
+def test_the_order_given_is_never_sorted() -> None:
+    subject = given()["subjects"][0]
+    sea = {**subject, "name": "sea", "role": "background", "box": [0, 0, 1, 1]}
+    order = [{**subject, "name": "hat", "role": "attribute"}, sea]
+    layout = Request.from_json(given(subjects=order)).layout
+    assert layout is not None
+    assert [placed.name for placed in layout.subjects] == ["hat", "sea"]
+
+
+def test_to_json_names_pictures_by_hash_and_is_json() -> None:
+    request = Request.from_json(given())
+    told = json.loads(json.dumps(request.to_json()))
+    assert told["subjects"][0]["pictures"] == [picture_hash(request.pictures[0][0])]
+    assert told["scale"] == 0.5
+    assert "images" not in told["subjects"][0]
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"mode": "off"}, {"scale": 0}])
+def test_off_is_valid_and_inactive(change: dict) -> None:
+    assert not Request.from_json(given(**change)).active
+    assert not Request.from_json({"enabled": False}).active
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (None, "request_form"),
+        ("cat", "request_form"),
+        ([], "request_form"),
+        (given(version=2), "request_version"),
+        (given(subject=[]), "field_unknown"),
+        (given(scale=3), "field_range"),
+        (given(scale="0.6"), "field_type"),
+        (given(enabled="yes"), "field_type"),
+        (given(mode="sum"), "field_choice"),
+        (given(fit="zoom"), "field_choice"),
+        (given(subjects={}), "field_type"),
+        (given(subjects=[]), "subject_count"),
+        (given(subjects=[given()["subjects"][0]] * 13), "subject_count"),
+    ],
+)
+def test_bad_requests_are_refused_by_cause(value: object, cause: str) -> None:
+    assert refused(value).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("images", "cause"),
+    [
+        ([], "picture_missing"),
+        ("", "field_type"),
+        ([encoded()] * (MAX_PICTURES + 1), "picture_count"),
+        (["not base64!"], "picture_unreadable"),
+        ([base64.b64encode(b"no picture").decode()], "picture_unreadable"),
+        ([encoded()[:60]], "picture_unreadable"),
+        (["/etc/passwd"], "picture_unreadable"),
+        (["http://example.com/cat.png"], "picture_unreadable"),
+        ([7], "picture_unreadable"),
+        ([encoded((9000, 9000), "1")], "picture_too_large"),
+        (["A" * (references.MAX_BYTES * 4 // 3 + 8)], "picture_too_large"),
+    ],
+)
+def test_bad_pictures_are_refused_by_cause(images: object, cause: str) -> None:
+    refusal = refused(given(subjects=[{**given()["subjects"][0], "images": images}]))
+    assert refusal.cause == cause
+    assert "'cat'" in str(refusal)
+
+
+def test_pictures_become_upright_rgb_on_white() -> None:
+    clear = references.read_base64(encoded(mode="RGBA", colour=(10, 20, 30, 0)), "cat")
+    assert clear.mode == "RGB"
+    assert clear.getpixel((0, 0)) == (255, 255, 255)
+    assert references.read_base64("data:image/png;base64," + encoded(mode="L", colour=9), "cat").getpixel((0, 0)) == (9, 9, 9)
+    deep = references.read_base64(encoded(mode="I;16", colour=65535 // 2), "cat")
+    assert abs(deep.getpixel((0, 0))[0] - 127) <= 1
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (8, 6)).save(buffer, "JPEG", exif=exif)
+    assert references.read_picture(buffer.getvalue(), "cat").size == (6, 8)
+
+
+def test_fits_make_the_square_they_name() -> None:
+    wide = Image.new("RGB", (40, 20), "red")
+    corner = {name: fit(wide, 20).getpixel((0, 0)) for name, fit in references.FITS.items()}
+    assert corner == {"pad": (255, 255, 255), "crop": (255, 0, 0), "stretch": (255, 0, 0)}
+    values = references.pixel_values([wide], 20)
+    assert values.shape == (1, 3, 20, 20)
+    assert values[0, 0, 10, 10].item() == pytest.approx((1 - references.MEAN[0]) / references.STD[0])
+
+
+def test_the_tables_agree() -> None:
+    assert set(fields.MODES) == {*MERGES, fields.OFF}
+    assert set(fields.FITS) == set(references.FITS)
+    assert set(fields.COMBINES) == set(COMBINE)
+    assert set(BLOCKS) == set(BLOCK_PRESETS)
+    row_names = {row.name for row in fields.REQUEST_FIELDS}
+    assert row_names | {"layout", "pictures"} == set(Request.__dataclass_fields__)
+    for row in fields.REQUEST_FIELDS:
+        assert Request.__dataclass_fields__[row.name].default == row.default
+
+
+@pytest.mark.parametrize("kind", [Refused, SteppedAside])
+def test_every_cause_is_a_sentence_that_says_what_to_do(kind: type[AnyMSError]) -> None:
+    for cause, sentence in kind.causes.items():
+        assert sentence.endswith("."), cause
+        assert sentence.rstrip(".").count(". ") >= 1 or "; " in sentence, f"{cause} does not say what to do"
+        assert not sentence.startswith("AnyMS:"), cause

@@ -1,0 +1,35 @@
+"""Row maps and the cursor over a step's rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib_anyms.errors import Refused
+from lib_anyms.rows import RowCursor, RowMap
+
+C, U = True, False
+
+
+def test_chunks_repeat_their_flag_for_every_row() -> None:
+    assert RowMap.of_chunks((U, C), 3).is_cond == (U, U, U, C, C, C)
+
+
+def test_runs_are_neighbouring_rows_of_one_kind() -> None:
+    assert list(RowMap((U, U, C, U)).runs()) == [(slice(0, 2), U), (slice(2, 3), C), (slice(3, 4), U)]
+    assert list(RowMap((C,)).runs()) == [(slice(0, 1), C)]
+    assert list(RowMap(()).runs()) == []
+
+
+@pytest.mark.parametrize("split", [(4,), (2, 2), (1, 1, 1, 1), (3, 1)])
+def test_a_cursor_gives_every_row_once_in_order(split: tuple[int, ...]) -> None:
+    cursor = RowCursor(RowMap((C, C, C, U)))
+    assert sum((cursor.take(count).is_cond for count in split), ()) == (C, C, C, U)
+
+
+def test_a_cursor_refuses_rows_nobody_announced() -> None:
+    cursor = RowCursor(RowMap((C, U)))
+    cursor.take(1)
+    with pytest.raises(Refused) as refusal:
+        cursor.take(2)
+    assert refusal.value.cause == "rows_unknown"
+    assert cursor.take(1).is_cond == (U,)

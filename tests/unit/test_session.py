@@ -1,0 +1,237 @@
+"""One generation's life on a host: prepared once, live only while our job samples, gone afterwards whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_anyms import session as session_module
+from lib_anyms.errors import AnyMSError, Refused, SteppedAside
+from lib_anyms.request import Request
+from lib_anyms.session import Session, close_session, live, open_session
+from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
+from tests.support.fake_host import FakeHost, sample
+from tests.support.streams import hook_count
+from tests.support.tiny_unet import tiny_unet
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
+    write_encoder(tmp_path / "encoder.safetensors")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_live() -> Iterator[None]:
+    yield
+    close_session()
+
+
+def request(*colours: str, **settings: object) -> Request:
+    boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.2, 0.2, 0.8, 0.8]]
+    subjects = [
+        {"name": colour, "box": box, "images": [Image.new("RGB", (9, 9), colour)]}
+        for colour, box in zip(colours or ("red",), boxes)
+    ]
+    return Request.from_json({"subjects": subjects, **settings})
+
+
+def step(progress: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(progress=progress)
+
+
+def start(folder: Path, wish: Request | None = None, unet=None) -> tuple[Session, FakeHost, torch.nn.Module]:
+    unet = unet or tiny_unet()
+    host = FakeHost(unet, folder)
+    session = open_session(Session(host, job=object()))
+    session.begin_pass(wish or request())
+    return session, host, unet
+
+
+def test_a_whole_generation(folder: Path) -> None:
+    unet = tiny_unet()
+    before = sample(unet)
+    session, _, _ = start(folder, unet=unet)
+    for progress in (0.0, 0.5):
+        session.begin_step(step(progress))
+        assert not torch.equal(sample(unet), before)
+    session.finish_pass()
+    assert torch.equal(sample(unet), before)
+    assert hook_count(unet) == 0
+    close_session()
+    assert live() is None
+
+
+def test_before_the_first_step_and_while_another_job_samples_nothing_happens(folder: Path) -> None:
+    unet = tiny_unet()
+    before = sample(unet)
+    session, _, _ = start(folder, unet=unet)
+    assert torch.equal(sample(unet), before)
+    session.begin_step(step())
+    assert not torch.equal(sample(unet), before)
+    session.pause()
+    assert torch.equal(sample(unet), before)
+
+
+def test_the_encoding_is_done_once_a_job_and_begin_pass_is_idempotent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encodings = []
+    whole = session_module.image_tokens
+    monkeypatch.setattr(session_module, "image_tokens", lambda *args: encodings.append(1) or whole(*args))
+    wish = request()
+    session, _, unet = start(folder, wish)
+    hooks = hook_count(unet)
+    session.begin_pass(wish)  # Forge's hires fix calls twice
+    assert hook_count(unet) == hooks
+    session.end_pass()
+    session.begin_pass(wish)
+    assert hook_count(unet) == hooks
+    assert len(encodings) == 1
+
+
+@pytest.mark.parametrize("settings", [{"mode": "off"}, {"scale": 0}, {"enabled": False}])
+def test_off_attaches_nothing_and_reads_no_file(tmp_path: Path, settings: dict) -> None:
+    _, _, unet = start(tmp_path / "absent", request(**settings))
+    assert hook_count(unet) == 0
+
+
+def test_opening_a_session_clears_what_the_last_one_left(folder: Path) -> None:
+    _, _, unet = start(folder)
+    assert hook_count(unet) > 0
+    open_session(Session(FakeHost(unet, folder), job=object()))
+    assert hook_count(unet) == 0
+
+
+def test_pictures_and_settings_reach_the_unet(folder: Path) -> None:
+    def result(wish: Request) -> torch.Tensor:
+        session, _, unet = start(folder, wish)
+        session.begin_step(step())
+        made = sample(unet)
+        session.finish_pass()
+        return made
+
+    base = result(request("red", "blue"))
+    assert torch.equal(base, result(request("red", "blue")))
+    for other in (
+        request("red", "green"),
+        request("blue", "red"),
+        request("red", "blue", scale=0.3),
+        request("red", "blue", mode="global-sum"),
+        request("red", "blue", unconditional="cond-only"),
+    ):
+        assert (result(other) - base).abs().max() > 1e-5
+
+
+def test_the_unet_exchanged_in_mid_sampling_is_stepped_aside_from(folder: Path) -> None:
+    session, host, unet = start(folder)
+    session.begin_step(step())
+    sample(unet)
+    host.current = tiny_unet(seed=1)
+    with pytest.raises(SteppedAside) as aside:
+        session.begin_step(step(0.5))
+    assert aside.value.cause == "unet_replaced"
+    assert hook_count(unet) == hook_count(host.current) == 0
+    session.begin_step(step(0.75))  # said once; the rest of the sampling is the host's
+    session.finish_pass()
+
+
+@pytest.mark.parametrize("at", ["next step", "end"])
+def test_a_unet_that_never_ran_is_said(folder: Path, at: str) -> None:
+    session, _, unet = start(folder)
+    session.begin_step(step())
+    with pytest.raises(SteppedAside) as aside:
+        session.begin_step(step(0.5)) if at == "next step" else session.finish_pass()
+    assert aside.value.cause == "unet_not_called"
+    assert hook_count(unet) == 0
+
+
+def test_a_refusal_is_raised_by_the_unet_and_cleared_by_the_next_job(folder: Path) -> None:
+    session, _, unet = start(folder)
+    session.refuse(Refused("failed", got="a test"))
+    with pytest.raises(Refused, match="a test"):
+        sample(unet)
+    assert hook_count(unet) == 0
+    session.refuse(Refused("failed", got="a test"))
+    close_session()
+    assert hook_count(unet) == 0
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def cause_of(folder: Path, unet=None, **settings: object) -> str:
+    unet = unet or tiny_unet()
+    with pytest.raises(AnyMSError) as error:
+        start(folder, request(**settings), unet)
+    assert hook_count(unet) == 0
+    return error.value.cause
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    assert cause_of(tmp_path) == "adapter_absent"
+    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
+    assert cause_of(tmp_path) == "encoder_absent"
+    assert cause_of(tmp_path, adapter="other") == "file_unknown"
+    assert cause_of(tmp_path, adapter="../adapter") == "file_unknown"
+
+
+def test_an_encoder_that_does_not_fit_is_refused_and_auto_passes_over_it(folder: Path) -> None:
+    write_adapter(folder / "adapter.safetensors", tiny_unet(), encoder_width=HIDDEN + 1)
+    assert cause_of(folder) == "encoder_absent"
+    assert cause_of(folder, encoder="encoder") == "encoder_mismatch"
+
+
+def test_a_named_file_of_another_kind_is_refused(folder: Path) -> None:
+    assert cause_of(folder, adapter="encoder.safetensors") == "adapter_encoder"
+    assert cause_of(folder, encoder="adapter.safetensors") == "encoder_form"
+
+
+@pytest.mark.parametrize(
+    ("structure", "what"),
+    [
+        ({"depths": (0, 1, 3)}, "cross-attention layers"),
+        ({"widths": (16, 32, 48)}, "widths of the layers"),
+        ({"channels": 8}, "input channels"),
+    ],
+)
+def test_another_model_family_is_stepped_aside_from(folder: Path, structure: dict, what: str) -> None:
+    unet = tiny_unet(**structure)
+    with pytest.raises(SteppedAside) as aside:
+        start(folder, unet=unet)
+    assert aside.value.cause == "other_family"
+    assert what in str(aside.value)
+    assert hook_count(unet) == 0
+
+
+def test_text_tokens_of_another_width_are_another_family(folder: Path) -> None:
+    write_adapter(folder / "adapter.safetensors", tiny_unet(), context=20)
+    assert cause_of(folder) == "other_family"
+
+
+def test_inpainting_s_nine_channels_are_the_same_family(folder: Path) -> None:
+    start(folder, unet=tiny_unet(channels=9))
+
+
+def test_auto_takes_the_adapter_that_fits(folder: Path) -> None:
+    write_adapter(folder / "a-first-but-other.safetensors", tiny_unet(depths=(0, 1, 3)))
+    session, _, _ = start(folder)
+    assert session.pair is not None
+    assert session.pair.adapter.path.name == "adapter.safetensors"
+
+
+def test_what_runs_in_the_unet_s_place_is_stepped_aside_from(folder: Path) -> None:
+    unet = tiny_unet()
+    host = FakeHost(unet, folder)
+    host.bypass = "TensorRT engine"
+    with pytest.raises(SteppedAside, match="TensorRT engine"):
+        Session(host, object()).begin_pass(request())
+    host.bypass = None
+    unet._compiled_call_impl = lambda *args: None
+    with pytest.raises(SteppedAside, match=r"torch\.compile"):
+        Session(host, object()).begin_pass(request())
+    assert hook_count(unet) == 0
