@@ -108,7 +108,7 @@ class _Machine:
                 raise _Malformed("it breaks off, or is no pickle")
             if opcode.name not in _OPCODES:
                 raise self.refusal(f"the opcode {opcode.name}")
-            _OPCODES[opcode.name](self, opcode.arg.reader(stream) if opcode.arg else None)
+            _OPCODES[opcode.name](self, _argument(opcode, stream))
             if opcode.name == "STOP":
                 return self.pop()
             if len(self.stack) > STACK_LIMIT:
@@ -195,6 +195,13 @@ class _Machine:
         if not isinstance(key, str) or type(count) is not int:
             raise _Malformed("a storage of an unknown form")
         self.push(_Storage(STORAGES[name.text], key, count))
+
+
+def _argument(opcode: pickletools.OpcodeInfo, stream: io.BytesIO) -> Any:
+    """What follows the opcode. A name is read here: pickletools undoes backslashes in it, which unpicklers do not."""
+    if opcode.name == "GLOBAL":
+        return " ".join(stream.readline()[:-1].decode() for _ in range(2))
+    return opcode.arg.reader(stream) if opcode.arg else None
 
 
 def _fitted(arguments: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shlex
 import sys
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.fields import REQUEST_FIELDS, Field
-from lib_anyms.standalone.environment import find_home
+from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 FILES = ("adapter", "encoder")  # settings that are paths here and names in a WebUI
+RANDOM = "The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint."
 RANDOM_STEPS, RANDOM_SIZE, SDXL_STEPS, SDXL_SIZE = 8, 256, 30, 1024
 
 
@@ -64,12 +66,14 @@ def _add_field(parser: argparse.ArgumentParser, row: Field) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the picture -> exit code. Raises Refused and SteppedAside; nothing is written then."""
+    if args.checkpoint is None:
+        print(RANDOM, flush=True)
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # read when they are imported
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     from lib_anyms.standalone.drawing import draw_layout
     from lib_anyms.standalone.generate import generate
 
     models = _models(args)
-    if models.random:
-        print("The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint.")
     request, prompt = _request(args)
     started = time.perf_counter()
     made = generate(
@@ -93,14 +97,14 @@ def _models(args: argparse.Namespace) -> Models:
         stray = [f"--{name}" for name in FILES if getattr(args, name) is not None]
         if stray:
             raise Refused("cli_needs", option=stray[0], got="no --checkpoint", expected="--checkpoint FILE")
-        return random_models(find_home() / "random-models")
+        return random_models(Environment(find_home(), say=print).models() / "random")
     lacking = [f"--{name}" for name in FILES if getattr(args, name) is None]
     if lacking:
         raise Refused("cli_needs", option="--checkpoint", got=f"no {lacking[0]}", expected=f"{lacking[0]} FILE")
     for path in (args.checkpoint, args.adapter, args.encoder):
         if not path.is_file():
             raise Refused("cli_file", path=path, got="there is no such file")
-    return Models(args.checkpoint, args.adapter, args.encoder, random=False)
+    return Models(args.checkpoint, args.adapter, args.encoder)
 
 
 def _request(args: argparse.Namespace) -> tuple[Request, str]:

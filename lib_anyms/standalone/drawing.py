@@ -15,7 +15,7 @@ def draw_layout(picture: Image.Image, layout: Layout) -> Image.Image:
     drawn = picture.convert("RGB")
     draw = ImageDraw.Draw(drawn)
     width, height = drawn.size
-    line = max(1, round(min(width, height) / 200))
+    line = max(2, round(min(width, height) / 200))
     font = ImageFont.load_default()
     for number, subject in enumerate(layout.subjects):
         box, colour = subject.box, COLOURS[number % len(COLOURS)]

@@ -4,6 +4,7 @@
     <home>/anyms.lock        one process at a time
     <home>/environment/      the venv, and the stamps of what is complete in it
     <home>/logs/             what venv and pip said, a file a stage
+    <home>/models/           model files made or joined here
 
 A stamp is written last and holds the digest of the requirements it stands for. So an interrupted set-up is continued (pip
 skips what is there), an outdated one is updated, and a venv whose Python no longer starts is made anew.
@@ -117,6 +118,15 @@ class Environment:
                         self._build(wanted)
         return self.python
 
+    def models(self) -> Path:
+        """The folder for model files that are made rather than downloaded by the user; it exists and `home` is marked as ours."""
+        with self._stored():
+            self._refuse_foreign()
+            self.home.mkdir(parents=True, exist_ok=True)
+            self._mark()
+            self._models.mkdir(exist_ok=True)
+        return self._models
+
     def clean(self) -> float:
         """Remove all that was made in `home`, and `home` itself if nothing else is in it -> MB freed."""
         if not self.home.exists():
@@ -124,8 +134,9 @@ class Environment:
         with self._stored():
             self._refuse_foreign()
             with self._alone():
-                freed = sum(megabytes(folder) for folder in (self.venv, self._logs))
-                for folder in (self.venv, self._logs):
+                made = (self.venv, self._logs, self._models)
+                freed = sum(megabytes(folder) for folder in made)
+                for folder in made:
                     if folder.exists():
                         shutil.rmtree(folder)
                 self._marker.unlink(missing_ok=True)
@@ -145,6 +156,13 @@ class Environment:
     @property
     def _logs(self) -> Path:
         return self.home / "logs"
+
+    @property
+    def _models(self) -> Path:
+        return self.home / "models"
+
+    def _mark(self) -> None:
+        self._marker.write_text("Made by AnyMS; `python -m lib_anyms clean` removes what it made here.\n", encoding="utf-8")
 
     def _refuse_foreign(self) -> None:
         if CHECKOUT in (self.home.resolve(), *self.home.resolve().parents):
@@ -193,7 +211,7 @@ class Environment:
 
     def _claim(self) -> None:
         self._logs.mkdir(exist_ok=True)
-        self._marker.write_text("Made by AnyMS; `python -m lib_anyms clean` removes what it made here.\n", encoding="utf-8")
+        self._mark()
         self.say(f"AnyMS: setting up a Python environment of its own in {self.home}")
         self.say(f"  size: {_SIZES.get(sys.platform, _SIZE)} ({shutil.disk_usage(self.home).free / 1e9:.0f} GB are free there)")
         self.say("  another place: set ANYMS_HOME; this Python as it is: --here; pip's output: the folder logs there")

@@ -25,7 +25,6 @@ class Models:
     checkpoint: Path
     adapter: Path
     encoder: Path
-    random: bool  # random weights: nothing meaningful comes out
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,7 @@ def random_models(folder: Path) -> Models:
         shutil.rmtree(folder, ignore_errors=True)
         write_random_sdxl(folder)
         done.touch()
-    return Models(
-        folder / "checkpoint.safetensors", folder / "adapter-plus.safetensors", folder / "encoder.safetensors", random=True
-    )
+    return Models(folder / "checkpoint.safetensors", folder / "adapter-plus.safetensors", folder / "encoder.safetensors")
 
 
 def generate(

@@ -70,15 +70,23 @@ def inside_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 def enter(python: Path, arguments: Sequence[str]) -> int:
     """Run `python -m lib_anyms` with `arguments` by another Python in the same folder -> its exit code, as a shell counts."""
+    children: list[subprocess.Popen[bytes]] = []
+    asked: list[bool] = []
+
+    def terminate(*_: object) -> None:
+        asked.append(True)
+        for child in children:
+            child.terminate()
+
     # Ctrl-C goes to both: the other one ends in its own way, and we wait for it (SIG_IGN it would inherit, a handler not).
-    interrupt = signal.signal(signal.SIGINT, lambda *_: None)
+    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        process = subprocess.Popen([str(python), "-m", "lib_anyms", *arguments], env=inside_environ(os.environ))
-        terminate = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            code = process.wait()
-        finally:
-            signal.signal(signal.SIGTERM, terminate)
+        children.append(subprocess.Popen([str(python), "-m", "lib_anyms", *arguments], env=inside_environ(os.environ)))
+        if asked:  # between the start and here
+            terminate()
+        code = children[0].wait()
     finally:
-        signal.signal(signal.SIGINT, interrupt)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return code if code >= 0 else 128 - code

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -133,12 +134,16 @@ def test_a_signal_ends_both_processes_without_a_traceback(number: signal.Signals
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "up\n"
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
-        assert process.wait(20) == 7
-        assert process.stderr.read() == ""
+        try:
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+            assert process.wait(20) == 7
+            assert process.stderr.read() == ""
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_every_check_runs_and_pytests_own_line_is_last(capfd: pytest.CaptureFixture[str]) -> None:

@@ -200,6 +200,22 @@ def test_clean_removes_what_was_made_and_says_how_much(installer: Installer) -> 
     assert installer.environment.clean() == 0.0
 
 
+def test_models_made_first_do_not_make_the_folder_foreign(installer: Installer) -> None:
+    (installer.environment.models() / "random").mkdir()
+    assert installer.environment.ensure("demo").exists()
+    installer.environment.clean()
+    assert not installer.home.exists()
+
+
+def test_models_are_never_put_into_a_foreign_folder(installer: Installer) -> None:
+    installer.home.mkdir()
+    (installer.home / "thesis.txt").touch()
+    with pytest.raises(Refused) as refusal:
+        installer.environment.models()
+    assert refusal.value.cause == "home_foreign"
+    assert [path.name for path in installer.home.iterdir()] == ["thesis.txt"]
+
+
 def test_clean_keeps_what_others_put_there(installer: Installer) -> None:
     installer.environment.ensure("demo")
     (installer.home / "mine.txt").write_text("mine", encoding="utf-8")

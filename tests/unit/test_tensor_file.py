@@ -44,11 +44,15 @@ def save_zip(tensors: dict[str, torch.Tensor], path: Path) -> None:
 SAVERS = pytest.mark.parametrize("save", [save_file, save_zip], ids=["safetensors", "zip"])
 
 
+def load_all(path: Path) -> dict[str, torch.Tensor]:
+    with open_tensors(path) as file:
+        return {name: file.load(name) for name in file.shapes}
+
+
 def refusal(path: Path) -> Refused:
     """What opening the file and loading all of it is refused with."""
-    with pytest.raises(Refused) as caught, open_tensors(path) as file:
-        for name in file.shapes:
-            file.load(name)
+    with pytest.raises(Refused) as caught:
+        load_all(path)
     return caught.value
 
 
@@ -124,10 +128,11 @@ def test_metadata_is_safetensors_own(tmp_path: Path) -> None:
 def test_nested_dicts_parameters_and_views(tmp_path: Path) -> None:
     base = torch.arange(40.0).reshape(5, 8)
     linear = torch.nn.Linear(3, 2)
+    views = OrderedDict(cut=base[1:4, 2:5], turned=base.T, every=base[::2, ::3], same=base)
     tree = {
         "image_proj": {"proj.weight": torch.nn.Parameter(base.clone()), "deep": {"er": base.half(), 7: base.bfloat16()}},
         "ip_adapter": linear.state_dict(),
-        "views": OrderedDict(cut=base[1:4, 2:5], turned=base.T, every=base[::2, ::3], same=base),
+        "views": views,
         **{
             "step": 7,
             "rate": 0.5,
@@ -148,7 +153,7 @@ def test_nested_dicts_parameters_and_views(tmp_path: Path) -> None:
         "image_proj.deep.er": base.half(),
         "image_proj.deep.7": base.bfloat16(),
         **{f"ip_adapter.{name}": tensor for name, tensor in linear.state_dict().items()},
-        **{f"views.{name}": tensor for name, tensor in tree["views"].items()},
+        **{f"views.{name}": tensor for name, tensor in views.items()},
     }
     assert loaded.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -245,8 +250,7 @@ def test_a_refused_file_is_let_go(tmp_path: Path, save: Callable[..., None]) -> 
     save({"a\nb": torch.ones(3)}, path)
     assert refusal(path).cause == "file_damaged"
     assert not held(path)
-    with pytest.raises(Refused), open_tensors(write_zip(path, pickled(tensor_opcodes(5, (6,), (1,))))):
-        pass
+    assert refusal(write_zip(path, pickled(tensor_opcodes(5, (6,), (1,))))).cause == "file_damaged"
     assert not held(path)
 
 
@@ -309,8 +313,22 @@ def test_a_call_in_a_pickle_never_runs(tmp_path: Path, number_: int, protocol: i
         b"\x82\x01",
         b"c" + b"os" * 10**6 + b"\nsystem\n",
         b"I" + b"9" * 10**6 + b"\n",
+        b"c\\x74orch\nFloatStorage\n",
     ],
-    ids=["REDUCE", "eval", "torch.load", "torch's other", "INST", "OBJ", "NEWOBJ", "PERSID", "EXT1", "long name", "many digits"],
+    ids=[
+        "REDUCE",
+        "eval",
+        "torch.load",
+        "torch's other",
+        "INST",
+        "OBJ",
+        "NEWOBJ",
+        "PERSID",
+        "EXT1",
+        "long name",
+        "many digits",
+        "escape",
+    ],
 )
 def test_what_would_import_or_call_is_refused_by_opcode_and_name(tmp_path: Path, opcodes: bytes) -> None:
     error = refusal(write_zip(tmp_path / "a", pickled(opcodes)))
@@ -510,9 +528,8 @@ def test_a_zip_of_something_else_or_twice_the_same(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a", "w") as archive:
         archive.writestr("word/document.xml", b"<w/>")
     assert refusal(tmp_path / "a").cause == "file_damaged"
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "b", "w") as archive:
-        for _ in range(2):
-            archive.writestr("archive/data.pkl", pickled(b"N"))
+    data = write_zip(tmp_path / "b", pickled(b"N"), {"data.pkm": pickled(b"N")}).read_bytes()
+    (tmp_path / "b").write_bytes(data.replace(b"data.pkm", b"data.pkl"))
     assert refusal(tmp_path / "b").cause == "file_damaged"
 
 
@@ -621,14 +638,14 @@ def test_any_file_loads_or_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
     try:
         with open_tensors(tmp_path / "a") as file:
-            for name, shape in file.shapes.items():
-                assert tuple(file.load(name).shape) == shape
-    except Refused as error:
-        assert len(str(error)) < 600
+            shapes = file.shapes
+            loaded = {name: file.load(name) for name in shapes}
+    except Refused:
+        return
+    assert {name: tuple(tensor.shape) for name, tensor in loaded.items()} == shapes
 
 
 def test_the_files_the_above_starts_from_are_sound(tmp_path: Path) -> None:
     for data, names in ((SOUND_ZIP, {"image_proj.a", "p"}), (SOUND_SAFETENSORS, {"a", "b"})):
         (tmp_path / "a").write_bytes(data)
-        with open_tensors(tmp_path / "a") as file:
-            assert file.shapes.keys() == names
+        assert load_all(tmp_path / "a").keys() == names

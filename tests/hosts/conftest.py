@@ -1,0 +1,54 @@
+"""One server per host for the whole run, and what was measured on them, told at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts import server, tiny
+from tests.hosts.studio import Studio
+
+_MEASURED: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def measured() -> list[str]:
+    """Lines for the end of the run."""
+    return _MEASURED
+
+
+@pytest.fixture(scope="session", params=["a1111", "forge"])
+def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A real host with our extension, the tiny SDXL and the probe; its own folder must be as it was when it has ended."""
+    place = server.find(request.param)
+    if isinstance(place, str):
+        pytest.skip(place)
+    before = server.listing(place.folder)
+    data = tmp_path_factory.mktemp(f"hôst data {place.name}")
+    files = tiny.install(place.name, data)
+    server.install_extension(data)
+    host = server.HostServer(place, data)
+    try:
+        host.start()
+        yield Studio(host, files)
+    finally:
+        host.stop()
+    assert server.listing(place.folder) == before, "something was left in the host's own folder"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test's message ends with the host's log."""
+    outcome = yield
+    report = outcome.get_result()
+    studio = getattr(item, "funcargs", {}).get("studio")
+    if report.when == "call" and report.failed and studio is not None:
+        report.sections.append(("the host", studio.host.tail()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _MEASURED:
+        terminalreporter.section("measured on the hosts")
+        for line in _MEASURED:
+            terminalreporter.write_line(line)

@@ -1,0 +1,166 @@
+"""Test only: looks at the UNet from inside the host, and makes it fail on demand.
+
+The API's one argument is an object, for this job alone:
+  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row) and, as
+            metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress
+  raise_at  number of the UNet call, from 1, that raises a RuntimeError in the midst of the network
+GET /anyms-probe/hooks answers how many hooks hang on the UNet, the probe's own taken off.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import gradio as gr
+import torch
+from modules import script_callbacks, scripts, shared
+from safetensors.torch import save_file
+
+ATTN2 = re.compile(r"transformer_blocks\.\d+\.attn2$")
+ARGUMENTS = ("x", "timesteps", "context", "y")
+
+
+def find_unet():
+    model = shared.sd_model
+    if hasattr(model, "forge_objects"):
+        model = model.forge_objects.unet
+        return model.model.diffusion_model if model is not None else None
+    return getattr(getattr(model, "model", None), "diffusion_model", None)
+
+
+def live_stream():
+    session = sys.modules.get("lib_anyms.session")
+    live = session.live() if session else None
+    return live, (live.stream if live is not None and live.stream is not None and live.stream.injected else None)
+
+
+class Watch:
+    """One job's probe: attached before its first UNet call, behind AnyMS."""
+
+    def __init__(self, job, wishes: dict) -> None:
+        self.job = job
+        self.folder = Path(wishes["record"]) if "record" in wishes else None
+        self.raise_at = wishes.get("raise_at", 0)
+        self.handles = []
+        self.calls = 0
+        self.changed = 0
+        self.given = {}
+        self.before = {}
+        self.uncond = None
+
+    def step(self, params) -> None:
+        uncond = params.text_uncond
+        self.uncond = uncond["crossattn"] if isinstance(uncond, dict) else uncond
+        if self.handles:
+            return
+        unet = find_unet()
+        keep = self.handles.append
+        keep(unet.register_forward_pre_hook(self.see_call, with_kwargs=True))
+        keep(unet.register_forward_hook(self.see_output))
+        layers = [module for name, module in unet.named_modules() if ATTN2.search(name)]
+        for number, layer in enumerate(layers):
+            keep(layer.to_out[0].register_forward_pre_hook(self.remember(number), prepend=True))
+            keep(layer.to_out[0].register_forward_pre_hook(self.compare(number)))
+        keep(layers[len(layers) // 2].to_q.register_forward_pre_hook(self.fail))
+
+    def detach(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+
+    def see_call(self, _unet, args, kwargs) -> None:
+        self.calls += 1
+        self.changed = 0
+        named = {**dict(zip(ARGUMENTS, args)), **kwargs}
+        self.given = {name: stored(named[name]) for name in ARGUMENTS}
+        self.given["is_cond"] = self.conditional_rows(named)
+
+    def conditional_rows(self, named) -> torch.Tensor:
+        """Forge says it; on A1111 told by the text tokens, which is not how AnyMS tells it."""
+        count = named["x"].shape[0]
+        flags = (named.get("transformer_options") or {}).get("cond_or_uncond")
+        if flags:
+            return torch.tensor([int(flag == 0) for flag in flags for _ in range(count // len(flags))])
+        return torch.tensor([int(not any(torch.equal(row, other) for other in self.uncond)) for row in named["context"]])
+
+    def remember(self, number: int):
+        def hook(_to_out, args) -> None:
+            self.before[number] = args[0]
+
+        return hook
+
+    def compare(self, number: int):
+        def hook(_to_out, args) -> None:
+            self.changed += not torch.equal(self.before.pop(number), args[0])
+
+        return hook
+
+    def fail(self, _to_q, _args) -> None:
+        if self.calls == self.raise_at:
+            raise RuntimeError("the probe's failure")
+
+    def see_output(self, _unet, _args, output) -> None:
+        if self.folder is None:
+            return
+        live, stream = live_stream()
+        told = {
+            "fired": str(stream._fired if stream else 0),
+            "changed": str(self.changed),
+            "progress": str(live.host.progress() if stream else 0.0),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file({**self.given, "output": stored(output)}, self.folder / f"call-{self.calls:03}.safetensors", told)
+
+
+def stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().float().cpu().clone().contiguous()
+
+
+class Current:
+    watch: Watch | None = None
+
+    @classmethod
+    def stop(cls) -> None:
+        if cls.watch is not None:
+            cls.watch.detach()
+        cls.watch = None
+
+
+class ProbeScript(scripts.Script):
+    def title(self) -> str:
+        return "AnyMS test probe"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        return [gr.Textbox("", visible=False, label="probe")]
+
+    def before_process(self, p, wishes="", *_) -> None:
+        Current.stop()
+        if isinstance(wishes, dict):
+            Current.watch = Watch(p, wishes)
+
+
+def on_step(params) -> None:
+    if Current.watch is not None and params.denoiser.p is Current.watch.job:
+        Current.watch.step(params)
+
+
+def count_hooks() -> dict:
+    Current.stop()
+    unet = find_unet()
+    if unet is None:
+        return {"hooks": -1}
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return {"hooks": sum(len(getattr(module, kind)) for module in unet.modules() for kind in kinds)}
+
+
+def on_app(_demo, app) -> None:
+    app.add_api_route("/anyms-probe/hooks", count_hooks, methods=["GET"])
+
+
+script_callbacks.on_cfg_denoiser(on_step)
+script_callbacks.on_app_started(on_app)

@@ -1,0 +1,77 @@
+"""A host's recorded UNet calls run once more on diffusers: same weights, same inputs, image tokens made in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib_anyms.image_stream import ImageStream, UNetCall
+from lib_anyms.ip_adapter.encoder import Encoder
+from lib_anyms.ip_adapter.key_values import project_key_values
+from lib_anyms.ip_adapter.tokens import image_tokens
+from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.model_files import choose_pair
+from lib_anyms.request import Request
+from lib_anyms.rows import RowMap
+from lib_anyms.standalone.pipeline import load_pipeline
+from lib_anyms.standalone.random_sdxl import RandomFiles
+from tests.hosts.studio import Call
+
+CPU = torch.device("cpu")
+
+
+class Given(nn.Module):
+    """In place of diffusers' embedding of sizes and crop: what the host had embedded."""
+
+    def __init__(self, embedded: torch.Tensor) -> None:
+        super().__init__()
+        self.embedded = embedded
+
+    def forward(self, _numbers: torch.Tensor) -> torch.Tensor:
+        return self.embedded
+
+
+class Replay:
+    """diffusers' UNet of the host's checkpoint, with AnyMS on it when a request is given."""
+
+    def __init__(self, files: RandomFiles) -> None:
+        self.files = files
+        self.unet = load_pipeline(files.checkpoint, CPU, torch.float32).unet
+
+    def differences(self, calls: Sequence[Call], request: Any = None) -> list[float]:
+        """For each call the largest absolute difference of its output to the host's."""
+        current: list[UNetCall] = []
+        stream = self._stream(Request.from_json(request), current) if request is not None else None
+        if stream is not None:
+            stream.inject()
+        try:
+            found = []
+            for call in calls:
+                current[:] = [UNetCall(RowMap(call.is_cond), call.progress)]
+                found.append((self._run(call) - call.tensors["output"]).abs().max().item())
+            return found
+        finally:
+            if stream is not None:
+                stream.eject()
+
+    def _stream(self, request: Request, current: list[UNetCall]) -> ImageStream:
+        layers = cross_attention_layers(self.unet)
+        folders: list[Path] = [*self.files.adapters.values(), self.files.encoder]
+        pair = choose_pair(folders, self.unet, layers, request.adapter, request.encoder)
+        encoder = Encoder(pair.encoder, CPU, torch.float32)
+        tokens = image_tokens(pair.adapter, encoder, request.pictures, request.fit, request.combine)
+        sets = project_key_values(pair.adapter, tokens, CPU, torch.float32, request.unconditional == "trained")
+        assert request.layout is not None
+        return ImageStream(self.unet, layers, sets, request.layout, request.scale, request.mode, lambda *_: current[0])
+
+    @torch.no_grad()
+    def _run(self, call: Call) -> torch.Tensor:
+        given = call.tensors
+        width = self.unet.config.projection_class_embeddings_input_dim - 6 * self.unet.config.addition_time_embed_dim
+        self.unet.add_time_proj = Given(given["y"][:, width:])
+        added = {"text_embeds": given["y"][:, :width], "time_ids": torch.zeros(len(given["y"]), 6)}
+        return self.unet(given["x"], given["timesteps"], given["context"], added_cond_kwargs=added).sample

@@ -1,0 +1,174 @@
+"""One real host as its own server process: found by environment variables, with a data folder of its own, offline, on the CPU.
+
+ANYMS_A1111_DIR and ANYMS_FORGE_DIR name the hosts' folders; their Python is venv/ in there, or ANYMS_A1111_PYTHON and
+ANYMS_FORGE_PYTHON. Models, extensions, settings and pictures lie in the data folder, so the host's own folder stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib_anyms.standalone.processes import CHECKOUT
+
+START_SECONDS, STOP_SECONDS, JOB_SECONDS = 300, 20, 300
+STARTED = "Startup time:"  # Forge answers before it can make a picture; both print this when they can
+EXTENSION = "sd-webui-anyms"
+
+_COMMON = ("--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-install", "--no-download-sd-model", "--no-hashing", "--api")
+ARGUMENTS = {
+    "a1111": (*_COMMON, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
+    "forge": (*_COMMON, "--always-cpu", "--all-in-fp32"),
+}
+# The default preview downloads a model and, offline, fails the job.
+SETTINGS = {"show_progress_type": "Approx cheap"}
+_FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "COMMANDLINE_ARGS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host is installed."""
+
+    name: str
+    folder: Path
+    python: Path
+
+
+def find(name: str) -> Place | str:
+    """The host, or why there is none: a reason to skip."""
+    variable = f"ANYMS_{name.upper()}_DIR"
+    given = os.environ.get(variable)
+    if not given:
+        return f"host: {variable} is not set"
+    folder = Path(given).absolute()
+    scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+    python = Path(os.environ.get(f"ANYMS_{name.upper()}_PYTHON") or folder / "venv" / scripts)
+    for path in (folder / "launch.py", python):
+        assert path.exists(), f"{variable}: there is no {path}"
+    return Place(name, folder, python)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API said; `body` is parsed JSON."""
+
+    status: int
+    body: Any
+
+
+class HostServer:
+    """The process. `data` is its data folder, with models and extensions already in it."""
+
+    def __init__(self, place: Place, data: Path) -> None:
+        self.place = place
+        self.data = data
+        self.log = data / "server.log"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when the host can make pictures; fails with the end of its log."""
+        (self.data / "config.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+        command = [str(self.place.python), "launch.py", *ARGUMENTS[self.place.name], "--data-dir", str(self.data)]
+        command += ["--port", self.url.rpartition(":")[2]]
+        with self.log.open("wb") as out:
+            self._process = subprocess.Popen(
+                command, cwd=self.place.folder, env=self._environ(), stdout=out, stderr=out, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not (STARTED in self._told() and self._alive()):
+            assert self._process.poll() is None, f"{self.place.name} ended at its start\n{self.tail()}"
+            assert time.monotonic() < deadline, f"{self.place.name} did not start in {START_SECONDS} s\n{self.tail()}"
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """End the process and its children."""
+        if self._process is None:
+            return
+        for name in ("SIGTERM", "SIGKILL"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, getattr(signal, name))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+                break
+
+    def get(self, path: str) -> Answer:
+        return self._ask(urllib.request.Request(self.url + path))
+
+    def post(self, path: str, body: Any) -> Answer:
+        head = {"Content-Type": "application/json"}
+        return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), head))
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of the log, for messages of failed tests."""
+        return f"--- the end of {self.place.name}'s log\n" + "\n".join(self._told().splitlines()[-lines:])
+
+    def _ask(self, request: urllib.request.Request) -> Answer:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=JOB_SECONDS) as answer:
+                return Answer(answer.status, json.load(answer))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, json.loads(error.read() or b"null"))
+
+    def _alive(self) -> bool:
+        try:
+            return self.get("/internal/ping").status == 200
+        except OSError:
+            return False
+
+    def _told(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _environ(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name.upper() not in _FOREIGN}
+        ours = {
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HOME": str(self.data / "huggingface"),
+            "GRADIO_TEMP_DIR": str(self.data / "gradio"),
+            "XDG_CACHE_HOME": str(self.data / "cache"),
+            "OMP_NUM_THREADS": "1",  # for so small a model, threads that wait for a busy core cost ten times the work
+        }
+        return kept | ours
+
+
+def install_extension(data: Path) -> Path:
+    """Copy this checkout, as a clone of it would be, into the data folder's extensions."""
+    asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, check=True).stdout.decode()
+    target = data / "extensions" / EXTENSION
+    for name in filter(None, listed.split("\0")):
+        if (CHECKOUT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, target / name)
+    return target
+
+
+def listing(folder: Path) -> dict[str, int]:
+    """Every file of the host's own folder and when it was written; without its Python and the byte code Python writes."""
+    found = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in ("__pycache__", ".git", "venv")]
+        found.update({os.path.join(place, name): os.lstat(os.path.join(place, name)).st_mtime_ns for name in names})
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

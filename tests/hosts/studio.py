@@ -1,0 +1,163 @@
+"""What the tests ask of a running host: pictures by its API, with AnyMS and with the probe."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from safetensors import safe_open
+
+from lib_anyms.standalone.random_sdxl import RandomFiles
+from tests.hosts.server import Answer, HostServer
+
+SCENE: dict[str, Any] = {
+    "prompt": "a cat and a dog on a beach",
+    "negative_prompt": "blurry",
+    "seed": 7,
+    "steps": 3,
+    "width": 192,
+    "height": 128,
+    "cfg_scale": 5.0,
+    "sampler_name": "Euler",
+    "scheduler": "Automatic",
+}
+LAYERS = 70
+_numbers = itertools.count()
+
+
+def reference(colour: str, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> Image.Image:
+    """A picture of one subject."""
+    picture = Image.new(mode, size, (0, 0, 0, 0) if mode == "RGBA" else "white")
+    ImageDraw.Draw(picture).ellipse((4, 4, size[0] - 6, size[1] - 3), fill=colour)
+    return picture
+
+
+def encoded(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def two_subjects(**settings: Any) -> dict[str, Any]:
+    """A whole request as in the issue. The boxes overlap, and the roles would be ordered the other way round."""
+    cat = {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.1, 0.6, 0.95], "role": "attribute"}
+    dog = {"name": "dog", "images": [encoded(reference("navy", mode="RGBA"))], "box": [0.4, 0.2, 1.0, 0.9], "weight": 0.8}
+    defaults = {"version": 1, "enabled": True, "scale": 0.8, "mode": "crop-merge", "adapter": "auto"}
+    return {**defaults, "subjects": [cat, dog], **settings}
+
+
+@dataclass(frozen=True)
+class Job:
+    """An answered request: its pictures as base64, and its information as the API gives it."""
+
+    images: list[str]
+    info: dict[str, Any]
+
+    @property
+    def pixels(self) -> list[bytes]:
+        pictures = (Image.open(io.BytesIO(base64.b64decode(image))) for image in self.images)
+        return [picture.convert("RGB").tobytes() for picture in pictures]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One recorded call of the UNet; see probe/scripts/anyms_probe.py."""
+
+    tensors: dict[str, torch.Tensor]
+    fired: int
+    changed: int
+    progress: float
+
+    @property
+    def is_cond(self) -> tuple[bool, ...]:
+        return tuple(bool(flag) for flag in self.tensors["is_cond"])
+
+
+class Studio:
+    """A running host with the tiny SDXL."""
+
+    def __init__(self, host: HostServer, files: RandomFiles) -> None:
+        self.host = host
+        self.files = files
+
+    @cached_property
+    def baseline(self) -> Job:
+        """Without AnyMS, made before anything else was."""
+        return self.paint()
+
+    @cached_property
+    def composed(self) -> Job:
+        return self.paint(two_subjects())
+
+    @cached_property
+    def hooks_at_rest(self) -> int:
+        return self.hooks()
+
+    def ask(self, request: Any = None, probe: dict[str, Any] | None = None, kind: str = "txt2img", **changes: Any) -> Answer:
+        """One job; `request` is AnyMS's JSON object, None: AnyMS is not mentioned."""
+        scripts: dict[str, Any] = {}
+        if request is not None:
+            scripts["AnyMS"] = {"args": [request]}
+        if probe is not None:
+            scripts["AnyMS test probe"] = {"args": [probe]}
+        return self.host.post(f"/sdapi/v1/{kind}", {**SCENE, **changes, "alwayson_scripts": scripts})
+
+    def paint(self, request: Any = None, **changes: Any) -> Job:
+        """`ask` for a job that must succeed."""
+        answer = self.ask(request, **changes)
+        assert answer.status == 200, f"{answer.body}\n{self.host.tail()}"
+        return Job(answer.body["images"], json.loads(answer.body["info"]))
+
+    def record(self, request: Any = None, **changes: Any) -> list[Call]:
+        """The UNet calls of a job that must succeed."""
+        folder = self.host.data / f"calls {next(_numbers)}"
+        self.paint(request, probe={"record": str(folder)}, **changes)
+        return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
+
+    def parameters(self, image: str) -> dict[str, Any]:
+        """What the host's own parser reads from the infotext within a picture."""
+        answer = self.host.post("/sdapi/v1/png-info", {"image": image})
+        assert answer.status == 200
+        return answer.body["parameters"]
+
+    def hooks(self) -> int:
+        """How many hooks hang on the UNet, the probe's own not counted."""
+        return self.host.get("/anyms-probe/hooks").body["hooks"]
+
+    @contextlib.contextmanager
+    def options(self, **values: Any) -> Iterator[None]:
+        """The host's settings changed for a while; `override_settings` would leak into later jobs."""
+        before = self.host.get("/sdapi/v1/options").body
+        assert self.host.post("/sdapi/v1/options", values).status == 200
+        try:
+            yield
+        finally:
+            self.host.post("/sdapi/v1/options", {name: before[name] for name in values})
+
+
+@contextlib.contextmanager
+def renamed(*files: Path) -> Iterator[None]:
+    """The files are away for a while."""
+    away = {path: path.rename(path.with_suffix(".away")) for path in files}
+    try:
+        yield
+    finally:
+        for path, hidden in away.items():
+            hidden.rename(path)
+
+
+def _read_call(path: Path) -> Call:
+    with safe_open(str(path), framework="pt") as file:
+        told = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    return Call(tensors, int(told["fired"]), int(told["changed"]), float(told["progress"]))

@@ -1,0 +1,218 @@
+"""What AnyMS promises, on every real host: the tiny SDXL, CPU, float32, by the host's own API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lib_anyms.fields import MODES, OFF
+from lib_anyms.layout import Layout
+from tests.hosts.replay import Replay
+from tests.hosts.studio import LAYERS, Studio, encoded, reference, renamed, two_subjects
+from tests.hosts.test_page import LABELS
+
+CLOSE = 1e-4
+
+
+@pytest.fixture(scope="session")
+def replay(studio: Studio) -> Replay:
+    return Replay(studio.files)
+
+
+@pytest.fixture(autouse=True)
+def untouched(studio: Studio):
+    """Made before the first test's own jobs; after every test the host makes the same picture, with nothing on its UNet."""
+    before, hooks = studio.baseline, studio.hooks_at_rest
+    yield
+    assert studio.paint().pixels == before.pixels
+    assert studio.hooks() == hooks
+
+
+def only(**subject: Any) -> dict[str, Any]:
+    """A request of one subject."""
+    cat = {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.1, 0.1, 0.8, 0.9]}
+    return two_subjects(subjects=[{**cat, **subject}])
+
+
+def infotext(studio: Studio, image: str) -> dict[str, Any]:
+    return json.loads(studio.parameters(image)["AnyMS"])
+
+
+class TestContract:
+    """Each test runs on every host that is there."""
+
+    def test_the_script_is_listed_with_its_arguments(self, studio: Studio) -> None:
+        listed = studio.host.get("/sdapi/v1/scripts").body
+        assert "anyms" in listed["txt2img"]
+        assert "anyms" in listed["img2img"]
+        described = [row for row in studio.host.get("/sdapi/v1/script-info").body if row["name"] == "anyms"]
+        assert [(row["is_alwayson"], row["is_img2img"]) for row in described] == [(True, False), (True, True)]
+        for row in described:
+            assert [argument["label"] for argument in row["args"]] == LABELS
+
+    def test_every_layer_fires_in_every_call(self, studio: Studio) -> None:
+        calls = studio.record(two_subjects())
+        assert len(calls) == 3
+        assert [(call.fired, call.changed) for call in calls] == [(LAYERS, LAYERS)] * 3
+        assert studio.composed.pixels != studio.baseline.pixels
+
+    def test_without_anyms_no_layer_fires(self, studio: Studio) -> None:
+        assert [(call.fired, call.changed) for call in studio.record()] == [(0, 0)] * 3
+
+    def test_the_infotext_holds_the_layout(self, studio: Studio) -> None:
+        told = infotext(studio, studio.composed.images[0])
+        given = two_subjects()
+        assert {name: told[name] for name in ("version", "enabled", "scale", "mode")} == {
+            name: given[name] for name in ("version", "enabled", "scale", "mode")
+        }
+        without_pictures = [{name: value for name, value in row.items() if name != "pictures"} for row in told["subjects"]]
+        placed = [{name: value for name, value in row.items() if name != "images"} for row in given["subjects"]]
+        expected = Layout.from_json({"version": 1, "subjects": placed})
+        assert Layout.from_json({"version": 1, "subjects": without_pictures}) == expected
+        assert [len(row["pictures"]) for row in told["subjects"]] == [1, 1]
+
+    def test_subjects_keep_their_order(self, studio: Studio) -> None:
+        given = two_subjects()
+        turned = studio.paint({**given, "subjects": given["subjects"][::-1]})
+        assert [row["name"] for row in infotext(studio, studio.composed.images[0])["subjects"]] == ["cat", "dog"]
+        assert [row["name"] for row in infotext(studio, turned.images[0])["subjects"]] == ["dog", "cat"]
+        assert turned.pixels != studio.composed.pixels
+
+    @pytest.mark.parametrize("adapter", ["", "base", "plus"])
+    def test_the_unet_gives_what_diffusers_gives(
+        self, studio: Studio, replay: Replay, measured: list[str], adapter: str
+    ) -> None:
+        request = two_subjects(adapter=studio.files.adapters[adapter].name) if adapter else None
+        calls = studio.record(request)
+        assert {flag for call in calls for flag in call.is_cond} == {True, False}
+        found = replay.differences(calls, request)
+        largest = max(call.tensors["output"].abs().max().item() for call in calls)
+        what = f"AnyMS with {adapter}" if adapter else "plain UNet"
+        measured.append(f"{studio.host.place.name}, {what}: at most {max(found):.1e} from diffusers in {len(found)} calls, values to {largest:.1f}")
+        assert max(found) < CLOSE
+        if request:
+            assert max(replay.differences(calls)) > 100 * CLOSE  # the image stream is what was compared
+
+    @pytest.mark.parametrize("request_", [two_subjects(enabled=False), two_subjects(scale=0), two_subjects(mode=OFF), {"enabled": False}])
+    def test_off_means_untouched(self, studio: Studio, request_: dict[str, Any]) -> None:
+        job = studio.paint(request_)
+        assert job.pixels == studio.baseline.pixels
+        assert not {"AnyMS", "AnyMS skipped"} & studio.parameters(job.images[0]).keys()
+
+    def test_every_mode_makes_another_picture(self, studio: Studio) -> None:
+        pictures = {mode: studio.paint(two_subjects(mode=mode)).pixels[0] for mode in MODES}
+        assert len(set(pictures.values())) == len(MODES)
+
+    def test_the_same_request_makes_the_same_picture(self, studio: Studio) -> None:
+        assert studio.paint(two_subjects()).pixels == studio.composed.pixels
+
+    @pytest.mark.parametrize("call", [1, 2])
+    def test_after_a_failure_within_the_unet(self, studio: Studio, call: int) -> None:
+        composed = studio.composed
+        answer = studio.ask(two_subjects(), probe={"raise_at": call})
+        assert answer.status == 500
+        assert answer.body["errors"] == "the probe's failure"
+        assert studio.paint().pixels == studio.baseline.pixels
+        assert studio.hooks() == studio.hooks_at_rest
+        assert studio.paint(two_subjects()).pixels == composed.pixels
+
+    BAD = {
+        "unknown field": (two_subjects(colour="red"), "AnyMS: the request has no field named 'colour' (expected one of:"),
+        "box outside": (only(box=[1.2, 0.1, 1.6, 0.9]), "lies wholly outside the picture (expected a part of it within 0..1). Move it inside."),
+        "no picture": (only(images=["not base64!"]), "AnyMS: a reference picture of subject 'cat' cannot be read (got text that is not base64)."),
+        "version": (two_subjects(version=9), "AnyMS: the request has version 9, this AnyMS reads version 1. Update AnyMS or the caller."),
+        "unknown adapter": (two_subjects(adapter="nothing.safetensors"), "AnyMS: there is no model file named 'nothing.safetensors' (found:"),
+        "no object": ("[1]", "AnyMS: the request is not a JSON object (got list). See docs/api.md."),
+        "no subject": (two_subjects(subjects=[]), "AnyMS: 0 subjects were given (expected 1 to 12). Remove or add subjects."),
+    }
+
+    @pytest.mark.parametrize("fault", BAD)
+    def test_a_bad_request_is_answered_with_its_sentence(self, studio: Studio, fault: str) -> None:
+        request, sentence = self.BAD[fault]
+        answer = studio.ask(request)
+        assert answer.status == 500
+        assert sentence in answer.body["errors"]
+
+    def test_without_an_adapter(self, studio: Studio) -> None:
+        with renamed(*studio.files.adapters.values()):
+            answer = studio.ask(two_subjects())
+        assert answer.status == 500
+        assert answer.body["errors"].startswith("AnyMS: no IP-Adapter for SDXL was found (looked in: ")
+        assert "ControlNet" in answer.body["errors"]
+        assert studio.paint(two_subjects()).pixels == studio.composed.pixels
+
+    def test_a_look_alike_is_refused_by_name_and_passed_over_by_auto(self, studio: Studio) -> None:
+        lora = studio.files.adapters["plus"].with_name("a-lora.safetensors")
+        save_file({"lora_unet_input_blocks_4_1_proj_in.lora_down.weight": torch.zeros(4, 64)}, lora)
+        try:
+            answer = studio.ask(two_subjects(adapter="a-lora"))
+            assert answer.status == 500
+            assert answer.body["errors"].startswith("AnyMS: a-lora.safetensors is a LoRA, not an IP-Adapter (got ")
+            assert studio.paint(two_subjects()).pixels == studio.composed.pixels
+        finally:
+            lora.unlink()
+
+    def test_two_pictures_at_once(self, studio: Studio) -> None:
+        calls = studio.record(two_subjects(), batch_size=2)
+        assert [(call.changed, sum(call.is_cond), len(call.is_cond)) for call in calls] == [(LAYERS, 2, 4)] * 3
+
+    def test_two_pictures_one_after_the_other(self, studio: Studio) -> None:
+        both = studio.paint(two_subjects(), n_iter=2)
+        second = studio.paint(two_subjects(), seed=8)
+        plain = studio.paint(seed=8)
+        assert both.pixels[-2:] == [*studio.composed.pixels, *second.pixels]  # A1111 puts a grid before them
+        assert second.pixels != plain.pixels
+
+    def test_without_guidance(self, studio: Studio) -> None:
+        calls = studio.record(two_subjects(), cfg_scale=1)
+        assert [(call.fired, call.changed) for call in calls] == [(LAYERS, LAYERS)] * 3
+        rows = {"a1111": (True, False), "forge": (True,)}[studio.host.place.name]
+        assert {call.is_cond for call in calls} == {rows}
+
+    @pytest.mark.parametrize("sampler", ["Heun", "DPM++ SDE"])
+    def test_samplers_of_second_order(self, studio: Studio, sampler: str) -> None:
+        calls = studio.record(two_subjects(), sampler_name=sampler)
+        assert len(calls) == 5  # twice a step, once in the last
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+        assert [call.progress for call in calls] == sorted(call.progress for call in calls)
+
+    def test_prompts_of_unequal_length(self, studio: Studio, replay: Replay) -> None:
+        calls = studio.record(two_subjects(), prompt="a cat, " * 40)
+        assert len(calls) == 6  # conditional and unconditional rows apart
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+        assert sorted(call.is_cond for call in calls) == [(False,)] * 3 + [(True,)] * 3
+        assert max(replay.differences(calls, two_subjects())) < CLOSE
+
+    def test_prompts_joined_by_and(self, studio: Studio, replay: Replay) -> None:
+        calls = studio.record(two_subjects(), prompt="a cat AND a dog")
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+        assert {(sum(call.is_cond), len(call.is_cond)) for call in calls} == {(2, 3)}
+        assert max(replay.differences(calls, two_subjects())) < CLOSE
+
+    def test_a_subject_for_a_part_of_the_steps(self, studio: Studio) -> None:
+        calls = studio.record(only(start=0.5), steps=4)
+        assert [call.changed for call in calls] == [0, 0, LAYERS, LAYERS]
+        assert {call.fired for call in calls} == {LAYERS}
+
+    def test_img2img(self, studio: Studio) -> None:
+        start = {"kind": "img2img", "init_images": [encoded(reference("green", (192, 128)))], "denoising_strength": 0.8, "steps": 4}
+        calls = studio.record(two_subjects(), **start)
+        assert calls
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+        assert studio.paint(two_subjects(), **start).pixels != studio.paint(**start).pixels
+
+
+@pytest.mark.parametrize("option", ["batch_cond_uncond", "pad_cond_uncond"])
+def test_a1111_splits_or_pads_the_rows(studio: Studio, replay: Replay, option: str) -> None:
+    if studio.host.place.name != "a1111":
+        pytest.skip("host: an option of A1111's")
+    split = option == "batch_cond_uncond"
+    with studio.options(**{option: not split}):
+        calls = studio.record(two_subjects(), prompt="a cat" if split else "a cat, " * 40)
+    assert {len(call.is_cond) for call in calls} == {1 if split else 2}
+    assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+    assert max(replay.differences(calls, two_subjects())) < CLOSE
