@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,12 @@ _PATCH = "vision_model.embeddings.patch_embedding.weight"
 _POSITION = "vision_model.embeddings.position_embedding.weight"
 _PROJECTION = "visual_projection.weight"
 _FC1 = "vision_model.encoder.layers.0.mlp.fc1.weight"
+_RANKS = {_PATCH: 4, _POSITION: 2, _PROJECTION: 2, _FC1: 2}
+_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d{1,3})\.")
 CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of our own small encoders
 
 # What shapes do not tell: hidden width -> (attention heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
+_ACTIVATIONS = ("gelu", "quick_gelu")
 _KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
 
 
@@ -45,29 +49,38 @@ def read_encoder(path: Path) -> EncoderCheckpoint:
     """Header-only; raises Refused for a file that is no CLIP vision encoder with projection."""
     with open_tensors(path) as file:
         shapes, metadata = file.shapes, file.metadata
-    missing = [name for name in (_PATCH, _POSITION, _PROJECTION, _FC1) if name not in shapes]
-    if missing:
-        raise Refused("encoder_form", path=path.name, got=f"no {missing[0]}")
+    for name, rank in _RANKS.items():
+        if len(shapes.get(name, ())) != rank:
+            raise Refused("encoder_form", path=path.name, got=f"no {name} of {rank} axes")
     projection, hidden = shapes[_PROJECTION]
     patch = shapes[_PATCH][-1]
-    size = math.isqrt(shapes[_POSITION][0] - 1) * patch
-    layers = len({name.split(".")[3] for name in shapes if name.startswith("vision_model.encoder.layers.")})
-    config: dict[str, Any] = json.loads(metadata.get(CONFIG_KEY, "{}"))
-    if not config:
+    size = math.isqrt(max(0, shapes[_POSITION][0] - 1)) * patch
+    told = {
+        "hidden_size": hidden,
+        "intermediate_size": shapes[_FC1][0],
+        "projection_dim": projection,
+        "num_hidden_layers": len({match[1] for match in map(_LAYER.match, shapes) if match}),
+        "image_size": size,
+        "patch_size": patch,
+    }
+    return EncoderCheckpoint(path, hidden, projection, size, {**told, **_untold(path, hidden, metadata.get(CONFIG_KEY))})
+
+
+def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
+    """Heads and activation: from our own files' metadata, else by the width of a known encoder."""
+    if config is None:
         if hidden not in _KNOWN:
             raise Refused("encoder_form", path=path.name, got=f"hidden width {hidden}, known are {sorted(_KNOWN)}")
         heads, activation = _KNOWN[hidden]
-        config = {
-            "hidden_size": hidden,
-            "intermediate_size": shapes[_FC1][0],
-            "projection_dim": projection,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "image_size": size,
-            "patch_size": patch,
-            "hidden_act": activation,
-        }
-    return EncoderCheckpoint(path, hidden, projection, size, config)
+    else:
+        try:
+            given = json.loads(config)
+            heads, activation = given["num_attention_heads"], given["hidden_act"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Refused("encoder_form", path=path.name, got=f"{CONFIG_KEY} cannot be read: {error}") from error
+        if type(heads) is not int or heads < 1 or hidden % heads or activation not in _ACTIVATIONS:
+            raise Refused("encoder_form", path=path.name, got=f"{heads} heads and activation {activation!r} in {CONFIG_KEY}")
+    return {"num_attention_heads": heads, "hidden_act": activation}
 
 
 class Encoder:

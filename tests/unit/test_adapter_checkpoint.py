@@ -265,6 +265,17 @@ def test_every_axis_is_held_against_the_others(kind: str) -> None:
         assert cause_of(shapes | {key: (0,) * len(shape)}) == "adapter_shapes", key
 
 
+def test_nothing_is_no_size() -> None:
+    for projection in (
+        base_projection(tokens=0),
+        base_projection(encoder=0),
+        plus_projection(tokens=0),
+        plus_projection(width=0),
+    ):
+        assert cause_of(adapter(projection)) == "adapter_shapes"
+    assert cause_of(adapter(layers=layer_keys([32, 0, 32]))) == "adapter_shapes"
+
+
 def test_rows_that_are_no_whole_number_of_tokens() -> None:
     odd = {**base_projection(), "proj.weight": (4 * 48 + 1, 20), "proj.bias": (4 * 48 + 1,)}
     assert "a multiple of 48" in str(refusal(adapter(odd)))

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
+from lib_anyms.ip_adapter.encoder import CONFIG_KEY, Encoder, read_encoder
+from lib_anyms.ip_adapter.tensor_file import open_tensors
 from tests.support.adapter_files import HIDDEN, PROJECTION, VISION, write_encoder
 
 
@@ -40,13 +41,28 @@ def test_unknown_widths_and_missing_parts_are_refused(path: Path, tmp_path: Path
     with pytest.raises(Refused, match="hidden width 24"):
         read_encoder(tmp_path / "no-config.safetensors")
     broken = {name: tensor for name, tensor in state.items() if "layers.1.mlp.fc2.weight" not in name}
-    from lib_anyms.ip_adapter.encoder import CONFIG_KEY
-    from lib_anyms.ip_adapter.tensor_file import open_tensors
-
     with open_tensors(path) as file:
         save_file(broken, tmp_path / "broken.safetensors", {CONFIG_KEY: file.metadata[CONFIG_KEY]})
     with pytest.raises(Refused, match=r"layers\.1\.mlp\.fc2\.weight"):
         Encoder(read_encoder(tmp_path / "broken.safetensors"), torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["{", "[]", "7", "{}", '{"num_attention_heads": 5, "hidden_act": "gelu"}', '{"num_attention_heads": 2, "hidden_act": "x"}'],
+)
+def test_odd_metadata_is_refused(path: Path, tmp_path: Path, config: str) -> None:
+    save_file(load_file(path), tmp_path / "odd.safetensors", {CONFIG_KEY: config})
+    with pytest.raises(Refused) as refusal:
+        read_encoder(tmp_path / "odd.safetensors")
+    assert refusal.value.cause == "encoder_form"
+
+
+def test_odd_shapes_are_refused(path: Path, tmp_path: Path) -> None:
+    for name in ("visual_projection.weight", "vision_model.embeddings.patch_embedding.weight"):
+        save_file({**load_file(path), name: torch.zeros(3)}, tmp_path / "odd.safetensors")
+        with pytest.raises(Refused, match=name):
+            read_encoder(tmp_path / "odd.safetensors")
 
 
 def test_the_file_can_be_removed_while_the_encoder_lives(path: Path, tmp_path: Path) -> None:
