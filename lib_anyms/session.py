@@ -67,10 +67,10 @@ class Session:
         if self.stream is None or not self.stream.injected:
             return
         self._check_previous_step()
+        self.host.begin_step(step)
         if self.host.unet() is not self.stream.unet:
             self.end_pass()
             raise SteppedAside("unet_replaced", progress=f"{self.host.progress():.0%}")
-        self.host.begin_step(step)
         self.stream.step_calls = 0
         self._sampling = True
 

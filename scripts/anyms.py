@@ -24,6 +24,9 @@ except Exception:  # shown in the accordion: a script that fails to load would v
     log.error("AnyMS could not be loaded:\n%s", import_failure)
 
 
+armed: list[Any] = []  # the hook of `refuse_without_lib`
+
+
 class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
     """Several reference subjects in one picture, each in its box."""
 
@@ -37,7 +40,9 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
         return failure_panel() if import_failure else panel.build(self.elem_id)
 
     def before_process(self, p: Any, *values: Any) -> None:
-        if not import_failure:
+        if import_failure:
+            disarm()
+        else:
             lifecycle.job_begins()
 
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
@@ -65,15 +70,22 @@ def failure_panel() -> list[Any]:
 
 def refuse_without_lib(p: Any, values: tuple[Any, ...]) -> None:
     """An API request for AnyMS must not be answered with a picture without it."""
+    disarm()
     if not (values and values[0]):
         return
     model = p.sd_model.forge_objects.unet.model if hasattr(p.sd_model, "forge_objects") else p.sd_model.model
 
     def refuse(_unet: Any, _args: Any) -> None:
-        handle.remove()
+        disarm()
         raise RuntimeError(f"AnyMS: it could not be loaded ({import_failure.splitlines()[-1]}). Restart the WebUI.")
 
-    handle = model.diffusion_model.register_forward_pre_hook(refuse)
+    armed.append(model.diffusion_model.register_forward_pre_hook(refuse))
+
+
+def disarm() -> None:
+    """Take back a refusal whose UNet never ran."""
+    while armed:
+        armed.pop().remove()
 
 
 if not import_failure:

@@ -49,7 +49,7 @@ STAGES = {"demo": _DEMO, "test": (*_DEMO, Stage("test"))}
 
 # What each set lets Python import, and the package it comes from.
 _FOR_DEMO = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy")} | {"PIL": "pillow"}
-MODULES = {"demo": _FOR_DEMO, "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "ruff")}}
+MODULES = {"demo": _FOR_DEMO, "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")}}
 
 _PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 _FIND = "import importlib.util as u, sys; sys.exit(', '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"

@@ -16,6 +16,7 @@ from lib_anyms.request import Request
 
 SETTINGS = ("scale", "mode", "adapter")
 SLOT_BOXES = ((0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95))  # side by side
+EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
 SLOT_VALUES = ("image", "name", "role", "x0", "y0", "x1", "y1", "weight")
 _ROWS = {row.name: row for row in (*REQUEST_FIELDS, *SUBJECT_FIELDS)}
 
@@ -27,7 +28,10 @@ def build(elem_id: Callable[[str], str]) -> list[Any]:
     with InputAccordion(False, label="AnyMS", elem_id=elem_id("enabled")) as enabled:
         # From the page always empty; the API puts its whole request here.
         request_json = gr.Textbox("", visible=False, label="request", elem_id=elem_id("request"))
-        gr.Markdown("Boxes are fractions of the picture. Where they overlap, attributes and smaller boxes lie on top.")
+        gr.Markdown(
+            "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and top, "
+            "1 right and bottom. Where boxes overlap, attributes and smaller boxes lie on top."
+        )
         slots = [component for number, box in enumerate(SLOT_BOXES, 1) for component in _slot(number, box, elem_id)]
         with gr.Row():
             settings = [_component(_ROWS[name], elem_id(name), name) for name in SETTINGS]
@@ -49,10 +53,11 @@ def _slot(number: int, box: tuple[float, ...], elem_id: Callable[[str], str]) ->
             name = gr.Textbox("", label=label("name"), placeholder="what the prompt calls it", elem_id=id_of("name"))
             role = gr.Dropdown([AUTO, *ROLES], value=AUTO, label=label("role"), elem_id=id_of("role"))
             weight = _component(_ROWS["weight"], id_of("weight"), label("weight"))
-        with gr.Column():
-            edges = [
-                gr.Number(value, label=label(edge), elem_id=id_of(edge)) for edge, value in zip(("x0", "y0", "x1", "y1"), box)
-            ]
+    with gr.Row():
+        edges = [
+            gr.Number(value, label=label(word), min_width=80, elem_id=id_of(edge))  # by default four do not fit side by side
+            for (edge, word), value in zip(EDGES.items(), box)
+        ]
     return [image, name, role, *edges, weight]
 
 
@@ -94,7 +99,7 @@ def page_request(values: Sequence[Any]) -> Request:
 def _slot_subject(number: int, slot: dict[str, Any]) -> dict[str, Any]:
     name = (slot["name"] or "").strip() or f"subject {number}"
     role = propose_role(name) if slot["role"] == AUTO else slot["role"]
-    box = [slot[edge] for edge in ("x0", "y0", "x1", "y1")]
+    box = [slot[edge] for edge in EDGES]
     return {"name": name, "role": role, "box": box, "weight": slot["weight"], "images": [slot["image"]]}
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lib_anyms.standalone.random_sdxl import write_random_sdxl
+from lib_anyms.standalone.structure import SMALL
 from tests.hosts import server, tiny
 from tests.hosts.studio import Studio
 
@@ -35,6 +39,15 @@ def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     finally:
         host.stop()
     assert server.listing(place.folder) == before, "something was left in the host's own folder"
+
+
+@pytest.fixture
+def other_family(studio: Studio, tmp_path: Path) -> Iterator[str]:
+    """The name of an adapter for a smaller UNet, which lies among the host's."""
+    made = write_random_sdxl(tmp_path, SMALL, adapters=["base"]).adapters["base"]
+    placed = Path(shutil.copy(made, studio.files.adapters["plus"].with_name("another.safetensors")))
+    yield placed.stem
+    placed.unlink()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -26,7 +26,7 @@ START_SECONDS, STOP_SECONDS, JOB_SECONDS = 300, 20, 300
 STARTED = "Startup time:"  # Forge answers before it can make a picture; both print this when they can
 EXTENSION = "sd-webui-anyms"
 
-_COMMON = ("--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-install", "--no-download-sd-model", "--no-hashing", "--api")
+_COMMON = ("--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-install", "--no-download-sd-model", "--no-hashing")
 ARGUMENTS = {
     "a1111": (*_COMMON, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
     "forge": (*_COMMON, "--always-cpu", "--all-in-fp32"),
@@ -66,6 +66,11 @@ class Answer:
     status: int
     body: Any
 
+    @property
+    def sentence(self) -> str:
+        """The message of a failure, wherever this host puts it."""
+        return self.body.get("errors") or self.body.get("message") or str(self.body)
+
 
 class HostServer:
     """The process. `data` is its data folder, with models and extensions already in it."""
@@ -81,7 +86,8 @@ class HostServer:
         """Returns when the host can make pictures; fails with the end of its log."""
         (self.data / "config.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
         command = [str(self.place.python), "launch.py", *ARGUMENTS[self.place.name], "--data-dir", str(self.data)]
-        command += ["--port", self.url.rpartition(":")[2]]
+        # with another data folder, Forge serves its own scripts no more
+        command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder)]
         with self.log.open("wb") as out:
             self._process = subprocess.Popen(
                 command, cwd=self.place.folder, env=self._environ(), stdout=out, stderr=out, start_new_session=True

@@ -32,6 +32,8 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
+_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight")
+LABELS = ["request", "AnyMS", "scale", "mode", "adapter", *(f"{name} {number}" for number in (1, 2) for name in _SLOT)]
 _numbers = itertools.count()
 
 
@@ -46,6 +48,10 @@ def encoded(picture: Image.Image) -> str:
     data = io.BytesIO()
     picture.save(data, "PNG")
     return base64.b64encode(data.getvalue()).decode()
+
+
+def pixels_of(image: str) -> bytes:
+    return Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB").tobytes()
 
 
 def two_subjects(**settings: Any) -> dict[str, Any]:
@@ -65,8 +71,7 @@ class Job:
 
     @property
     def pixels(self) -> list[bytes]:
-        pictures = (Image.open(io.BytesIO(base64.b64decode(image))) for image in self.images)
-        return [picture.convert("RGB").tobytes() for picture in pictures]
+        return [pixels_of(image) for image in self.images]
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,17 @@ class Studio:
 
     def record(self, request: Any = None, **changes: Any) -> list[Call]:
         """The UNet calls of a job that must succeed."""
+        folder = self._watch(request, **changes)
+        return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
+
+    def hooks_after_sampling(self, request: Any) -> int:
+        """How many hooks hang on the UNet where other extensions of the same job may use it again."""
+        return int((self._watch(request) / "hooks").read_text(encoding="utf-8"))
+
+    def _watch(self, request: Any, **changes: Any) -> Path:
         folder = self.host.data / f"calls {next(_numbers)}"
         self.paint(request, probe={"record": str(folder)}, **changes)
-        return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
+        return folder
 
     def parameters(self, image: str) -> dict[str, Any]:
         """What the host's own parser reads from the infotext within a picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +13,7 @@ from safetensors.torch import save_file
 from lib_anyms.fields import MODES, OFF
 from lib_anyms.layout import Layout
 from tests.hosts.replay import Replay
-from tests.hosts.studio import LAYERS, Studio, encoded, reference, renamed, two_subjects
-from tests.hosts.test_page import LABELS
+from tests.hosts.studio import LABELS, LAYERS, Studio, encoded, reference, renamed, two_subjects
 
 CLOSE = 1e-4
 
@@ -24,7 +24,7 @@ def replay(studio: Studio) -> Replay:
 
 
 @pytest.fixture(autouse=True)
-def untouched(studio: Studio):
+def untouched(studio: Studio) -> Iterator[None]:
     """Made before the first test's own jobs; after every test the host makes the same picture, with nothing on its UNet."""
     before, hooks = studio.baseline, studio.hooks_at_rest
     yield
@@ -63,6 +63,9 @@ class TestContract:
     def test_without_anyms_no_layer_fires(self, studio: Studio) -> None:
         assert [(call.fired, call.changed) for call in studio.record()] == [(0, 0)] * 3
 
+    def test_after_the_sampling_the_unet_is_free(self, studio: Studio) -> None:
+        assert studio.hooks_after_sampling(two_subjects()) == studio.hooks_at_rest
+
     def test_the_infotext_holds_the_layout(self, studio: Studio) -> None:
         told = infotext(studio, studio.composed.images[0])
         given = two_subjects()
@@ -83,23 +86,22 @@ class TestContract:
         assert turned.pixels != studio.composed.pixels
 
     @pytest.mark.parametrize("adapter", ["", "base", "plus"])
-    def test_the_unet_gives_what_diffusers_gives(
-        self, studio: Studio, replay: Replay, measured: list[str], adapter: str
-    ) -> None:
+    def test_the_unet_gives_what_diffusers_gives(self, studio: Studio, replay: Replay, measured: list[str], adapter: str) -> None:
         request = two_subjects(adapter=studio.files.adapters[adapter].name) if adapter else None
         calls = studio.record(request)
         assert {flag for call in calls for flag in call.is_cond} == {True, False}
         found = replay.differences(calls, request)
         largest = max(call.tensors["output"].abs().max().item() for call in calls)
         what = f"AnyMS with {adapter}" if adapter else "plain UNet"
-        measured.append(f"{studio.host.place.name}, {what}: at most {max(found):.1e} from diffusers in {len(found)} calls, values to {largest:.1f}")
+        told = f"at most {max(found):.1e} from diffusers in {len(found)} calls, values to {largest:.1f}"
+        measured.append(f"{studio.host.place.name}, {what}: {told}")
         assert max(found) < CLOSE
         if request:
             assert max(replay.differences(calls)) > 100 * CLOSE  # the image stream is what was compared
 
-    @pytest.mark.parametrize("request_", [two_subjects(enabled=False), two_subjects(scale=0), two_subjects(mode=OFF), {"enabled": False}])
-    def test_off_means_untouched(self, studio: Studio, request_: dict[str, Any]) -> None:
-        job = studio.paint(request_)
+    @pytest.mark.parametrize("setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}])
+    def test_off_means_untouched(self, studio: Studio, setting: dict[str, Any]) -> None:
+        job = studio.paint(two_subjects(**setting))
         assert job.pixels == studio.baseline.pixels
         assert not {"AnyMS", "AnyMS skipped"} & studio.parameters(job.images[0]).keys()
 
@@ -115,19 +117,20 @@ class TestContract:
         composed = studio.composed
         answer = studio.ask(two_subjects(), probe={"raise_at": call})
         assert answer.status == 500
-        assert answer.body["errors"] == "the probe's failure"
+        assert answer.sentence == "the probe's failure"
         assert studio.paint().pixels == studio.baseline.pixels
         assert studio.hooks() == studio.hooks_at_rest
         assert studio.paint(two_subjects()).pixels == composed.pixels
 
     BAD = {
-        "unknown field": (two_subjects(colour="red"), "AnyMS: the request has no field named 'colour' (expected one of:"),
-        "box outside": (only(box=[1.2, 0.1, 1.6, 0.9]), "lies wholly outside the picture (expected a part of it within 0..1). Move it inside."),
-        "no picture": (only(images=["not base64!"]), "AnyMS: a reference picture of subject 'cat' cannot be read (got text that is not base64)."),
-        "version": (two_subjects(version=9), "AnyMS: the request has version 9, this AnyMS reads version 1. Update AnyMS or the caller."),
-        "unknown adapter": (two_subjects(adapter="nothing.safetensors"), "AnyMS: there is no model file named 'nothing.safetensors' (found:"),
-        "no object": ("[1]", "AnyMS: the request is not a JSON object (got list). See docs/api.md."),
-        "no subject": (two_subjects(subjects=[]), "AnyMS: 0 subjects were given (expected 1 to 12). Remove or add subjects."),
+        "unknown field": (two_subjects(colour="red"), "no field named 'colour'"),
+        "box outside": (only(box=[1.2, 0.1, 1.6, 0.9]), "lies wholly outside the picture"),
+        "no picture": (only(images=["not base64!"]), "not base64"),
+        "version": (two_subjects(version=9), "has version 9"),
+        "unknown adapter": (two_subjects(adapter="nothing.safetensors"), "no model file named 'nothing.safetensors'"),
+        "no object": ("[1]", "not a JSON object (got list)"),
+        "no JSON": ("{", "not JSON"),
+        "no subject": (two_subjects(subjects=[]), "0 subjects were given"),
     }
 
     @pytest.mark.parametrize("fault", BAD)
@@ -135,14 +138,15 @@ class TestContract:
         request, sentence = self.BAD[fault]
         answer = studio.ask(request)
         assert answer.status == 500
-        assert sentence in answer.body["errors"]
+        assert answer.sentence.startswith("AnyMS: ")
+        assert sentence in answer.sentence
 
     def test_without_an_adapter(self, studio: Studio) -> None:
         with renamed(*studio.files.adapters.values()):
             answer = studio.ask(two_subjects())
         assert answer.status == 500
-        assert answer.body["errors"].startswith("AnyMS: no IP-Adapter for SDXL was found (looked in: ")
-        assert "ControlNet" in answer.body["errors"]
+        assert answer.sentence.startswith("AnyMS: no IP-Adapter for SDXL was found (looked in: ")
+        assert "ControlNet" in answer.sentence
         assert studio.paint(two_subjects()).pixels == studio.composed.pixels
 
     def test_a_look_alike_is_refused_by_name_and_passed_over_by_auto(self, studio: Studio) -> None:
@@ -151,10 +155,18 @@ class TestContract:
         try:
             answer = studio.ask(two_subjects(adapter="a-lora"))
             assert answer.status == 500
-            assert answer.body["errors"].startswith("AnyMS: a-lora.safetensors is a LoRA, not an IP-Adapter (got ")
+            assert answer.sentence.startswith("AnyMS: a-lora.safetensors is a LoRA, not an IP-Adapter (got ")
             assert studio.paint(two_subjects()).pixels == studio.composed.pixels
         finally:
             lora.unlink()
+
+    def test_an_adapter_of_another_family_is_stepped_aside_for(self, studio: Studio, other_family: str) -> None:
+        assert studio.paint(two_subjects()).pixels == studio.composed.pixels  # auto passes over it
+        job = studio.paint(two_subjects(adapter=other_family))
+        assert job.pixels == studio.baseline.pixels
+        told = studio.parameters(job.images[0])
+        assert told["AnyMS skipped"].startswith("AnyMS: the loaded model is not of the adapter's family")
+        assert "AnyMS" not in told
 
     def test_two_pictures_at_once(self, studio: Studio) -> None:
         calls = studio.record(two_subjects(), batch_size=2)
@@ -178,13 +190,15 @@ class TestContract:
         calls = studio.record(two_subjects(), sampler_name=sampler)
         assert len(calls) == 5  # twice a step, once in the last
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
-        assert [call.progress for call in calls] == sorted(call.progress for call in calls)
+        progress = [call.progress for call in calls]
+        assert progress == sorted(progress)
+        assert progress[0] == 0
+        assert progress[-1] < 1
 
     def test_prompts_of_unequal_length(self, studio: Studio, replay: Replay) -> None:
-        calls = studio.record(two_subjects(), prompt="a cat, " * 40)
-        assert len(calls) == 6  # conditional and unconditional rows apart
+        calls = studio.record(two_subjects(), prompt="a cat, " * 120)
+        assert sorted(call.is_cond for call in calls) == [(False,)] * 3 + [(True,)] * 3  # too unequal for one call
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
-        assert sorted(call.is_cond for call in calls) == [(False,)] * 3 + [(True,)] * 3
         assert max(replay.differences(calls, two_subjects())) < CLOSE
 
     def test_prompts_joined_by_and(self, studio: Studio, replay: Replay) -> None:
@@ -193,23 +207,36 @@ class TestContract:
         assert {(sum(call.is_cond), len(call.is_cond)) for call in calls} == {(2, 3)}
         assert max(replay.differences(calls, two_subjects())) < CLOSE
 
+    def test_steps_without_unconditional_rows(self, studio: Studio) -> None:
+        calls = studio.record(two_subjects(), s_min_uncond=100.0)
+        assert [len(call.is_cond) for call in calls] == [2, 1, 2]
+        assert {sum(call.is_cond) for call in calls} == {1}
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+
     def test_a_subject_for_a_part_of_the_steps(self, studio: Studio) -> None:
         calls = studio.record(only(start=0.5), steps=4)
         assert [call.changed for call in calls] == [0, 0, LAYERS, LAYERS]
         assert {call.fired for call in calls} == {LAYERS}
 
+    def test_hires_fix(self, studio: Studio) -> None:
+        larger = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.9}
+        if studio.host.place.name == "forge":
+            larger["hr_additional_modules"] = ["Use same choices"]
+        calls = studio.record(two_subjects(), **larger)
+        assert {tuple(call.tensors["x"].shape[-2:]) for call in calls} == {(16, 24), (24, 36)}
+        assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+
     def test_img2img(self, studio: Studio) -> None:
-        start = {"kind": "img2img", "init_images": [encoded(reference("green", (192, 128)))], "denoising_strength": 0.8, "steps": 4}
+        start = {"kind": "img2img", "init_images": [encoded(reference("green", (192, 128)))], "denoising_strength": 0.8}
         calls = studio.record(two_subjects(), **start)
         assert calls
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
         assert studio.paint(two_subjects(), **start).pixels != studio.paint(**start).pixels
 
 
+@pytest.mark.parametrize("studio", ["a1111"], indirect=True)
 @pytest.mark.parametrize("option", ["batch_cond_uncond", "pad_cond_uncond"])
 def test_a1111_splits_or_pads_the_rows(studio: Studio, replay: Replay, option: str) -> None:
-    if studio.host.place.name != "a1111":
-        pytest.skip("host: an option of A1111's")
     split = option == "batch_cond_uncond"
     with studio.options(**{option: not split}):
         calls = studio.record(two_subjects(), prompt="a cat" if split else "a cat, " * 40)

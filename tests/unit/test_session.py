@@ -135,6 +135,7 @@ def test_the_unet_exchanged_in_mid_sampling_is_stepped_aside_from(folder: Path) 
     with pytest.raises(SteppedAside) as aside:
         session.begin_step(step(0.5))
     assert aside.value.cause == "unet_replaced"
+    assert "at 50% of the steps" in str(aside.value)
     assert hook_count(unet) == hook_count(host.current) == 0
     session.begin_step(step(0.75))  # said once; the rest of the sampling is the host's
     session.finish_pass()

@@ -2,7 +2,8 @@
 
 The API's one argument is an object, for this job alone:
   record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row) and, as
-            metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress
+            metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress;
+            and a file hooks with how many hung on the UNet when other extensions may use it again, the probe's own taken off
   raise_at  number of the UNet call, from 1, that raises a RuntimeError in the midst of the network
 GET /anyms-probe/hooks answers how many hooks hang on the UNet, the probe's own taken off.
 """
@@ -83,7 +84,9 @@ class Watch:
         flags = (named.get("transformer_options") or {}).get("cond_or_uncond")
         if flags:
             return torch.tensor([int(flag == 0) for flag in flags for _ in range(count // len(flags))])
-        return torch.tensor([int(not any(torch.equal(row, other) for other in self.uncond)) for row in named["context"]])
+        # padded rows begin as they were
+        nobody = [any(torch.equal(row[: len(other)], other) for other in self.uncond) for row in named["context"]]
+        return torch.tensor([int(not flag) for flag in nobody])
 
     def remember(self, number: int):
         def hook(_to_out, args) -> None:
@@ -143,19 +146,28 @@ class ProbeScript(scripts.Script):
         if isinstance(wishes, dict):
             Current.watch = Watch(p, wishes)
 
+    def postprocess_batch(self, p, *_values, **_batch) -> None:
+        """After post_sample, where other extensions start jobs of their own."""
+        watch = Current.watch
+        if watch is not None and watch.folder is not None and watch.job is p:
+            watch.detach()
+            (watch.folder / "hooks").write_text(str(hooks_on(find_unet())), encoding="utf-8")
+
 
 def on_step(params) -> None:
     if Current.watch is not None and params.denoiser.p is Current.watch.job:
         Current.watch.step(params)
 
 
+def hooks_on(unet) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    return sum(len(getattr(module, kind)) for module in unet.modules() for kind in kinds)
+
+
 def count_hooks() -> dict:
     Current.stop()
     unet = find_unet()
-    if unet is None:
-        return {"hooks": -1}
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-    return {"hooks": sum(len(getattr(module, kind)) for module in unet.modules() for kind in kinds)}
+    return {"hooks": -1 if unet is None else hooks_on(unet)}
 
 
 def on_app(_demo, app) -> None:

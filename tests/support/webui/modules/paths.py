@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+models_path = data_path = ""

@@ -1,0 +1,143 @@
+"""Plays a WebUI in a process of its own: loads scripts/anyms.py as the hosts do, builds its page, runs one API job.
+
+    webui_job.py KIND EXTENSION DATA        KIND: a1111 or forge; DATA: folder with models/ and request.json
+-> one JSON object on stdout
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import inspect
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+HERE = Path(__file__).parent
+STEPS = 2
+
+
+class Blocked(importlib.abc.MetaPathFinder):
+    """No WebUI's AnyMS may need these."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] == "diffusers" or name.startswith("lib_anyms.standalone"):
+            raise ImportError(f"{name} is blocked")
+
+
+def load_script(extension: Path) -> ModuleType:
+    """The extension's folder is on the path only while the file loads."""
+    path = extension / "scripts" / "anyms.py"
+    sys.path.insert(0, str(extension))
+    try:
+        spec = importlib.util.spec_from_file_location(path.name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(extension))
+    return module
+
+
+def script_classes(module: ModuleType) -> list[type]:
+    """What a host registers: every Script among the file's names."""
+    from modules.scripts import Script
+
+    return [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Script)]
+
+
+class Job:
+    """A host's `p` with a TinyUNet, and the sampling of it."""
+
+    def __init__(self, kind: str, script: Any) -> None:
+        from tiny_unet import inputs, tiny_unet
+
+        self.kind = kind
+        self.script = script
+        self.unet = tiny_unet()
+        self.inputs = inputs(2, 8, 8)
+        model = SimpleNamespace(diffusion_model=self.unet)
+        whole = SimpleNamespace(model=model)
+        if kind == "forge":
+            whole = SimpleNamespace(forge_objects=SimpleNamespace(unet=whole))
+        importlib.import_module("modules.shared").sd_model = whole
+        self.comments: list[str] = []
+        self.p = SimpleNamespace(sd_model=whole, extra_generation_params={}, comment=self.comments.append)
+
+    def call(self) -> Any:
+        import torch
+
+        flags = {"transformer_options": {"cond_or_uncond": [0, 1]}} if self.kind == "forge" else {}
+        with torch.no_grad():
+            return self.unet(*self.inputs, **flags)
+
+    def run(self, values: list[Any]) -> list[Any]:
+        """The callbacks in a host's order -> the UNet's outputs."""
+        from modules import script_callbacks
+
+        self.script.before_process(self.p, *values)
+        self.script.process_before_every_sampling(self.p, *values, x=None)
+        outputs = []
+        for number in range(STEPS):
+            denoiser = SimpleNamespace(p=self.p, step=number, total_steps=STEPS)
+            text = self.inputs[2]
+            step = SimpleNamespace(denoiser=denoiser, x=self.inputs[0], text_uncond=text[1:], total_sampling_steps=STEPS)
+            for callback in script_callbacks.ON_CFG_DENOISER:
+                callback(step)
+            outputs.append(self.call())
+        self.script.post_sample(self.p, None, *values)
+        self.script.postprocess(self.p, None, *values)
+        return outputs
+
+    def hooks(self) -> int:
+        kinds = ("_forward_hooks", "_forward_pre_hooks")
+        return sum(len(getattr(module, kind)) for module in self.unet.modules() for kind in kinds)
+
+
+def sentence_of(job: Job, values: list[Any]) -> str:
+    """The error that reaches the user, or nothing."""
+    try:
+        job.run(values)
+    except Exception as error:
+        return str(error)
+    return ""
+
+
+def main(kind: str, extension: Path, data: Path) -> dict[str, Any]:
+    sys.meta_path.insert(0, Blocked())
+    sys.path[0:0] = [str(HERE / "webui"), str(HERE)]
+    import gradio
+    from modules import paths
+
+    paths.data_path, paths.models_path = str(data), str(data / "models")
+    module = load_script(extension)
+    classes = script_classes(module)
+    script = classes[0]()
+    components = script.ui(False)
+    values = [component.value for component in components]
+    job = Job(kind, script)
+    plain = job.call()
+    request = json.loads((data / "request.json").read_text(encoding="utf-8"))
+    sentence = sentence_of(job, [request, *values[1:]])
+    composed = Job(kind, script).run([request, *values[1:]]) if not sentence else []
+    return {
+        "classes": len(classes),
+        "title": script.title(),
+        "labels": [component.label for component in components],
+        "shown": [text for made in gradio.MADE for text in (made.label, made.value) if isinstance(text, str)],
+        "sentence": sentence,
+        "changed": [not output.equal(plain) for output in composed],
+        "disabled": [not output.equal(plain) for output in Job(kind, script).run(values)],
+        "infotext": job.p.extra_generation_params,
+        "comments": job.comments,
+        "hooks": job.hooks(),
+        "after": job.call().equal(plain),
+        "loaded": [name for name in sys.modules if name.startswith(("lib_anyms.standalone", "diffusers"))],
+        "from": str(Path(sys.modules["lib_anyms"].__file__).parents[1]),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))
