@@ -29,8 +29,8 @@ def build(elem_id: Callable[[str], str]) -> list[Any]:
         # From the page always empty; the API puts its whole request here.
         request_json = gr.Textbox("", visible=False, label="request", elem_id=elem_id("request"))
         gr.Markdown(
-            "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and top, "
-            "1 right and bottom. Where boxes overlap, attributes and smaller boxes lie on top."
+            "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and "
+            "top, 1 right and bottom. Where boxes overlap, attributes and smaller boxes lie on top."
         )
         slots = [component for number, box in enumerate(SLOT_BOXES, 1) for component in _slot(number, box, elem_id)]
         with gr.Row():

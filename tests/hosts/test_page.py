@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.hosts.server import EXTENSION
 from tests.hosts.studio import SCENE, Studio, encoded, pixels_of, reference, two_subjects
@@ -77,7 +79,8 @@ class Page:
         folder = Path(os.environ.get("ANYMS_ARTIFACTS") or self.studio.host.data)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.studio.host.place.name}-{name}.png"
-        self.tab.screenshot(path=path, full_page=True)
+        seen = Image.open(io.BytesIO(self.tab.screenshot(full_page=True)))
+        seen.convert("RGB").quantize(64).save(path, optimize=True)  # small enough for the docs
         return path
 
     def _listen(self, kind: str, text: str, where: str) -> None:
