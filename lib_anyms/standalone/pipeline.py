@@ -1,4 +1,4 @@
-"""diffusers' SDXL pipeline from a single .safetensors file, without a network: the configuration is written here, from a Structure."""
+"""diffusers' SDXL pipeline from a single .safetensors file, without a network: its configuration is written from a Structure."""
 
 from __future__ import annotations
 

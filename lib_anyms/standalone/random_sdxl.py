@@ -1,7 +1,7 @@
-"""A whole SDXL family in seconds, with random weights: a checkpoint, two IP-Adapters and their encoder, as real files are laid out.
+"""A whole SDXL family in seconds, with random weights: a checkpoint, two IP-Adapters and their encoder, laid out as real ones.
 
-For tests and for trying the machinery without a download: every name, dtype and order is that of the real files, only the widths
-and the weights are not. The weights are the libraries' own initial ones, except where these would hide what a test looks at.
+For tests and for trying the machinery without a download: names, dtypes and order are those of the real files, only
+widths and weights are not. The weights are the libraries' initial ones, except where these would hide what a test looks at.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from lib_anyms.standalone.structure import METADATA_KEY, TINY, Structure, Vision
 VISION_KEY = "anyms.vision_config"  # in the encoder's metadata: transformers' configuration
 TOKENS = {"base": 4, "plus": 16}
 
-# Left as they are, the UNet predicts noise of a third of its strength, and reference pictures move pixels by less than hosts differ.
+# Left as they are, the UNet predicts noise of a third of its strength, and pictures move pixels by less than hosts differ.
 NOISE_GAIN, VALUE_GAIN = 3.0, 4.0
 # CLIP starts its embeddings at 0.02, and no norm follows the penultimate state: words would be silent.
 TOKEN_STD, POSITION_STD = 1.0, 0.2
@@ -54,7 +55,7 @@ def write_random_sdxl(
     vision = json.dumps(vision_config(structure.vision), sort_keys=True)
     _save(files.encoder, _seeded(seed, lambda: _encoder(structure.vision)), {VISION_KEY: vision})
     for kind, path in files.adapters.items():
-        _save(path, _seeded(seed, lambda kind=kind: _adapter(kind, structure)))
+        _save(path, _seeded(seed, partial(_adapter, kind, structure)))
     return files
 
 
@@ -90,7 +91,7 @@ def _encoder(vision: VisionEncoder) -> State:
 
 
 def _adapter(kind: str, structure: Structure) -> State:
-    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, 5 ... over the attn2 layers."""
+    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, ... over the attn2."""
     projection, latents = PROJECTIONS[kind](structure)
     state = {f"image_proj.{name}": weight for name, weight in (*latents.items(), *projection.named_parameters())}
     for place, (_, width) in enumerate(attn2_layers(structure)):

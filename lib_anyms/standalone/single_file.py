@@ -84,7 +84,7 @@ def vae_config(structure: Structure) -> dict[str, Any]:
         "block_out_channels": list(structure.vae_widths),
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "layers_per_block": 2,
+        "layers_per_block": structure.vae_blocks,
         "norm_num_groups": NORM_GROUPS,
         "scaling_factor": VAE_SCALE,
         "force_upcast": True,

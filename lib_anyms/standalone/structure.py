@@ -1,4 +1,4 @@
-"""How large a model of SDXL's family is: the one value every host's and diffusers' configuration is derived from. No torch here."""
+"""How large a model of SDXL's family is: the one value all configurations are derived from. No torch here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ METADATA_KEY = "anyms.structure"  # in a checkpoint's safetensors metadata; a fi
 LATENT_CHANNELS = 4
 NORM_GROUPS = 32  # both hosts hard-code it
 PREDICTIONS = ("epsilon", "v_prediction")
+LATER_FIELDS = {"vae_blocks"}  # files from before a field was there mean its default
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Structure:
     head_width: int = 64
     size_embedding: int = 256  # of each of the six size and crop numbers; Forge hard-codes 256
     vae_widths: tuple[int, ...] = (128, 256, 512, 512)
+    vae_blocks: int = 2  # res blocks a level of the VAE's encoder; its decoder has one more
     text_1: TextEncoder = TextEncoder(12, 768, 12, 3072, 768, "quick_gelu")
     text_2: TextEncoder = TextEncoder(32, 1280, 20, 5120, 1280, "gelu")
     vision: VisionEncoder = VisionEncoder(32, 1280, 16, 5120, 1024, "gelu")
@@ -76,8 +78,8 @@ class Structure:
         yield any(width % self.head_width for width in self.widths), "a width that is no multiple of the head width"
         yield self.depths[-1] < 1, "a last level without attention"
         yield min(self.text_1.layers, self.text_2.layers) < 2, "a text encoder without a penultimate state"
-        yield self.text_2.projection != self.text_2.hidden, "a second text encoder whose projection is not square (Forge needs it)"
-        yield self.text_2.intermediate != 4 * self.text_2.hidden, "a second text encoder not four times as wide inside (open_clip's)"
+        yield self.text_2.projection != self.text_2.hidden, "a second text encoder whose projection is not square (Forge)"
+        yield self.text_2.intermediate != 4 * self.text_2.hidden, "a second text encoder not four times as wide inside"
         # diffusers tells the two encoders of a single file apart by this width
         yield self.text_1.hidden == self.text_2.hidden, "two text encoders of one width"
         yield self.prediction not in PREDICTIONS, f"the prediction type {self.prediction!r}"
@@ -110,7 +112,7 @@ class Structure:
                 given[name] = kind(**given[name])
             for name in ("widths", "depths", "vae_widths"):
                 given[name] = tuple(given[name])
-            missing = {field.name for field in fields(cls)} - set(given)
+            missing = {field.name for field in fields(cls)} - set(given) - LATER_FIELDS
             if missing:
                 raise KeyError(*missing)
             return cls(**given)
@@ -135,6 +137,22 @@ TINY = Structure(
 
 # 17 attn2, for tests that need a UNet but not SDXL's number of layers.
 SMALL = replace(TINY, depths=(0, 1, 2))
+
+# The trained small world. All its files together stay below 40 MB in fp16: the vocabulary's 49408 rows are a quarter of it.
+SPRITES = Structure(
+    widths=(64, 64, 128),
+    depths=(0, 1, 2),
+    head_width=32,
+    vae_widths=(64, 64, 64, 64),
+    vae_blocks=1,
+    text_1=TextEncoder(3, 32, 2, 128, 32, "quick_gelu"),
+    text_2=TextEncoder(3, 64, 4, 256, 64, "gelu"),
+    vision=VisionEncoder(4, 128, 4, 384, 96, "gelu", image_size=64, patch_size=8),
+    resampler_width=128,
+    resampler_layers=2,
+    prediction="v_prediction",
+    native_size=256,
+)
 
 
 def attn2_layers(structure: Structure) -> list[tuple[str, int]]:
@@ -209,7 +227,7 @@ def ldm_vae_config(structure: Structure) -> dict[str, Any]:
         "out_ch": 3,
         "ch": base,
         "ch_mult": [width // base for width in structure.vae_widths],
-        "num_res_blocks": 2,
+        "num_res_blocks": structure.vae_blocks,
         "attn_resolutions": [],
         "dropout": 0.0,
     }

@@ -85,7 +85,7 @@ def layer_changes(unet, run, *streams: ImageStream | None) -> list[dict[str, tor
             stream.inject()
         record: dict[str, torch.Tensor] = {}
         handles = [
-            layer.to_out.register_forward_pre_hook(lambda _m, args, name=layer.name, to=record: to.update({name: args[0].clone()}))
+            layer.to_out.register_forward_pre_hook(lambda _, args, name=layer.name, to=record: to.update({name: args[0].clone()}))
             for layer in cross_attention_layers(unet)
         ]
         try:

@@ -23,7 +23,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         context = x if context is None else context
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.to_q(x), self.to_k(context), self.to_v(context)))
+        projected = (self.to_q(x), self.to_k(context), self.to_v(context))
+        q, k, v = (tensor.unflatten(-1, (self.heads, -1)).transpose(1, 2) for tensor in projected)
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -88,7 +89,9 @@ class Upsample(nn.Module):
 class Stage(nn.Sequential):
     """LDM's TimestepEmbedSequential: each part gets what it takes."""
 
-    def forward(self, x: torch.Tensor, emb: torch.Tensor, context: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, emb: torch.Tensor, context: torch.Tensor, size: tuple[int, int] | None = None
+    ) -> torch.Tensor:
         for part in self:
             if isinstance(part, ResBlock):
                 x = part(x, emb)

@@ -131,8 +131,9 @@ def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
 def test_seeds_repeat_and_every_setting_counts(tmp_path: Path) -> None:
     base = made(tmp_path)
     assert np.array_equal(made(tmp_path), base)
-    for change in (["--seed", "1"], ["--scale", "1.5"], ["--mode", "global-sum"], ["--unconditional", "cond-only"], ["--prompt", "sea"]):
-        assert not np.array_equal(made(tmp_path, *change), base), change
+    changes = {"seed": "1", "scale": "1.5", "mode": "global-sum", "unconditional": "cond-only", "prompt": "sea"}
+    for name, value in changes.items():
+        assert not np.array_equal(made(tmp_path, f"--{name}", value), base), name
     off = made(tmp_path, "--mode", "off")
     assert json.loads((tmp_path / "result.json").read_text())["unet_calls"] == 0
     assert np.array_equal(made(tmp_path, "--scale", "0"), off)
@@ -161,7 +162,8 @@ def test_the_default_model_says_that_it_is_random(tmp_path: Path) -> None:
 
 
 def test_a_refusal_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--subject", "cat=no.png@0,0,1,1", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--out", str(tmp_path / "out")]
+    command += ["--subject", "cat=no.png@0,0,1,1"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANYMS_HOME": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("AnyMS: no.png cannot be read")
