@@ -57,9 +57,11 @@ class ImageStream:
         self._scale = scale
         self._mode = mode
         self._read_call = read_call
+        self._sees = {layer.number: [layer.sees(subject.blocks) for subject in layout.subjects] for layer in layers}
         self._handles: list[Any] = []
         self._regions: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
         self._call: UNetCall | None = None
+        self._weights: list[float] = []  # w_j in this call
         self._grid = TokenGrid(0, 0)
         self._query: torch.Tensor | None = None
         self._fired = 0
@@ -101,6 +103,8 @@ class ImageStream:
         self._fired = 0
         self._query = None
         self._call = self._guarded(self._read_call, args, kwargs)
+        if self._call is not None:
+            self._weights = [subject.strength(self._call.progress) for subject in self._layout.subjects]
 
     def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
         self._grid = TokenGrid(*args[0].shape[-2:])
@@ -131,7 +135,7 @@ class ImageStream:
 
     def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall) -> torch.Tensor:
         """Z_text + s * Z_image of one layer, (rows, tokens, channels)."""
-        weights = [s.strength(call.progress) if layer.sees(s.blocks) else 0.0 for s in self._layout.subjects]
+        weights = [weight if sees else 0.0 for weight, sees in zip(self._weights, self._sees[layer.number])]
         if not self._scale or not any(weights):
             return text
         if query.shape[0] != len(call.rows.is_cond):
@@ -141,7 +145,7 @@ class ImageStream:
         regions = self._regions_of(self._grid, query.device)
         merge = MERGES[self._mode]
         parts = []
-        for rows, is_cond in call.rows.runs():
+        for rows, is_cond in call.rows.runs:
             sets = self._keys_values.of(layer.number, is_cond, query)
             if sets is None:  # no image stream on unconditional rows
                 parts.append(text[rows])

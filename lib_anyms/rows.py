@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from lib_anyms.errors import Refused
 
@@ -19,13 +20,12 @@ class RowMap:
         """Equal chunks, one flag each: `cond_or_uncond` of the Forge family, [uncond, cond] of diffusers."""
         return cls(tuple(flag for flag in chunks_cond for _ in range(rows_per_chunk)))
 
-    def runs(self) -> Iterator[tuple[slice, bool]]:
-        """Neighbouring rows of one kind, as (slice, is_cond)."""
-        start = 0
-        for row in range(1, len(self.is_cond) + 1):
-            if row == len(self.is_cond) or self.is_cond[row] != self.is_cond[start]:
-                yield slice(start, row), self.is_cond[start]
-                start = row
+    @cached_property
+    def runs(self) -> tuple[tuple[slice, bool], ...]:
+        """Neighbouring rows of one kind, as (slice, is_cond); every layer of a call asks for them."""
+        starts = [row for row, flag in enumerate(self.is_cond) if row == 0 or flag != self.is_cond[row - 1]]
+        ends = [*starts[1:], len(self.is_cond)]
+        return tuple((slice(start, end), self.is_cond[start]) for start, end in zip(starts, ends))
 
 
 @dataclass

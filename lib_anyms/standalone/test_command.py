@@ -12,7 +12,8 @@ import time
 from lib_anyms.standalone.processes import CHECKOUT
 
 PYTEST = ("-m", "pytest")
-CHECKS = {"ruff": ("-m", "ruff", "check"), "mypy": ("-m", "mypy"), "pytest": (*PYTEST, "tests")}
+RUFF = ("-m", "ruff")
+CHECKS = {"ruff": (*RUFF, "check"), "format": (*RUFF, "format", "--check"), "mypy": ("-m", "mypy"), "pytest": (*PYTEST, "tests")}
 CI_CHECKS = CHECKS | {"faults": ("tests/faults.py",)}
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

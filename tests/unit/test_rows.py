@@ -15,9 +15,9 @@ def test_chunks_repeat_their_flag_for_every_row() -> None:
 
 
 def test_runs_are_neighbouring_rows_of_one_kind() -> None:
-    assert list(RowMap((U, U, C, U)).runs()) == [(slice(0, 2), U), (slice(2, 3), C), (slice(3, 4), U)]
-    assert list(RowMap((C,)).runs()) == [(slice(0, 1), C)]
-    assert list(RowMap(()).runs()) == []
+    assert RowMap((U, U, C, U)).runs == ((slice(0, 2), U), (slice(2, 3), C), (slice(3, 4), U))
+    assert RowMap((C,)).runs == ((slice(0, 1), C),)
+    assert RowMap(()).runs == ()
 
 
 @pytest.mark.parametrize("split", [(4,), (2, 2), (1, 1, 1, 1), (3, 1)])

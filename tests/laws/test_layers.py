@@ -1,0 +1,190 @@
+"""The image stream layer by layer: the right tokens, the oracle's values, the right steps and blocks, every layer counted."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from lib_anyms.errors import Refused
+from lib_anyms.geometry import Box, TokenGrid
+from lib_anyms.image_stream import UNetCall
+from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.layout import Layout, Subject
+from lib_anyms.rows import RowMap
+from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
+from tests.support import oracle
+from tests.support.streams import Rows, hook_count, injected, key_values, layer_changes, layout_of, stream_on
+from tests.support.tiny_unet import inputs, tiny_unet
+
+# -- layers ---------------------------------------------------------------------------------------------------------------
+
+
+def test_outside_all_boxes_and_in_every_layer_there_is_the_text_alone() -> None:
+    unet = tiny_unet()
+    layout = layout_of((0.0, 0.0, 0.5, 0.5))
+    x = inputs(1, 16, 16)
+
+    def first_layer_only(layer):
+        sets = key_values(unet, [0])
+        for number, pairs in sets._conditional.items():
+            if number != layer.number:
+                sets._conditional[number] = [(key, torch.zeros_like(value)) for key, value in pairs]
+        return stream_on(unet, layout, Rows(COND), sets=sets)
+
+    with torch.no_grad():
+        for layer in cross_attention_layers(unet):
+            plain, streamed = layer_changes(unet, lambda: unet(*x), None, first_layer_only(layer))
+            changed = (streamed[layer.name] != plain[layer.name]).any(-1)[0]
+            side = round(len(changed) ** 0.5)
+            inside = torch.tensor(layout.owner_map(TokenGrid(side, side))) >= 0
+            assert torch.equal(changed, inside), layer.name
+
+
+def test_changing_one_subject_in_one_layer_changes_its_visible_tokens_there_and_no_others() -> None:
+    unet = tiny_unet()
+    x = inputs(1, 16, 16)
+    with torch.no_grad():
+        for layer in cross_attention_layers(unet):
+            for number in range(3):
+                sets, other = key_values(unet, [0, 1, 2]), key_values(unet, [0, 1, 2])
+                other._conditional[layer.number][number] = key_values(unet, [77])._conditional[layer.number][0]
+                streams = [stream_on(unet, LAYOUT, Rows(COND), sets=each) for each in (sets, other)]
+                before, after = layer_changes(unet, lambda: unet(*x), *streams)
+                changed = (before[layer.name] != after[layer.name]).any(-1)[0]
+                side = round(len(changed) ** 0.5)
+                assert torch.equal(changed, torch.tensor(LAYOUT.owner_map(TokenGrid(side, side))) == number), layer.name
+
+
+def test_the_order_of_disjoint_subjects_is_irrelevant_to_the_picture() -> None:
+    unet = tiny_unet()
+    boxes = [(0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 1.0), (0.0, 0.5, 0.5, 1.0)]
+    with injected(stream_on(unet, layout_of(*boxes), Rows(UNCOND, COND), seeds=[0, 1, 2])):
+        straight = run(unet)
+    with injected(stream_on(unet, layout_of(*boxes[::-1]), Rows(UNCOND, COND), seeds=[2, 1, 0])):
+        assert torch.equal(run(unet), straight)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_odd_sizes_through_a_unet_equal_the_oracle_in_every_layer(seed: int) -> None:
+    pick = random.Random(seed)
+    height, width = pick.randint(3, 40), pick.randint(3, 40)
+    unet = tiny_unet(torch.float64)
+    x, t, context = inputs(1, height, width, torch.float64)
+    sets = key_values(unet, [0, 1, 2], torch.float64)
+    weights = [subject.weight for subject in LAYOUT.subjects]
+    queries, texts, results = {}, {}, {}
+    layers = cross_attention_layers(unet)
+    probes = []
+    for layer in layers:
+        name, attention = layer.name, layer.attention
+        probes.append(attention.to_q.register_forward_hook(lambda _m, _a, out, n=name: queries.__setitem__(n, out)))
+        probes.append(attention.to_out[0].register_forward_pre_hook(lambda _m, a, n=name: texts.__setitem__(n, a[0])))
+    with torch.no_grad(), injected(stream_on(unet, LAYOUT, Rows(COND), sets=sets, scale=0.7)):
+        for layer in layers:
+            name = layer.name
+            probes.append(layer.attention.to_out[0].register_forward_pre_hook(lambda _m, a, n=name: results.__setitem__(n, a[0])))
+        unet(x, t, context)
+    for probe in probes:
+        probe.remove()
+    grids = {height * width: (height, width)}
+    for _ in range(2):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        grids[height * width] = (height, width)
+    for layer in layers:
+        query = queries[layer.name]
+        owner = oracle.owners(LAYOUT, *grids[query.shape[1]])
+        image = oracle.image_stream(query, sets.of(layer.number, True, query), owner, weights, layer.heads)
+        assert (texts[layer.name] + 0.7 * image - results[layer.name]).abs().max() < 1e-12, layer.name
+
+
+# -- steps and blocks -----------------------------------------------------------------------------------------------------
+
+
+def test_a_subject_acts_from_start_to_end_and_keeps_its_place() -> None:
+    unet = tiny_unet()
+    boxes = [Box(0, 0, 1, 1), Box(0.25, 0.25, 0.75, 0.75)]
+    late = Layout((Subject("under", boxes[0]), Subject("over", boxes[1], start=0.5, end=0.8)))
+    idle = Layout((Subject("under", boxes[0]), Subject("over", boxes[1], weight=0.0)))
+    always = Layout((Subject("under", boxes[0]), Subject("over", boxes[1])))
+
+    def at(layout, progress):
+        with injected(stream_on(unet, layout, Rows(UNCOND, COND, progress=progress))):
+            return run(unet)
+
+    for progress, same in ((0.0, idle), (0.49, idle), (0.5, always), (0.79, always), (0.8, idle)):
+        assert torch.equal(at(late, progress), at(same, progress)), progress
+    assert not torch.equal(at(always, 0.0), at(idle, 0.0))
+
+
+def test_an_idle_subject_keeps_its_tokens_from_those_below() -> None:
+    unet = tiny_unet()
+    layout = Layout((Subject("under", Box(0, 0, 1, 1)), Subject("over", Box(0.25, 0.25, 0.75, 0.75), weight=0.0)))
+    x = inputs(1, 16, 16)
+    with torch.no_grad():
+        plain, streamed = layer_changes(unet, lambda: unet(*x), None, stream_on(unet, layout, Rows(COND)))
+    first = next(iter(plain))
+    changed = (streamed[first] != plain[first]).any(-1)[0]
+    assert torch.equal(changed, torch.tensor(layout.owner_map(TokenGrid(8, 8))) == 0)
+
+
+@pytest.mark.parametrize(("preset", "block"), [("style", "output_blocks.1."), ("composition", "input_blocks.8.")])
+def test_block_presets_touch_their_blocks_only(preset: str, block: str) -> None:
+    unet = tiny_unet()
+    x = inputs(1, 16, 16)
+    stream = stream_on(unet, layout_of((0, 0, 1, 1), blocks=preset), Rows(COND))
+    with torch.no_grad():
+        plain, streamed = layer_changes(unet, lambda: unet(*x), None, stream)
+    layers = cross_attention_layers(unet)
+    first = next(index for index, name in enumerate(plain) if not torch.equal(plain[name], streamed[name]))
+    assert block in list(plain)[first]
+    assert [layer.name for layer in layers if layer.sees(preset)] == [layer.name for layer in layers if block in layer.name]
+
+
+def test_every_call_counts_its_layers() -> None:
+    unet = tiny_unet()
+    with injected(stream_on(unet, LAYOUT, Rows(UNCOND, COND))) as stream:
+        run(unet)
+        run(unet)
+        assert (stream.calls, stream.step_calls) == (2, 2)
+
+
+def test_a_layer_that_does_not_fire_is_refused_in_the_step_it_happens() -> None:
+    unet = tiny_unet()
+    before = run(unet)
+    stream = stream_on(unet, LAYOUT, Rows(UNCOND, COND))
+    stream.inject()
+    run(unet)
+    attention = unet.middle_block[1].transformer_blocks[0].attn2
+    attention.forward = lambda x, context=None: x  # a neighbour that replaces the layer
+    with pytest.raises(Refused) as refusal:
+        run(unet)
+    assert refusal.value.cause == "none_fired"
+    assert "16 of 17" in str(refusal.value)
+    del attention.forward
+    assert hook_count(unet) == 0
+    assert torch.equal(run(unet), before)
+
+
+def test_calls_that_are_not_ours_pass_through() -> None:
+    unet = tiny_unet()
+    before = run(unet)
+    rows = Rows(UNCOND, COND)
+    with injected(stream_on(unet, LAYOUT, rows)) as stream:
+        rows.call = None
+        assert torch.equal(run(unet), before)
+        assert stream.calls == 0
+        rows.call = UNetCall(RowMap((UNCOND, COND)), 0.0)
+        assert not torch.equal(run(unet), before)
+
+
+def test_tokens_that_are_not_the_grid_s_are_refused() -> None:
+    unet = tiny_unet()
+    block = unet.input_blocks[7][1].transformer_blocks[0]
+    plain = block.attn2.forward
+    block.attn2.forward = lambda x, context: plain(x[:, ::2], context).repeat_interleave(2, 1)  # token merging
+    with injected(stream_on(unet, LAYOUT, Rows(UNCOND, COND))), pytest.raises(Refused) as refusal:
+        run(unet)
+    assert refusal.value.cause == "tokens_unknown"
+    assert hook_count(unet) == 0
