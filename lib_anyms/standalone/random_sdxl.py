@@ -25,7 +25,7 @@ TOKENS = {"base": 4, "plus": 16}
 
 # Left as they are, the UNet predicts noise of a third of its strength, and pictures move pixels by less than hosts differ.
 NOISE_GAIN, VALUE_GAIN = 3.0, 4.0
-# CLIP starts its embeddings at 0.02, and no norm follows the penultimate state: words would be silent.
+# CLIP starts its embeddings at 0.02, and no norm follows the penultimate state; these give it a standard deviation near 1.
 TOKEN_STD, POSITION_STD = 1.0, 0.2
 
 State = dict[str, torch.Tensor]

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 
 from lib_anyms.errors import Refused
 from lib_anyms.standalone.pipeline import clip_merges, clip_vocabulary, load_pipeline, read_checkpoint, write_configs
+from lib_anyms.standalone.single_file import LOGIT_SCALE, Modules, single_file_state
 from lib_anyms.standalone.structure import METADATA_KEY, SDXL, SMALL
 from tests.support.files import random_files
 
@@ -35,6 +36,9 @@ def refused(state: dict[str, torch.Tensor], path: Path) -> Refused:
 
 def test_a_picture_without_a_network_and_with_an_empty_cache(tmp_path: Path) -> None:
     code = (
+        "import socket\n"
+        "def connect(*given): raise RuntimeError(f'a connection to {given}')\n"
+        "socket.socket.connect = socket.getaddrinfo = connect\n"
         "import sys, torch; from pathlib import Path; from lib_anyms.standalone.pipeline import load_pipeline\n"
         "pipe = load_pipeline(Path(sys.argv[1]), 'cpu', torch.float32)\n"
         "picture = pipe('a cat', width=128, height=128, num_inference_steps=2).images[0]\n"
@@ -90,28 +94,31 @@ def test_the_tokenizer_is_clip_s(tmp_path: Path) -> None:
 
 
 def test_every_weight_reaches_its_module(state: dict[str, torch.Tensor]) -> None:
-    """Each part, loaded, holds the file's own numbers: nothing was left at its initial value."""
+    """Read by diffusers' names and written back by ours, each weight is the file's own under its own name."""
     pipe = load_pipeline(random_files().checkpoint, "cpu", torch.float32)
-    held = {
-        "unet": pipe.unet,
-        "vae": pipe.vae,
-        "text_encoder": pipe.text_encoder,
-        "text_encoder_2": pipe.text_encoder_2,
-    }
-    prefixes = {
-        "unet": "model.diffusion_model.",
-        "vae": "first_stage_model.",
-        "text_encoder": "conditioner.embedders.0.",
-        "text_encoder_2": "conditioner.embedders.1.",
-    }
-    for name, module in held.items():
-        ours = sorted(tensor.float().sum().item() for key, tensor in state.items() if key.startswith(prefixes[name]))
-        theirs = [parameter.sum().item() for parameter in module.parameters()]
-        assert sum(theirs) == pytest.approx(sum(ours) - _extra(state, name), rel=1e-3, abs=1e-2), name
+    back = single_file_state(Modules(pipe.unet, pipe.vae, pipe.text_encoder, pipe.text_encoder_2), SMALL)
+    assert set(back) == set(state)
+    moved = [name for name in back if name != LOGIT_SCALE and not torch.equal(back[name], state[name].float())]
+    assert moved == []
 
 
-def _extra(state: dict[str, torch.Tensor], name: str) -> float:
-    return state["conditioner.embedders.1.model.logit_scale"].item() if name == "text_encoder_2" else 0.0
+def test_what_real_files_hold_besides_is_let_pass(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "extras.safetensors"
+    positions = {"conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None]}
+    linear = {name: tensor[:, :, 0, 0] for name, tensor in state.items() if ".attn_1." in name and tensor.ndim == 4}
+    assert len(linear) == 8
+    extras = {name: tensor.contiguous() for name, tensor in {**positions, **linear}.items()}
+    save_file({**state, **extras}, path, {METADATA_KEY: SMALL.to_json()})
+    pipe = load_pipeline(path, "cpu", torch.float32)
+    query = state["first_stage_model.decoder.mid.attn_1.q.weight"][:, :, 0, 0].float()
+    assert torch.equal(pipe.vae.decoder.mid_block.attentions[0].to_q.weight, query)
+
+
+def test_a_model_that_predicts_v_is_sampled_as_one(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    assert load_pipeline(random_files().checkpoint, "cpu", torch.float32).scheduler.config.prediction_type == "epsilon"
+    save_file({**state, "v_pred": torch.ones(1)}, path, {METADATA_KEY: SMALL.to_json()})
+    assert load_pipeline(path, "cpu", torch.float32).scheduler.config.prediction_type == "v_prediction"
 
 
 def test_nine_input_channels_are_inpainting(state: dict[str, torch.Tensor], tmp_path: Path) -> None:

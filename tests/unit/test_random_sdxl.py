@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
-from lib_anyms.ip_adapter.encoder import read_encoder
+from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.standalone.pipeline import read_checkpoint
+from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
 from lib_anyms.standalone.random_sdxl import write_random_sdxl
 from lib_anyms.standalone.single_file import build_modules, expected_shapes
 from lib_anyms.standalone.structure import SDXL, SMALL, TINY, Structure, attn2_layers
@@ -44,8 +46,24 @@ SDXL_SHAPES = {
 }
 
 
+# The first digits of the SHA-256 of all a part's lines "name shape", sorted, as A1111's own modules (v1.10.1, built from
+# sd_xl_base.yaml) have them.
+SDXL_NAMES = {
+    "model.diffusion_model.": "3884182d449c8837",
+    "first_stage_model.": "e9d56f72afb2bd81",
+    "conditioner.embedders.0.transformer.": "7a1d2af8235327ad",
+    "conditioner.embedders.1.model.": "1540b3c388720b76",
+}
+
+
+def digest(shapes: dict[str, tuple[int, ...]], part: str) -> str:
+    lines = (f"{name} {list(shape)}" for name, shape in sorted(shapes.items()) if name.startswith(part))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
 def test_sdxl_s_structure_gives_sdxl_s_file() -> None:
     shapes = expected_shapes(SDXL)
+    assert {part: digest(shapes, part) for part in SDXL_NAMES} == SDXL_NAMES
     assert {part: sum(name.startswith(part) for name in shapes) for part in SDXL_COUNTS} == SDXL_COUNTS
     assert {name: tuple(shapes[name]) for name in SDXL_SHAPES} == SDXL_SHAPES
 
@@ -106,3 +124,38 @@ def test_the_caller_s_random_numbers_are_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     write_random_sdxl(tmp_path, SMALL, adapters=[])
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("kind", ["base", "plus"])
+def test_words_and_pictures_move_pixels_and_nothing_saturates(kind: str) -> None:
+    """With diffusers' own IP-Adapter: an untrained model in which no difference shows would let every test pass."""
+    files = random_files()
+    pipe = load_pipeline(files.checkpoint, "cpu", torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    groups: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, tensor in load_file(files.adapters[kind]).items():
+        group, rest = name.split(".", 1)
+        groups[group][rest] = tensor.float()
+    pipe.unet._load_ip_adapter_weights([groups])
+    pipe.set_ip_adapter_scale(0.6)
+    encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
+    nothing = encoder.encode_nothing(kind)
+
+    def pixels(prompt: str, colour: str) -> torch.Tensor:
+        embedding = encoder.encode([Image.new("RGB", (64, 64), colour)], kind, "pad")
+        picture = pipe(
+            prompt,
+            width=128,
+            height=128,
+            num_inference_steps=4,
+            generator=torch.Generator().manual_seed(0),
+            ip_adapter_image_embeds=[torch.stack([nothing, embedding])],
+            output_type="pt",
+        ).images[0]
+        return 255 * picture
+
+    first = pixels("a cat", "red")
+    assert (pixels("a cat", "blue") - first).abs().mean() > 5
+    assert (pixels("a red house", "red") - first).abs().mean() > 0.3
+    assert 20 < first.std() < 80
+    assert ((first <= 0) | (first >= 255)).float().mean() < 0.05
