@@ -90,6 +90,10 @@ class Refused(AnyMSError):
         "cli_file": "{path} cannot be read ({got}). Check the path.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was given with {got} (expected {expected}). Add it.",
+        # training the small world
+        "train_exists": "{out} holds a training already (got no --resume). Add --resume to go on with it, or give another --out.",
+        "train_needs": "the stage {stage} builds on the stage {needs}, which {out} does not hold complete. Train that first, or leave out --stage.",
+        "train_stage": "there is no stage {got!r} (expected one of: {expected}). Pick one of them.",
         # while sampling
         "none_fired": "AnyMS was on, but {got} of {expected} cross-attention layers ran it in this step. Turn off what replaces the UNet, or turn AnyMS off.",
         "rows_unknown": "the UNet was called with {got} rows (expected {expected}). Another extension changes the batch: turn it or AnyMS off.",

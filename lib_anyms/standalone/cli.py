@@ -40,6 +40,7 @@ class Command:
 
 COMMANDS = {
     "demo": Command("make a picture and write it to a folder", "lib_anyms.standalone.demo", "demo"),
+    "train": Command("train the small world that measures layouts", "lib_anyms.standalone.train_command", "demo"),
     "test": Command("check and test this checkout", "lib_anyms.standalone.test_command", "test", passes_on=True),
     "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.clean_command"),
 }

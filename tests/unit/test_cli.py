@@ -194,7 +194,9 @@ def test_gpu_and_big_tests_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "1 failed, 2 deselected" in told.stdout
 
 
-def test_ci_runs_the_same_command() -> None:
+def test_ci_runs_the_same_command_from_an_empty_home() -> None:
     script = CHECKOUT / ".ci" / "run"
-    assert "CI=true exec python3 -m lib_anyms test" in script.read_text(encoding="utf-8")
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert "home=$(mktemp -d) || exit 1" in lines
+    assert lines[-1] == 'CI=true ANYMS_HOME="$home/anyms" python3 -m lib_anyms test'
     assert os.name == "nt" or os.access(script, os.X_OK)

@@ -1,0 +1,197 @@
+"""Training data, drawn as it is needed: makers of batches from seeds, and the processes they run in.
+
+A batch is decided by the seed and its number alone, so a training that was interrupted goes on with new pictures.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from lib_anyms.standalone.sprites.captions import FULL, TELLINGS, caption
+from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, trained_identity
+from lib_anyms.standalone.sprites.latents import pool_latents
+from lib_anyms.standalone.sprites.scene import Recipe, Scene, draw_scene, reference_scene
+from lib_anyms.standalone.sprites.training import Batch
+from lib_anyms.standalone.sprites.world import draw
+
+Maker = Callable[[int, int], Batch]  # (seed, how many) -> a batch
+REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
+
+# One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
+LARGE = Recipe(trained_identity, counts=(1,), long_sides=(0.5, 0.95))
+ANY_SIZE = Recipe(trained_identity, counts=(1,), long_sides=(0.25, 0.95))
+SINGLE = Recipe(trained_identity, counts=(1,))
+SEVERAL = Recipe(trained_identity)
+CROWDED = Recipe(trained_identity, overlap=0.5)
+
+# The adapters learn from captions that leave open what the reference shows.
+ADAPTER_TELLINGS = (
+    (FULL, 0.15),
+    (frozenset({"shape", "body"}), 0.15),
+    (frozenset({"shape"}), 0.25),
+    (frozenset({"body"}), 0.05),
+    (frozenset[str](), 0.40),
+)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Latents (n, 4, side, side) of scenes, and captions. `cell`: pixels a latent cell is drawn with, 8 as in the pictures."""
+
+    recipes: tuple[Recipe, ...]
+    side: int
+    cell: int = 8
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        random = Random(seed)
+        scenes = [draw_scene(self.recipes[i % len(self.recipes)], random.getrandbits(62)) for i in range(count)]
+        pictures = draw(scenes, self.side * self.cell).pictures
+        return {"latents": pool_latents(pictures, self.cell), "captions": [caption(s, random, TELLINGS) for s in scenes]}
+
+
+@dataclass(frozen=True)
+class Referenced:
+    """As Scenes, of one sprite each, with a reference picture of it (n, 3, 64, 64): another pose, another ground.
+
+    `plain`: how many of a batch have no reference and any number of sprites, for training the UNet along (the last ones).
+    """
+
+    side: int
+    cell: int = 8
+    plain: int = 0
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        random = Random(seed)
+        scenes = [draw_scene(ANY_SIZE, random.getrandbits(62)) for _ in range(count - self.plain)]
+        references = reference_pictures([scene.subjects[0].identity for scene in scenes], random)
+        captions = [caption(scene, random, ADAPTER_TELLINGS) for scene in scenes]
+        others = [draw_scene(SEVERAL, random.getrandbits(62)) for _ in range(self.plain)]
+        captions += [caption(scene, random, TELLINGS) for scene in others]
+        latents = pool_latents(draw([*scenes, *others], self.side * self.cell).pictures, self.cell)
+        return {"latents": latents, "captions": captions, "references": references}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two reference pictures each of n / 2 identities, of which every second is a near miss of the one before it.
+
+    pictures: (n, 3, 64, 64), second half as the first; masks: (n, 32, 32), shares of the sprite; numbers: (n, 4), of attributes.
+    """
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        random = Random(seed)
+        identities: list[Identity] = []
+        while len(identities) < count // 2:
+            known = trained_identity(random)
+            near = known.near_miss(random.choice(ATTRIBUTES), random)
+            identities += [known, near] if near.trained else []
+        identities = identities[: count // 2]
+        drawn = draw([reference_scene(identity, random.getrandbits(62)) for identity in 2 * identities], 2 * REFERENCE_SIDE)
+        return {
+            "pictures": F.avg_pool2d(drawn.pictures, 2),
+            "masks": F.avg_pool2d((drawn.owners > 0).float()[:, None], 4)[:, 0],
+            "numbers": torch.tensor([identity.numbers for identity in 2 * identities]),
+        }
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Cut-outs of pictures for the VAE's decoder: (n, 3, side, side), on the grid of the latents."""
+
+    side: int
+    picture: int = 256
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        random = Random(seed)
+        pictures = draw([draw_scene(CROWDED, random.getrandbits(62)) for _ in range(count)], self.picture).pictures
+        cells = (self.picture - self.side) // 8
+        top, left = 8 * random.randint(0, cells), 8 * random.randint(0, cells)
+        return {"pictures": pictures[:, :, top : top + self.side, left : left + self.side].contiguous()}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Scenes, and the same with one sprite a near miss of itself: what the text encoders tell apart. No pictures."""
+
+    recipe: Recipe = SEVERAL
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        random = Random(seed)
+        captions = []
+        for _ in range(count // 2):
+            scene, telling = draw_scene(self.recipe, random.getrandbits(62)), random.getrandbits(31)
+            captions += [caption(scene, Random(telling), TELLINGS), caption(_altered(scene, random), Random(telling), TELLINGS)]
+        return {"captions": captions}
+
+
+def reference_pictures(identities: list[Identity], random: Random) -> torch.Tensor:
+    """A reference picture each, (n, 3, 64, 64), reduced from a larger one as a user's is."""
+    scenes = [reference_scene(identity, random.getrandbits(62)) for identity in identities]
+    return F.avg_pool2d(draw(scenes, 2 * REFERENCE_SIDE).pictures, 2)
+
+
+def _altered(scene: Scene, random: Random) -> Scene:
+    """The scene with one attribute of one sprite changed, or of two sprites exchanged."""
+    subjects = list(scene.subjects)
+    place, attribute = random.randrange(len(subjects)), random.choice(ATTRIBUTES)
+    other = random.randrange(len(subjects))
+    mine, its = subjects[place].identity, subjects[other].identity
+    swapped = replace(mine, **{attribute: getattr(its, attribute)}), replace(its, **{attribute: getattr(mine, attribute)})
+    if mine != its and swapped[0] != mine and random.random() < 0.5 and swapped[0].possible and swapped[1].possible:
+        subjects[place], subjects[other] = (replace(subjects[i], identity=s) for i, s in zip((place, other), swapped))
+    else:
+        subjects[place] = replace(subjects[place], identity=mine.near_miss(attribute, random))
+    return replace(scene, subjects=tuple(subjects))
+
+
+class _Stream(IterableDataset[Batch]):
+    """Batch after batch from number `start` on, shared out between the processes."""
+
+    def __init__(self, maker: Maker, count: int, seed: int, start: int) -> None:
+        self._maker, self._count, self._seed, self._start = maker, count, seed, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        while True:
+            batch = self._maker(Random(f"{self._seed} {self._start + number}").getrandbits(62), self._count)
+            yield batch
+            number += step
+
+
+def batches(maker: Maker, count: int, seed: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
+    """Endless batches of `count`; made in `workers` other processes, or with 0 in this one, when they are asked for."""
+    stream = _Stream(maker, count, seed, start)
+    if not workers:
+        return iter(stream)
+    options: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "spawn", "prefetch_factor": 4}
+    options |= {"collate_fn": _as_arrays, "worker_init_fn": _be_a_worker}
+    loader = DataLoader(stream, batch_size=None, **options)
+    return (_as_tensors(batch) for batch in loader)
+
+
+def _as_arrays(batch: Batch) -> Batch:
+    """Arrays go through a pipe; tensors would go through shared memory, of which containers have little."""
+    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+
+
+def _as_tensors(batch: Batch) -> Batch:
+    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in batch.items()}
+
+
+def _be_a_worker(_number: int) -> None:
+    torch.set_num_threads(1)
+    for ending in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to all processes, they are for the training: it saves and ends the others
+        signal.signal(ending, signal.SIG_IGN)
