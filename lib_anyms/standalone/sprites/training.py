@@ -1,6 +1,6 @@
 """One stage of training, whatever is trained: time-boxed, resumable, logged. The weights that count are an average over steps.
 
-<out>/state/STAGE.pt              to go on from: weights, averages, optimiser, what it took so far
+<out>/state/STAGE.safetensors     to go on from: weights, averages, optimiser, what it took so far
 <out>/weights/STAGE.safetensors   the averaged weights of a stage that is complete
 <out>/sheets/                     pictures of what has been learnt so far
 <out>/log.jsonl                   a line now and then: stage, step, images, seconds, loss, rate; and what was probed
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -63,7 +64,7 @@ class Where:
     compiled: bool = False
 
     def state(self, stage: str) -> Path:
-        return self.out / "state" / f"{stage}.pt"
+        return self.out / "state" / f"{stage}.safetensors"
 
     def weights(self, stage: str) -> Path:
         return self.out / "weights" / f"{stage}.safetensors"
@@ -139,12 +140,17 @@ class Trainer:
         path = self.where.state(self.stage)
         if not path.is_file():
             return False
-        state = torch.load(path, map_location=self.where.device, weights_only=True)
-        self.learner.module.load_state_dict(state["module"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        for name, weight in state["average"].items():
+        with safe_open(str(path), framework="pt", device=str(self.where.device)) as file:
+            self.spent = Spent(**json.loads(file.metadata()["spent"]))
+            state = {name: file.get_tensor(name) for name in file.keys()}
+        self.learner.module.load_state_dict(_under("module.", state))
+        for name, weight in _under("average.", state).items():
             self._average.weights[name].copy_(weight)
-        self.spent = Spent(**state["spent"])
+        slots: dict[int, State] = {}
+        for name, tensor in _under("optimiser.", state).items():
+            number, _, what = name.partition(".")
+            slots.setdefault(int(number), {})[what] = tensor
+        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": slots})
         self._saved = self._logged = self._probed = self.spent.seconds
         log.info("%s: going on at step %d", self.stage, self.spent.steps)
         return True
@@ -226,15 +232,16 @@ class Trainer:
             log.info("%s: %s", self.stage, facts)
 
     def _save(self) -> None:
-        state = {
+        slots = self._optimiser.state_dict()["state"]
+        parts = {
             "module": self.learner.module.state_dict(),
             "average": self._average.weights,
-            "optimiser": self._optimiser.state_dict(),
-            "spent": asdict(self.spent),
+            "optimiser": {f"{number}.{what}": tensor for number, slot in slots.items() for what, tensor in slot.items()},
         }
+        state = {f"{part}.{name}": tensor.contiguous() for part, held in parts.items() for name, tensor in held.items()}
         path = self.where.state(self.stage)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, path.with_suffix(".new"))
+        save_file(state, path.with_suffix(".new"), {"spent": json.dumps(asdict(self.spent))})
         os.replace(path.with_suffix(".new"), path)
 
     def _finish(self) -> None:
@@ -245,6 +252,10 @@ class Trainer:
         self.learner.module.eval()
         self.learner.finish()
         write_weights(self.where.weights(self.stage), self.learner.module, {"spent": json.dumps(asdict(self.spent))})
+
+
+def _under(prefix: str, state: State) -> State:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
