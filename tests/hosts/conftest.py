@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lib_anyms.standalone.random_sdxl import write_random_sdxl
+from lib_anyms.standalone.random_sdxl import RandomFiles, write_random_sdxl
+from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.structure import SMALL
-from tests.hosts import server, tiny
+from tests.hosts import peer, server, tiny
 from tests.hosts.studio import Studio
+
+SPRITES_LIST = bundle.FILES / bundle.LIST
 
 _MEASURED: list[str] = []
 
@@ -39,6 +44,43 @@ def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     finally:
         host.stop()
     assert server.listing(place.folder) == before, "something was left in the host's own folder"
+
+
+@contextlib.contextmanager
+def with_sprites(studio: Studio, name: str, files: RandomFiles | None = None) -> Iterator[Studio]:
+    """The same host with the sprites' structure loaded for a while: these files, or random ones."""
+    placed = tiny.place(studio.host.place.name, studio.host.data, "sprites", files, name)
+    studio.host.post("/sdapi/v1/refresh-checkpoints", {})
+    try:
+        with studio.options(sd_model_checkpoint=placed.checkpoint.name, **peer.OPTIONS):
+            yield Studio(studio.host, placed)
+    finally:
+        tiny.remove(placed)
+        studio.host.post("/sdapi/v1/refresh-checkpoints", {})
+
+
+@pytest.fixture(scope="module")
+def untrained(studio: Studio) -> Iterator[Studio]:
+    with with_sprites(studio, "untrained") as visited:
+        yield visited
+
+
+@pytest.fixture(scope="module")
+def sprites(studio: Studio, sprites_files: RandomFiles) -> Iterator[Studio]:
+    with with_sprites(studio, "trained", sprites_files) as visited:
+        yield visited
+
+
+@pytest.fixture(scope="session")
+def sprites_files(tmp_path_factory: pytest.TempPathFactory) -> RandomFiles:
+    """The trained world: from the folder ANYMS_SPRITES_DIR, where that is set, or as this checkout keeps it."""
+    folder = Path(os.environ.get("ANYMS_SPRITES_DIR") or tmp_path_factory.mktemp("sprites"))
+    if "ANYMS_SPRITES_DIR" not in os.environ:
+        if not SPRITES_LIST.is_file():
+            pytest.fail(f"the trained sprites are missing: there is no {SPRITES_LIST}")
+        bundle.join_files(SPRITES_LIST, folder)
+    adapters = {kind: folder / name for kind, name in bundle.ADAPTERS.items()}
+    return RandomFiles(folder / bundle.CHECKPOINT, folder / bundle.ENCODER, adapters)
 
 
 @pytest.fixture

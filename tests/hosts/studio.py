@@ -89,7 +89,7 @@ class Call:
 
 
 class Studio:
-    """A running host with the tiny SDXL."""
+    """A running host with a small SDXL."""
 
     def __init__(self, host: HostServer, files: RandomFiles) -> None:
         self.host = host
@@ -125,17 +125,20 @@ class Studio:
 
     def record(self, request: Any = None, **changes: Any) -> list[Call]:
         """The UNet calls of a job that must succeed."""
-        folder = self._watch(request, **changes)
-        return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
+        return self.watch(request, **changes)[1]
+
+    def watch(self, request: Any = None, **changes: Any) -> tuple[Job, list[Call]]:
+        """A job that must succeed, and its UNet calls."""
+        job, folder = self._watch(request, **changes)
+        return job, [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
 
     def hooks_after_sampling(self, request: Any) -> int:
         """How many hooks hang on the UNet where other extensions of the same job may use it again."""
-        return int((self._watch(request) / "hooks").read_text(encoding="utf-8"))
+        return int((self._watch(request)[1] / "hooks").read_text(encoding="utf-8"))
 
-    def _watch(self, request: Any, **changes: Any) -> Path:
+    def _watch(self, request: Any, **changes: Any) -> tuple[Job, Path]:
         folder = self.host.data / f"calls {next(_numbers)}"
-        self.paint(request, probe={"record": str(folder)}, **changes)
-        return folder
+        return self.paint(request, probe={"record": str(folder)}, **changes), folder
 
     def parameters(self, image: str) -> dict[str, Any]:
         """What the host's own parser reads from the infotext within a picture."""

@@ -1,0 +1,59 @@
+"""The trained sprites in real hosts: a scene of three subjects, by the host's API and by diffusers, is one picture.
+
+Run after the tests that compare pictures of one loaded model: it loads another one for a while.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lib_anyms.standalone.sprites.identity import Identity
+from lib_anyms.standalone.sprites.scene import reference_scene
+from lib_anyms.standalone.sprites.world import draw, to_image
+from lib_anyms.standalone.structure import SPRITES, attn2_layers
+from tests.hosts.peer import Peer, gap, on_host
+from tests.hosts.studio import Studio, encoded
+
+CLOSE = 1e-4  # of the largest value of what is compared
+ROUNDING = 1  # of 255: hosts cut off where diffusers rounds
+LAYERS = len(attn2_layers(SPRITES))
+WORDS = {"prompt": "a star, a cat and a house on grass", "negative_prompt": "night", "steps": 20, "seed": 11}
+SUBJECTS = {
+    "star": (Identity("star", "red", "yellow", "dots"), [0.04, 0.06, 0.46, 0.48]),
+    "cat": (Identity("cat", "blue", "orange", "stripes"), [0.54, 0.08, 0.96, 0.5]),
+    "house": (Identity("house", "pink", "purple", "checks"), [0.28, 0.54, 0.74, 0.98]),
+}
+
+
+def scene(**settings: Any) -> dict[str, Any]:
+    """A request with a reference picture a subject, drawn as the world draws them."""
+    placed = [
+        {"name": name, "images": [encoded(to_image(draw([reference_scene(identity, seed)], 128).pictures[0]))], "box": box}
+        for seed, (name, (identity, box)) in enumerate(SUBJECTS.items())
+    ]
+    return {"version": 1, "scale": 1.0, "subjects": placed, **settings}
+
+
+@pytest.fixture(scope="module")
+def peer(sprites: Studio) -> Peer:
+    return Peer(sprites.files)
+
+
+@pytest.mark.parametrize("kind", ["base", "plus"])
+def test_three_subjects_are_diffusers_picture(sprites: Studio, peer: Peer, measured: list[str], kind: str) -> None:
+    request = scene(adapter=sprites.files.adapters[kind].name)
+    host = on_host(sprites, request, **WORDS)
+    found = gap(host, peer.make(request, **WORDS))
+    plain = gap(host, peer.make(**WORDS))
+    told = f"{sprites.host.place.name}, three sprites with {kind}"
+    measured += [f"{told}: {found}", f"{told}, against diffusers without AnyMS: {plain}"]
+    assert max(found.shares.values()) < CLOSE
+    assert found.pixels <= ROUNDING
+    assert plain.pixels > 20 * ROUNDING  # the image stream is what was compared
+
+
+def test_every_layer_fires(sprites: Studio) -> None:
+    calls = sprites.record(scene(adapter=sprites.files.adapters["plus"].name), width=256, height=256)
+    assert [(call.fired, call.changed) for call in calls] == [(LAYERS, LAYERS)] * 3
