@@ -28,6 +28,15 @@ def global_mean(query, keys_values, regions, weights, heads):  # type: ignore[no
     return global_sum(query, keys_values, regions, weights, heads) / max(1, len(keys_values))
 
 
+def one_softmax(query, keys_values, regions, weights, heads):  # type: ignore[no-untyped-def]
+    """All subjects' tokens side by side in one softmax, over the whole picture: as if they were one subject's tokens."""
+    taking_part = [(key, weight * value) for (key, value), weight in zip(keys_values, weights) if weight]
+    if not taking_part:
+        return torch.zeros_like(query)
+    keys, values = zip(*taking_part)
+    return image_attention(query, torch.cat(keys), torch.cat(values), heads)
+
+
 def masked_sum(query, keys_values, regions, weights, heads):  # type: ignore[no-untyped-def]
     """Every subject over the whole picture, cut to its box, summed where boxes overlap (Eq. 7)."""
     total = torch.zeros_like(query)
@@ -44,4 +53,5 @@ MERGES: dict[str, Merge] = {
     "masked-sum": masked_sum,
     "global-sum": global_sum,
     "global-mean": global_mean,
+    "one-softmax": one_softmax,
 }

@@ -7,6 +7,9 @@ Each sentence reads: what is wrong (got X, expected Y), then what to do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class AnyMSError(Exception):
     """A cause from the tables below, with its facts filled in; `str(error)` is the sentence the user reads."""
@@ -15,7 +18,12 @@ class AnyMSError(Exception):
 
     def __init__(self, cause: str, **facts: object) -> None:
         self.cause = cause
+        self._facts = facts
         super().__init__("AnyMS: " + self.causes[cause].format(**facts))
+
+    def __reduce__(self) -> tuple[Callable[[], AnyMSError], tuple[()]]:
+        """As pickled by a process that hands it to another."""
+        return partial(type(self), self.cause, **self._facts), ()
 
 
 class Refused(AnyMSError):
@@ -90,10 +98,20 @@ class Refused(AnyMSError):
         "cli_file": "{path} cannot be read ({got}). Check the path.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was given with {got} (expected {expected}). Add it.",
+        "cli_out": "{path} cannot be written ({got}). Give another folder.",
+        # the trained small world
+        "bundle_damaged": "the trained small model in {folder} is not whole ({got}). Get that folder of AnyMS again.",
+        "bundle_taken": "{path} is there already and is another file. Give another folder, or move that file away.",
         # training the small world
         "train_exists": "{out} holds a training already (got no --resume). Add --resume to go on with it, or give another --out.",
         "train_needs": "the stage {stage} builds on the stage {needs}, which {out} does not hold complete. Train that first, or leave out --stage.",
         "train_stage": "there is no stage {got!r} (expected one of: {expected}). Pick one of them.",
+        # evaluating it
+        "sprites_absent": "this checkout holds no trained small world to evaluate. Train one (`python -m lib_anyms train`) and give its folder `files` with --files DIR.",
+        "host_unreachable": "{host} does not answer as a WebUI's API does ({got}). Start the WebUI with --api and give its address, for example http://127.0.0.1:7860.",
+        "host_lacks": "the WebUI at {host} has no script AnyMS (expected it among its txt2img scripts). Install the extension there and restart it.",
+        "host_answer": "the WebUI at {host} made no picture ({got}). Mend that there, then run the same command again: it goes on from there.",
+        "host_mode": "a WebUI cannot make pictures in the mode {got} (expected one of: {expected}). Leave out --host for that mode.",
         # while sampling
         "none_fired": "AnyMS was on, but {got} of {expected} cross-attention layers ran it in this step. Turn off what replaces the UNet, or turn AnyMS off.",
         "rows_unknown": "the UNet was called with {got} rows (expected {expected}). Another extension changes the batch: turn it or AnyMS off.",

@@ -49,7 +49,7 @@ class Field:
 
 AUTO, OFF = "auto", "off"
 # The tables of what each does are where it is done: ablations.MERGES, references.FITS, tokens.COMBINE.
-MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", OFF)
+MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", "one-softmax", OFF)
 UNCONDITIONALS = ("trained", "cond-only")
 FITS = ("pad", "crop", "stretch")
 COMBINES = ("average", "concatenate")

@@ -254,6 +254,70 @@ FAULTS = (
         "if kind:\n            return torch.zeros(1, self.checkpoint.width_for(kind)",
         "tests/unit/test_encoder.py",
     ),
+    # the small world and what is measured in it
+    Fault(
+        "held-out identities are trained on",
+        "lib_anyms/standalone/sprites/identity.py",
+        "if drawn.possible and drawn.trained:",
+        "if drawn.possible and not drawn.unseen:",
+        "tests/unit/test_sprites_world.py -k held_out",
+    ),
+    Fault(
+        "processes add their gradients up",
+        "lib_anyms/standalone/sprites/training.py",
+        "together /= self.size",
+        "together /= 1",
+        "tests/unit/test_sprites_crew.py",
+    ),
+    Fault(
+        "a resumed training starts its average anew",
+        "lib_anyms/standalone/sprites/training.py",
+        "self._average.weights[name].copy_(weight)",
+        "pass",
+        "tests/unit/test_sprites_training.py -k interrupted",
+    ),
+    Fault(
+        "v of the wrong sign",
+        "lib_anyms/standalone/sprites/diffusion.py",
+        "alpha * noise - sigma * latents",
+        "alpha * noise + sigma * latents",
+        "tests/unit/test_sprites_diffusion.py -k those_of_diffusers",
+    ),
+    Fault(
+        "a damaged part is joined",
+        "lib_anyms/standalone/sprites/bundle.py",
+        'if _hash(data) != facts["sha256"]:',
+        "if not data:",
+        "tests/unit/test_bundle.py -k damaged",
+    ),
+    Fault(
+        "a sprite's leaked attributes are not counted",
+        "lib_anyms/standalone/sprites/oracle.py",
+        "leaks += getattr(seen, name) in others",
+        "leaks += getattr(seen, name) not in others",
+        "tests/unit/test_sprites_oracle.py -k leakage",
+    ),
+    Fault(
+        "differences of unlike scenes",
+        "lib_anyms/standalone/evaluation/statistics.py",
+        "return {scene: mine[scene] - theirs[scene]",
+        "return {scene: mine[scene] - theirs[max(theirs)]",
+        "tests/unit/test_evaluation_statistics.py -k paired",
+    ),
+    Fault(
+        "what was not measured passes its bar",
+        "lib_anyms/standalone/evaluation/bars.py",
+        "passed = found is not None and (",
+        "passed = found is None or (",
+        "tests/unit/test_evaluation_statistics.py -k without_a_value",
+    ),
+    Fault(
+        "every mode gets noise of its own",
+        "lib_anyms/standalone/evaluation/scenes.py",
+        'random = Random(f"{seed} {kind.like or layout} {subjects} {number}")',
+        "random = Random()",
+        "tests/unit/test_evaluation_scenes.py -k decided_by",
+    ),
 )
 
 
@@ -262,7 +326,7 @@ def plant(fault: Fault, folder: Path) -> None:
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors*"))
         elif source.exists():
             shutil.copy(source, folder / part)
     file = folder / fault.file

@@ -31,6 +31,7 @@ PLACES = {
     "gradio": {"ui", "scripts"},
     "diffusers": {"standalone"},
     "transformers": {"ip_adapter", "standalone"},
+    "matplotlib": {"standalone"},
 }
 NO_TORCH = {"errors", "fields", "geometry", "rows", "layout"}
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py")])

@@ -41,6 +41,8 @@ class Command:
 COMMANDS = {
     "demo": Command("make a picture and write it to a folder", "lib_anyms.standalone.demo", "demo"),
     "train": Command("train the small world that measures layouts", "lib_anyms.standalone.train_command", "demo"),
+    "evaluate": Command("measure how well layouts hold", "lib_anyms.standalone.evaluate_command", "demo"),
+    "sprites": Command("write the files of the trained small world to a folder", "lib_anyms.standalone.sprites_command"),
     "test": Command("check and test this checkout", "lib_anyms.standalone.test_command", "test", passes_on=True),
     "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.clean_command"),
 }

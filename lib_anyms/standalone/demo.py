@@ -1,8 +1,8 @@
 """`python -m lib_anyms demo`: reference pictures + boxes + prompt in, a picture out, on diffusers.
 
-Writes picture.png, layout.png (boxes and names drawn on it) and result.json. With a real SDXL checkpoint, adapter and encoder
-the same command makes real pictures on a GPU; without, a tiny SDXL with random weights shows that everything runs.
-Importing this needs the standard library only.
+Writes picture.png, layout.png (boxes and names drawn on it), sheet.png (what went in and what came out) and result.json. With a
+real SDXL checkpoint, adapter and encoder the same command makes real pictures on a GPU; without, the trained small world
+"sprites" shows what AnyMS does, on any computer. Importing this needs the standard library only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import platform
 import shlex
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
+from lib_anyms.standalone.sprites.bundle import bundled
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects
 
 if TYPE_CHECKING:
@@ -30,8 +32,34 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 FILES = ("adapter", "encoder")  # settings that are paths here and names in a WebUI
-RANDOM = "The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint."
-RANDOM_STEPS, RANDOM_SIZE, SDXL_STEPS, SDXL_SIZE = 8, 256, 30, 1024
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What is said of a model before it runs, and the values of options that are not given."""
+
+    said: str
+    steps: int
+    guidance: float
+    scale: float
+
+
+SPRITES, RANDOM, OWN = "sprites", "random", "own"
+PRESETS = {
+    SPRITES: Preset(
+        "The model is this project's small world: it knows drawn sprites, nothing else. For all else see --checkpoint.",
+        20,
+        4.0,
+        1.0,
+    ),
+    RANDOM: Preset(
+        "The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint.",
+        8,
+        5.0,
+        0.6,
+    ),
+    OWN: Preset("", 30, 5.0, 0.6),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--subject", action="append", default=[], metavar=f'"{FORM}"', help="repeatable, back to front; box in fractions 0..1")
     add("--layout", type=Path, metavar="FILE", help="layout JSON whose N-th subject is the N-th --subject, then without @box")
     add("--seed", type=int, default=0)
-    add("--steps", type=int, help=f"default {SDXL_STEPS}, {RANDOM_STEPS} with random weights")
-    add("--size", metavar="N|WxH", help=f"pixels, multiples of 8 (default {SDXL_SIZE}, {RANDOM_SIZE} with random weights)")
-    add("--guidance", type=float, default=5.0, help="classifier-free guidance scale (default 5)")
-    add("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: a tiny one with random weights)")
+    add("--steps", type=int, help=_defaults("steps"))
+    add("--size", metavar="N|WxH", help="pixels, multiples of 8 (default: what the model was made for, 1024 or 256)")
+    add("--guidance", type=float, help=f"classifier-free guidance scale ({_defaults('guidance')})")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world)")
+    model.add_argument("--random", action="store_true", help="a tiny SDXL with random weights: shows only that everything runs")
     for name in FILES:
         add(f"--{name}", type=Path, metavar="FILE", help=f"the {name}'s file, with --checkpoint")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
@@ -56,9 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_field(parser, row)
 
 
+def _defaults(option: str) -> str:
+    return "default {}, with the sprites {}".format(*(f"{getattr(PRESETS[kind], option):g}" for kind in (OWN, SPRITES)))
+
+
 def _add_field(parser: argparse.ArgumentParser, row: Field) -> None:
     described = f"{row.help} (default {row.default})"
-    if row.choices:
+    if row.name == "scale":
+        parser.add_argument("--scale", type=float, help=f"{row.help} ({_defaults('scale')})")
+    elif row.choices:
         parser.add_argument(f"--{row.name}", default=row.default, choices=row.choices, help=described)
     else:
         parser.add_argument(f"--{row.name}", default=row.default, type=float, help=described)
@@ -66,14 +102,16 @@ def _add_field(parser: argparse.ArgumentParser, row: Field) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the picture -> exit code. Raises Refused and SteppedAside; nothing is written then."""
-    if args.checkpoint is None:
-        print(RANDOM, flush=True)
+    kind = _kind(args)
+    if said := PRESETS[kind].said:
+        print(said, flush=True)
     for library in ("DIFFUSERS", "TRANSFORMERS"):  # read when they are imported
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    from lib_anyms.standalone.drawing import draw_layout
+    from lib_anyms.standalone.drawing import draw_layout, draw_sheet
     from lib_anyms.standalone.generate import generate
 
-    models = _models(args)
+    models = _models(args, kind)
+    _fill(args, PRESETS[kind], models)
     request, prompt = _request(args)
     started = time.perf_counter()
     made = generate(
@@ -84,20 +122,41 @@ def run(args: argparse.Namespace) -> int:
     made.picture.save(args.out / "picture.png")
     assert request.layout is not None
     draw_layout(made.picture, request.layout).save(args.out / "layout.png")
-    result = _result(args, request, made, prompt, seconds)
+    draw_sheet(request.pictures, request.layout, made.picture).save(args.out / "sheet.png")
+    result = _result(args, kind, request, made, prompt, seconds)
     (args.out / "result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{args.out / 'picture.png'}  {made.layers} layers in each of {made.calls} UNet calls, {seconds:.1f} s")
     return 0
 
 
-def _models(args: argparse.Namespace) -> Models:
-    from lib_anyms.standalone.generate import Models, random_models
+def _kind(args: argparse.Namespace) -> str:
+    """Which of PRESETS."""
+    if args.checkpoint is not None:
+        return OWN
+    return RANDOM if args.random or not bundled() else SPRITES
 
-    if args.checkpoint is None:
+
+def _fill(args: argparse.Namespace, preset: Preset, models: Models) -> None:
+    """Give the options that were not given the model's own values."""
+    from lib_anyms.standalone.pipeline import read_checkpoint
+
+    for name in ("steps", "guidance", "scale"):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(preset, name))
+    if args.size is None:
+        args.size = str(read_checkpoint(models.checkpoint).structure.native_size)
+
+
+def _models(args: argparse.Namespace, kind: str) -> Models:
+    from lib_anyms.standalone.generate import Models, random_models
+    from lib_anyms.standalone.sprites.bundle import sprites_models
+
+    if kind != OWN:
         stray = [f"--{name}" for name in FILES if getattr(args, name) is not None]
         if stray:
             raise Refused("cli_needs", option=stray[0], got="no --checkpoint", expected="--checkpoint FILE")
-        return random_models(Environment(find_home(), say=print).models() / "random")
+        made = Environment(find_home(), say=print).models()
+        return random_models(made / "random") if kind == RANDOM else sprites_models(made)
     lacking = [f"--{name}" for name in FILES if getattr(args, name) is None]
     if lacking:
         raise Refused("cli_needs", option="--checkpoint", got=f"no {lacking[0]}", expected=f"{lacking[0]} FILE")
@@ -131,28 +190,29 @@ def _read(file: Path) -> bytes:
 
 
 def _steps(args: argparse.Namespace) -> int:
-    steps = args.steps if args.steps is not None else SDXL_STEPS if args.checkpoint else RANDOM_STEPS
-    if not 1 <= steps <= 1000:
-        raise Refused("field_range", field="--steps", got=steps, low=1, high=1000)
-    return int(steps)
+    if not 1 <= args.steps <= 1000:
+        raise Refused("field_range", field="--steps", got=args.steps, low=1, high=1000)
+    return int(args.steps)
 
 
 def _size(args: argparse.Namespace) -> tuple[int, int]:
     """(width, height) in pixels."""
-    text = args.size or str(SDXL_SIZE if args.checkpoint else RANDOM_SIZE)
-    numbers = text.lower().split("x")
+    numbers = args.size.lower().split("x")
     if len(numbers) > 2 or not all(number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096 for number in numbers):
-        raise Refused("cli_size", got=text)
+        raise Refused("cli_size", got=args.size)
     return int(numbers[0]), int(numbers[-1])
 
 
-def _result(args: argparse.Namespace, request: Request, made: Generated, prompt: str, seconds: float) -> dict[str, Any]:
+def _result(
+    args: argparse.Namespace, kind: str, request: Request, made: Generated, prompt: str, seconds: float
+) -> dict[str, Any]:
     packages = {name: version(name) for name in ("torch", "diffusers", "transformers")}
     return {
         "seed": args.seed,
         "seconds": round(seconds, 2),
         "versions": {"anyms": __version__, "python": platform.python_version(), **packages},
         "command": shlex.join(["python", "-m", "lib_anyms", *sys.argv[1:]]),
+        "model": kind,
         "prompt": prompt,
         "negative": args.negative,
         "steps": _steps(args),

@@ -1,28 +1,81 @@
-"""The layout drawn on a picture: every box with its number and name, the topmost drawn last."""
+"""The layout drawn: on a picture, every box with its number and name; and the sheet that shows what went in and what came out."""
 
 from __future__ import annotations
 
-from PIL import Image, ImageDraw, ImageFont
+import math
+
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
 from lib_anyms.layout import Layout
+from lib_anyms.request import Pictures
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+TITLES = ("reference pictures", "boxes", "picture")
+_PANEL, _GAP, _TITLE = 512, 16, 36  # pixels of a sheet: a panel's height, between panels, above them
+_PAPER, _INK, _PALE = "white", "#222222", 0.75  # share of white in a filled box
+_SMALLEST = 10  # a font's height in pixels
+
+Corners = tuple[float, float, float, float]
 
 
-def draw_layout(picture: Image.Image, layout: Layout) -> Image.Image:
-    """A copy of `picture` with the boxes drawn on it."""
+def draw_layout(picture: Image.Image, layout: Layout, filled: bool = False) -> Image.Image:
+    """A copy of `picture` with the boxes drawn on it back to front; `filled` hides what lies below them."""
     drawn = picture.convert("RGB")
     draw = ImageDraw.Draw(drawn)
     width, height = drawn.size
-    line = max(2, round(min(width, height) / 200))
-    font = ImageFont.load_default()
     for number, subject in enumerate(layout.subjects):
-        box, colour = subject.box, COLOURS[number % len(COLOURS)]
-        left, top, right, bottom = box.x0 * width, box.y0 * height, box.x1 * width - 1, box.y1 * height - 1
-        draw.rectangle((left, top, right, bottom), outline=colour, width=line)
-        text = f"{number + 1} {subject.name}"
-        extent = draw.textbbox((left + 2 * line, top + 2 * line), text, font=font)
-        draw.rectangle((extent[0] - line, extent[1] - line, extent[2] + line, extent[3] + line), fill=colour)
-        draw.text((left + 2 * line, top + 2 * line), text, fill="black", font=font)
+        box = subject.box
+        corners = (box.x0 * width, box.y0 * height, box.x1 * width - 1, box.y1 * height - 1)
+        _frame(draw, corners, number, subject.name, min(width, height), filled)
     return drawn
+
+
+def draw_sheet(references: Pictures, layout: Layout, picture: Image.Image) -> Image.Image:
+    """Reference pictures | boxes | picture, side by side; the picture enlarged or reduced to the sheet's height."""
+    size = (max(1, round(picture.width * _PANEL / picture.height)), _PANEL)
+    boxes = draw_layout(Image.new("RGB", size, "#f4f4f4"), layout, filled=True)
+    panels = (_references(references, layout), boxes, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    width = sum(panel.width for panel in panels) + _GAP * (len(panels) + 1)
+    sheet = Image.new("RGB", (width, _PANEL + _TITLE + _GAP), _PAPER)
+    draw, left = ImageDraw.Draw(sheet), _GAP
+    for title, panel in zip(TITLES, panels):
+        draw.text((left, _GAP // 2), title, fill=_INK, font=_font(20))
+        sheet.paste(panel, (left, _TITLE))
+        left += panel.width + _GAP
+    return sheet
+
+
+def _references(references: Pictures, layout: Layout) -> Image.Image:
+    """All pictures in a square of cells, each framed and named as its subject's box."""
+    numbered = [(number, picture) for number, pictures in enumerate(references) for picture in pictures]
+    columns = math.ceil(math.sqrt(len(numbered)))
+    cell = (_PANEL - _GAP * (columns - 1)) // columns
+    panel = Image.new("RGB", (_PANEL, _PANEL), _PAPER)
+    draw = ImageDraw.Draw(panel)
+    for place, (number, picture) in enumerate(numbered):
+        left, top = (step * (cell + _GAP) for step in (place % columns, place // columns))
+        panel.paste(ImageOps.pad(picture.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, color=_PAPER), (left, top))
+        _frame(draw, (left, top, left + cell - 1, top + cell - 1), number, layout.subjects[number].name, _PANEL)
+    return panel
+
+
+def _frame(draw: ImageDraw.ImageDraw, corners: Corners, number: int, name: str, side: int, filled: bool = False) -> None:
+    """A rectangle with a number and a name in its corner, as thick and large as fits a picture of that `side`."""
+    colour, line, font = COLOURS[number % len(COLOURS)], max(2, side // 200), _font(side // 28)
+    draw.rectangle(corners, outline=colour, width=line, fill=_pale(colour) if filled else None)
+    corner, text = (corners[0] + 2 * line, corners[1] + 2 * line), f"{number + 1} {name}"
+    extent = draw.textbbox(corner, text, font=font)
+    draw.rectangle((extent[0] - line, extent[1] - line, extent[2] + line, extent[3] + line), fill=colour)
+    draw.text(corner, text, fill="black", font=font)
+
+
+def _pale(colour: str) -> tuple[int, ...]:
+    return tuple(round(part + (255 - part) * _PALE) for part in ImageColor.getrgb(colour)[:3])
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    try:
+        return ImageFont.load_default(max(_SMALLEST, size))
+    except TypeError:  # before Pillow 10.1 there is one size
+        return ImageFont.load_default()

@@ -48,7 +48,8 @@ _DEMO = (Stage("torch"), Stage("demo"), Stage("vocabulary", ("--no-deps",)))
 STAGES = {"demo": _DEMO, "test": (*_DEMO, Stage("test"))}
 
 # What each set lets Python import, and the package it comes from.
-_FOR_DEMO = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy")} | {"PIL": "pillow"}
+_FOR_DEMO = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy", "matplotlib")}
+_FOR_DEMO["PIL"] = "pillow"
 MODULES = {"demo": _FOR_DEMO, "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")}}
 
 _PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")

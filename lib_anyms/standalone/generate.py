@@ -62,8 +62,8 @@ def generate(
     dtype: str = "auto",
 ) -> Generated:
     """Load, sample, decode; `size` is (width, height) in pixels. Raises Refused and SteppedAside."""
-    place = _device(device)
-    pipeline = load_pipeline(models.checkpoint, place, _dtype(dtype, place))
+    place = pick_device(device)
+    pipeline = load_pipeline(models.checkpoint, place, pick_dtype(dtype, place))
     pipeline.set_progress_bar_config(leave=False)
     return sample(pipeline, models, request, prompt, negative, seed, steps, size, guidance)
 
@@ -92,7 +92,7 @@ def sample(
         session.begin_step(0.0)
         picture = pipeline(
             prompt=prompt,
-            negative_prompt=negative,
+            negative_prompt=negative or None,  # zeros then, as the WebUIs have it; "" would be encoded
             width=size[0],
             height=size[1],
             num_inference_steps=steps,
@@ -107,7 +107,8 @@ def sample(
     return Generated(picture, len(cross_attention_layers(pipeline.unet)), calls, str(pipeline.device))
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the best there is."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -115,7 +116,8 @@ def _device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of that name; "auto" is half precision where the device is fast at it."""
     if name == "auto":
         name = "float32" if device.type == "cpu" else "float16"
     return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}[name]

@@ -1,7 +1,8 @@
 """`python -m lib_anyms train`: train the small world "sprites" and write the files that hosts load.
 
 Hours on a CPU, minutes on a GPU; it can be interrupted and gone on with by --resume. In the folder: files/ with what hosts load,
-sheets/ with pictures of what has been learnt so far, log.jsonl. Importing this needs the standard library only.
+sheets/ with pictures of what has been learnt so far, log.jsonl. `torchrun --nproc-per-node 2 -m lib_anyms train --here ...`
+trains with two processes on two cores. Importing this needs the standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.errors import Refused
+from lib_anyms.standalone.sprites.bundle import store
 
+CREW = "LOCAL_RANK"  # set by torchrun: several processes train together, best one a core
 MINUTES, CUDA_MINUTES = 720.0, 24.0  # of the whole training, where --minutes does not say
 
 
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="default 0, with --resume the one it was begun with")
     add("--compile", action="store_true", help="train a compiled UNet (pays on a GPU only)")
     add("--export", action="store_true", help="train nothing, write the files from what is there")
+    add("--bundle", action="store_true", help="put the files into this checkout too, as its demo uses them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,31 +59,45 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     if not args.export:
         with _ended_gently():
-            _train(args)
-        if args.stage is not None:
+            leads = _train(args)
+        if args.stage is not None or not leads:
             return 0
     for file in export(args.out, args.out / "files"):
         print(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
+    if args.bundle:
+        print(store(args.out / "files"))
     return 0
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> bool:
+    """-> whether this process is the one that writes."""
     import torch
 
-    from lib_anyms.standalone.sprites.stages import STAGES, Run, begin, train_all, train_stage
+    from lib_anyms.standalone.sprites.stages import STAGES, Run, begin, settings, train_all, train_stage
     from lib_anyms.standalone.sprites.training import Where
 
-    where = Where(args.out, torch.device(args.device), args.compile)
-    cuda = where.device.type == "cuda"
+    device = torch.device(args.device)
+    cuda = device.type == "cuda"
+    if CREW in os.environ:
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    where = Where(args.out, device, args.compile)
+    if not where.crew.leads:
+        logging.getLogger("anyms").setLevel(logging.WARNING)
     workers = args.workers if args.workers is not None else (os.cpu_count() or 2) - 1 if cuda else 1
-    whole = None if args.stage else args.minutes
-    part_of_a_run = args.resume or (args.stage is not None and not where.state(args.stage).exists())
-    minutes, seed = begin(args.out, whole, args.seed, part_of_a_run, CUDA_MINUTES if cuda else MINUTES)
-    training = Run(where, minutes, seed, workers)
+    minutes = CUDA_MINUTES if cuda else MINUTES
     if args.stage:
-        train_stage(STAGES[args.stage], training, args.minutes, args.resume)
-    else:
-        train_all(training, args.resume)
+        if not args.resume and where.state(args.stage).exists():
+            raise Refused("train_exists", out=args.out)
+        run = Run(where, *settings(args.out, None, args.seed, minutes), workers)
+        train_stage(STAGES[args.stage], run, args.minutes, args.resume)
+        return where.crew.leads
+    if not where.crew.leads:
+        where.crew.wait()  # for the one that leads to begin the run
+    begun = begin(args.out, args.minutes, args.seed, args.resume or not where.crew.leads, minutes)
+    if where.crew.leads:
+        where.crew.wait()
+    train_all(Run(where, *begun, workers), args.resume)
+    return where.crew.leads
 
 
 class _ended_gently:

@@ -128,8 +128,22 @@ def test_the_ablations_are_what_they_say() -> None:
     assert torch.allclose(results["global-sum"], total, atol=1e-12)
     assert torch.allclose(results["global-mean"], total / 2, atol=1e-12)
     assert torch.allclose(results["masked-sum"], masked, atol=1e-12)
+    scores = [torch.einsum("bnhd,thd->bhnt", split(query), split(key)) / (WIDTH / HEADS) ** 0.5 for key, _ in sets]
+    shares = torch.cat(scores, -1).softmax(-1)  # one softmax over the tokens of both
+    values = torch.cat([weight * value for (_, value), weight in zip(sets, weights)])
+    assert torch.allclose(results["one-softmax"], torch.einsum("bhnt,thd->bnhd", shares, split(values)).flatten(2), atol=1e-12)
     overlap = torch.tensor(sorted({*whole[0].tolist()} & {*whole[1].tolist()}))
     assert not torch.allclose(results["masked-sum"][:, overlap], merged(layout, grid, torch.float64, weights)[:, overlap])
+
+
+def split(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.unflatten(-1, (HEADS, -1))
+
+
+def test_one_softmax_leaves_out_who_has_no_weight_and_of_one_subject_is_its_attention() -> None:
+    query, sets = queries(TokenGrid(8, 8), torch.float64), pairs(2, torch.float64)
+    alone = MERGES["one-softmax"](query, sets, [], [0.0, 0.7], HEADS)
+    assert torch.allclose(alone, 0.7 * image_attention(query, *sets[1], HEADS), atol=1e-12)
 
 
 def test_disjoint_boxes_make_masked_sum_and_crop_and_merge_one() -> None:

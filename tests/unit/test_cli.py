@@ -15,6 +15,7 @@ import pytest
 from lib_anyms import __version__
 from lib_anyms.standalone.cli import COMMANDS, REFUSED, main
 from lib_anyms.standalone.processes import CHECKOUT, INSIDE, enter
+from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.test_command import CHECKS, CI_CHECKS, run_checks
 
 posix = pytest.mark.skipif(os.name == "nt", reason="shell scripts and process groups")
@@ -85,6 +86,42 @@ def test_clean_of_a_foreign_folder_is_refused(tmp_path: Path) -> None:
 def test_clean_of_nothing(tmp_path: Path) -> None:
     told = call(tmp_path / "home", "clean")
     assert (told.returncode, told.stdout) == (0, f"AnyMS: 0 MB freed in {tmp_path / 'home'}.\n")
+
+
+def test_sprites_writes_the_files_and_says_what_they_are_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With no environment, as it needs the standard library only."""
+    names = [bundle.CHECKPOINT, bundle.ADAPTERS["plus"], bundle.ENCODER, bundle.CARD]
+    for name in names:
+        (tmp_path / name).write_text(f"{name} " * 99, encoding="utf-8")
+    bundle.split_files([tmp_path / name for name in names], tmp_path / "kept", size=1000)
+    monkeypatch.setattr("lib_anyms.standalone.sprites_command.FILES", tmp_path / "kept")
+    monkeypatch.setenv("ANYMS_HOME", str(tmp_path / "home"))
+    out = tmp_path / "out"
+    for _ in range(2):  # a second time changes nothing
+        assert main(["sprites", "--out", str(out)]) == 0
+        told = capsys.readouterr().out
+        assert sorted(path.name for path in out.iterdir()) == sorted(names)
+        assert all((out / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
+        assert all(str(out / name) in told for name in names)
+        assert f"--adapter {out / bundle.ADAPTERS['plus']} " in told
+        assert all(word in told for word in ("models/ControlNet", "neither can load this checkpoint", "tests/hosts/tiny.py"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_sprites_replaces_no_file_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / bundle.CARD).write_text("card", encoding="utf-8")
+    bundle.split_files([tmp_path / bundle.CARD], tmp_path / "kept")
+    monkeypatch.setattr("lib_anyms.standalone.sprites_command.FILES", tmp_path / "kept")
+    (tmp_path / bundle.CARD).write_text("mine", encoding="utf-8")
+    assert main(["sprites", "--out", str(tmp_path)]) == REFUSED
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / bundle.CARD).read_text(encoding="utf-8") == "mine"
+    assert main(["sprites", "--out", str(tmp_path / bundle.CARD)]) == REFUSED
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_arguments_of_test_go_to_pytest(tmp_path: Path) -> None:

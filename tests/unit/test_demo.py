@@ -1,22 +1,29 @@
-"""`python -m lib_anyms demo` from its arguments to its three files."""
+"""`python -m lib_anyms demo` from its arguments to its four files."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
 from lib_anyms.geometry import Box
 from lib_anyms.layout import Layout, Subject
-from lib_anyms.standalone import demo
+from lib_anyms.standalone import default_scene, demo, generate
+from lib_anyms.standalone.drawing import draw_sheet
+from lib_anyms.standalone.sprites import bundle
+from lib_anyms.standalone.sprites.captions import read
+from lib_anyms.standalone.sprites.scene import extent
+from lib_anyms.standalone.structure import SPRITES
 from lib_anyms.standalone.subjects import parse_subject, place_subjects
 from tests.support.files import random_files
 
@@ -101,7 +108,7 @@ def test_boxes_come_from_the_subjects_or_from_a_file_but_not_from_both(tmp_path:
 
 def test_bad_arguments_are_refused_by_cause(tmp_path: Path) -> None:
     files = models()
-    assert refused("--adapter", "a.safetensors") == "cli_needs"
+    assert refused("--adapter", "a.safetensors") == refused("--random", "--encoder", "e.safetensors") == "cli_needs"
     assert refused(*files[:4]) == "cli_needs"
     assert refused(*files[:5], str(tmp_path / "no.safetensors")) == "cli_file"
     assert refused(*files, "--layout", "l.json") == "cli_needs"
@@ -109,6 +116,121 @@ def test_bad_arguments_are_refused_by_cause(tmp_path: Path) -> None:
     assert refused(*files, "--size", "100") == refused(*files, "--size", "8x8x8") == "cli_size"
     assert refused(*files, "--steps", "0") == "field_range"
     assert refused(*files, "--scale", "9") == "field_range"
+
+
+# -- the default model and scene ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that holds the trained files: here random weights, in small parts."""
+    files = random_files(SPRITES)
+    folder = tmp_path / "kept"
+    bundle.split_files([files.checkpoint, files.encoder, *files.adapters.values()], folder, size=2**20)
+    monkeypatch.setattr(bundle, "FILES", folder)
+    monkeypatch.setenv("ANYMS_HOME", str(tmp_path / "home"))
+    return folder
+
+
+def test_the_default_model_is_the_small_world(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.run(parsed("--out", str(tmp_path / "out"), *FAST)) == 0
+    assert capsys.readouterr().out.splitlines()[0] == demo.PRESETS[demo.SPRITES].said
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert (result["model"], result["layers"], result["request"]["scale"]) == ("sprites", 17, 1.0)
+    assert [folder.name for folder in (tmp_path / "home" / "models").iterdir() if folder.is_dir()] == [
+        bundle.sprites_folder(tmp_path / "home" / "models").name
+    ]
+
+
+def test_a_damaged_small_world_is_refused(kept: Path, tmp_path: Path) -> None:
+    (kept / "checkpoint.safetensors.1").write_bytes(b"x")
+    assert refused("--out", str(tmp_path / "out")) == "bundle_damaged"
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_model_has_its_own_defaults_and_what_is_given_wins(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def noted(models, request, prompt, negative, seed, steps, size, guidance, device, dtype):
+        calls.append((models.checkpoint.parent.name.partition("-")[0], steps, size, guidance, request.scale))
+        return generate.Generated(Image.new("RGB", size), 1, 1, "cpu")
+
+    monkeypatch.setattr(generate, "generate", noted)
+    monkeypatch.setattr(generate, "random_models", lambda folder: generate.Models(models_of_random(folder), tmp_path, tmp_path))
+    given = ["--steps", "3", "--size", "64", "--guidance", "2", "--scale", "0.1"]
+    for arguments in ([], ["--random"], models(), given):
+        demo.run(parsed("--out", str(tmp_path / "out"), *arguments))
+    own = random_files().checkpoint.parent.name.partition("-")[0]
+    assert calls == [
+        ("sprites", 20, (256, 256), 4.0, 1.0),
+        ("random", 8, (256, 256), 5.0, 0.6),
+        (own, 30, (256, 256), 5.0, 0.6),
+        ("sprites", 3, (64, 64), 2.0, 0.1),
+    ]
+
+
+def models_of_random(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return Path(shutil.copy(random_files().checkpoint, folder))
+
+
+def test_without_the_trained_files_the_model_is_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "FILES", tmp_path)
+    assert demo._kind(parsed()) == demo.RANDOM
+
+
+def test_the_scene_is_new_to_the_model_and_told_in_its_words() -> None:
+    told = read(default_scene.PROMPT)
+    assert {subject["shape"] for subject in told.subjects} == {identity.shape for identity, _ in default_scene.SPRITES}
+    assert told.background
+    for identity, box in default_scene.SPRITES:
+        assert identity.held_out
+        assert identity.possible
+        assert not identity.unseen
+        x0, y0, x1, y1 = extent(identity.shape, 0.0, False)
+        assert (box.x1 - box.x0) / (box.y1 - box.y0) == pytest.approx((x1 - x0) / (y1 - y0), rel=0.03)
+    boxes = [box for _, box in default_scene.SPRITES]
+    overlaps = {(i, j): common(boxes[i], boxes[j]) for j in range(4) for i in range(j)}
+    assert {pair for pair, share in overlaps.items() if share > 1e-9} == {(0, 3)}
+    assert 0.02 < overlaps[0, 3] < 0.12
+
+
+def common(one: Box, other: Box) -> float:
+    """Share of the smaller box."""
+    width, height = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(width, 0) * max(height, 0) / min(one.area, other.area)
+
+
+def test_a_reference_picture_shows_its_subject_alone_on_a_plain_ground() -> None:
+    pictures = default_scene.pictures()
+    assert len(pictures) == len(default_scene.SPRITES)
+    for (picture,) in pictures:
+        pixels = np.asarray(picture).astype(int)
+        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (edge == edge[0]).all()
+        assert 0.2 < (np.abs(pixels - edge[0]).max(-1) > 12).mean() < 0.7
+
+
+def test_the_sheet_shows_references_boxes_and_the_picture() -> None:
+    layout = Layout((Subject("left", Box(0, 0, 0.6, 1)), Subject("right", Box(0.4, 0, 1, 1))))
+    references = ((Image.new("RGB", (30, 60), "red"), Image.new("RGB", (60, 30), "lime")), (Image.new("RGB", (9, 9), "blue"),))
+    sheet = np.asarray(draw_sheet(references, layout, Image.new("RGB", (128, 64), "magenta"))).astype(int)
+    share = {name: (np.abs(sheet - rgb).max(-1) == 0).sum() for name, rgb in COLOURS.items()}
+    assert share["magenta"] == 1024 * 512
+    side = 248  # of a cell
+    assert share["red"] == pytest.approx(side * side / 2, rel=0.1)
+    assert share["lime"] == pytest.approx(side * side / 2, rel=0.1)
+    assert share["blue"] == pytest.approx(side * side, rel=0.1)
+    assert sheet.shape == (512 + 36 + 16, 512 + 2 * 1024 + 4 * 16, 3)
+    boxes = sheet[36 + 256, 512 + 2 * 16 : 512 + 2 * 16 + 1024]
+    left, both, right = boxes[100], boxes[512], boxes[900]
+    assert (left != right).any()
+    assert (both == right).all()  # the topmost subject's
+
+
+COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255), "magenta": (255, 0, 255)}
 
 
 # -- pictures -------------------------------------------------------------------------------------------------------------
@@ -125,7 +247,7 @@ def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
     assert {"torch", "diffusers", "anyms"} <= set(result["versions"])
     assert result["seconds"] > 0
     assert result["command"].startswith("python -m lib_anyms ")
-    assert [subject["name"] for subject in result["request"]["subjects"]] == ["red ball", "blue house"]
+    assert [subject["name"] for subject in result["request"]["subjects"]] == ["house", "star", "cat", "duck"]
 
 
 def test_seeds_repeat_and_every_setting_counts(tmp_path: Path) -> None:
@@ -140,6 +262,26 @@ def test_seeds_repeat_and_every_setting_counts(tmp_path: Path) -> None:
     assert not np.array_equal(off, base)
 
 
+def test_an_empty_negative_prompt_is_zeros_as_in_the_webuis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    load = generate.load_pipeline
+
+    def watched(*arguments):
+        pipeline = load(*arguments)
+        pipeline.unet.register_forward_pre_hook(
+            lambda _, __, named: seen.append(named["encoder_hidden_states"].clone()), with_kwargs=True
+        )
+        return pipeline
+
+    monkeypatch.setattr(generate, "load_pipeline", watched)
+    made(tmp_path)
+    unconditional, conditional = seen[0]
+    assert not unconditional.any()
+    assert conditional.any()
+    made(tmp_path, "--negative", "rain")
+    assert seen[-1][0].any()
+
+
 def test_own_pictures_several_a_subject(tmp_path: Path) -> None:
     for colour in ("red", "blue"):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{colour} é.png")
@@ -151,13 +293,13 @@ def test_own_pictures_several_a_subject(tmp_path: Path) -> None:
     assert not np.array_equal(one, moved)
 
 
-def test_the_default_model_says_that_it_is_random(tmp_path: Path) -> None:
+def test_random_weights_say_that_they_are_random(tmp_path: Path) -> None:
     environ = {**os.environ, "ANYMS_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
-    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--out", str(tmp_path / "out"), *FAST]
+    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--random", "--out", str(tmp_path / "out"), *FAST]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
     assert "random weights" in done.stdout.splitlines()[0]
     assert "70 layers in each of 2 UNet calls" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["layout.png", "picture.png", "result.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["layout.png", "picture.png", "result.json", "sheet.png"]
     assert "Traceback" not in done.stderr
 
 

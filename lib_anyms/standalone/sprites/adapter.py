@@ -5,7 +5,7 @@ The image stream is the one the engine adds later (Z = Z_text + s * Z_image at e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -19,7 +19,8 @@ from transformers import CLIPVisionModelWithProjection
 from lib_anyms.ip_adapter.projection import project
 from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
-from lib_anyms.standalone.sprites.base import Dropping, conditions, sheet
+from lib_anyms.standalone.sprites.base import Dropping, conditions, preferred, sheet, show
+from lib_anyms.standalone.sprites.data import ANY_SIZE, LARGE, Referenced
 from lib_anyms.standalone.sprites.diffusion import STEPS, predictor, sample, v_loss
 from lib_anyms.standalone.sprites.latents import preview
 from lib_anyms.standalone.sprites.text import TextPair
@@ -98,17 +99,18 @@ class Adapter(nn.Module):
 
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
-    """Queries (n, rows, channels) over each row's own image tokens (n, T, channels)."""
-    split = (tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (query, key.to(query), value.to(query)))
-    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    """Queries (n, rows, channels) over each row's own image tokens (n, T, channels); plain, see `new_unet`."""
+    q, k, v = (tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (query, key.to(query), value.to(query)))
+    weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+    return (weights.to(v) @ v).transpose(1, 2).flatten(2)
 
 
 class AdapterLearner(Learner):
-    """Trains an adapter on a frozen UNet; with `joint` the UNet too, then on pictures without a reference beside."""
+    """Trains adapters on a frozen UNet, one at each step; with `joint` the UNet too, also on pictures without reference."""
 
     def __init__(
         self,
-        adapter: Adapter,
+        adapters: Sequence[Adapter],
         unet: UNet2DConditionModel,
         text: TextPair,
         encoder: CLIPVisionModelWithProjection,
@@ -116,64 +118,73 @@ class AdapterLearner(Learner):
         seed: int,
         joint: bool = False,
     ) -> None:
-        self.adapter, self.unet, self.text, self.encoder, self.side = adapter, unet, text, encoder, side
+        self.adapters, self.unet, self.text, self.encoder, self.side = tuple(adapters), unet, text, encoder, side
         unet.requires_grad_(joint)
-        self.module = nn.ModuleDict({"adapter": adapter, "unet": unet}) if joint else nn.ModuleDict({"adapter": adapter})
-        self._random = Random(seed)
+        trained: dict[str, nn.Module] = {f"adapter-{adapter.kind}": adapter for adapter in adapters}
+        self.module = nn.ModuleDict({**trained, "unet": unet} if joint else trained)
+        self._joint, self._random, self._turns = joint, Random(seed), Random(seed)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         latents, pictures = batch["latents"], batch["references"]
         count, shown = len(latents), len(pictures)
+        adapter = self._turns.choice(self.adapters)  # a draw of its own: all processes of a crew take the same turn
         kept = torch.tensor([float(self._random.random() >= _DROPPED) for _ in range(shown)], device=latents.device)
         timesteps = torch.randint(0, STEPS, (count,)).to(latents.device)
         context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
         scale = torch.zeros(count, 1, 1, device=latents.device)
         scale[:shown] = self._random.uniform(*_SCALES)
         with torch.autocast(latents.device.type, torch.bfloat16):
-            tokens = self.adapter.tokens(self.encoder, pictures, kept)
+            tokens = adapter.tokens(self.encoder, pictures, kept)
             tokens = torch.cat((tokens, tokens.new_zeros(count - shown, *tokens.shape[1:])))
-            with self.adapter.stream(tokens, scale):
-                predict = predictor(self.unet, context, pooled, self.side)
+            with adapter.stream(tokens, scale):
+                predict = predictor(self.unet, context, pooled, latents.shape[-1])
                 errors = v_loss(predict, latents, timesteps, torch.randn_like(latents))
         return errors.mean(), {"referenced": errors[:shown].mean().item()}
 
     @torch.no_grad()
     def probe(self, where: Where) -> dict[str, float]:
-        """Whether the right reference explains a picture better than another one's; and a sheet, references beside samples."""
-        from lib_anyms.standalone.sprites.data import Referenced
+        """Whether the right reference explains a picture better than another one's; and sheets, references beside samples."""
+        found: dict[str, float] = {}
+        for adapter in self.adapters:
+            found |= {f"{adapter.kind} {name}": value for name, value in self._probe(adapter, where).items()}
+        if self._joint:
+            show(self.unet, self.text, self.side, where)
+            found |= preferred(self.unet, self.text, self.side)
+        return found
 
-        batch = Referenced(self.side)(6_000_000, 48)
+    def _probe(self, adapter: Adapter, where: Where) -> dict[str, float]:
+        batch = Referenced(self.side, recipe=LARGE if self.side < 32 else ANY_SIZE)(6_000_000, 48)
         latents, pictures = batch["latents"].to(where.device), batch["references"].to(where.device)
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3)).to(where.device)
         errors = []
         with torch.autocast(where.device.type, torch.bfloat16):
+            context, pooled = conditions(self.text, ["a creature"] * len(latents))
             for shown in (pictures, pictures.roll(1, 0)):
-                context, pooled = conditions(self.text, ["a creature"] * len(latents))
-                with self.adapter.stream(self.adapter.tokens(self.encoder, shown, torch.ones(len(shown))), 1.0):
+                with adapter.stream(adapter.tokens(self.encoder, shown, torch.ones(len(shown))), 1.0):
                     predict = predictor(self.unet, context, pooled, self.side)
                     told = (
                         v_loss(predict, latents, torch.full((len(latents),), t).to(latents.device), noise) for t in (600, 800)
                     )
                     errors.append(torch.stack(list(told)))
-        self._show(pictures[:8], where)
+        self._show(adapter, pictures[:8], where)
         return {"reference": (errors[0] < errors[1]).float().mean().item(), "right": errors[0].mean().item()}
 
-    @torch.no_grad()
-    def _show(self, pictures: torch.Tensor, where: Where) -> None:
+    def _show(self, adapter: Adapter, pictures: torch.Tensor, where: Where) -> None:
         count = len(pictures)
         noise = torch.randn(count, 4, self.side, self.side, generator=torch.Generator().manual_seed(1)).to(pictures.device)
         texts = [conditions(self.text, [words] * count) for words in ("a creature on grass", "")]
-        streams = [self.adapter.tokens(self.encoder, pictures, torch.full((count,), kept)) for kept in (1.0, 0.0)]
+        streams = [adapter.tokens(self.encoder, pictures, torch.full((count,), kept)) for kept in (1.0, 0.0)]
 
         def predict(which: int) -> Any:
             inner = predictor(self.unet, *texts[which], self.side)
 
             def streamed(inputs: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-                with self.adapter.stream(streams[which], 1.0):
+                with adapter.stream(streams[which], 1.0):
                     return inner(inputs, timesteps)
 
             return streamed
 
-        drawn = preview(sample(predict(0), predict(1), noise))
+        with torch.autocast(where.device.type, torch.bfloat16):
+            drawn = preview(sample(predict(0), predict(1), noise).float())
         both = torch.cat((F.interpolate(pictures, drawn.shape[-2:], mode="area"), drawn))
-        sheet(both, count).save(where.next_sheet(self.adapter.kind))
+        sheet(both, count).save(where.next_sheet(adapter.kind))

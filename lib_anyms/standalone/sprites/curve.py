@@ -1,15 +1,15 @@
-"""The training's log as a picture: each stage's loss over the pictures it has seen. Pillow only."""
+"""The training's log as a picture: each stage's loss over the pictures it has seen."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
 
-_WIDTH, _HEIGHT, _EDGE, _COLUMNS = 320, 180, 28, 3
-_INK, _LINE, _FRAME = "#222222", "#0072b2", "#bbbbbb"
+from lib_anyms.standalone.drawing import COLOURS
+
+_COLUMNS = 3
 Point = tuple[float, float]
 
 
@@ -35,22 +35,13 @@ def draw_curves(log: Path, picture: Path) -> None:
     if not curves:
         return
     rows = -(-len(curves) // _COLUMNS)
-    whole = Image.new("RGB", (_COLUMNS * _WIDTH, rows * _HEIGHT), "white")
-    for place, (stage, points) in enumerate(curves.items()):
-        left, top = place % _COLUMNS * _WIDTH, place // _COLUMNS * _HEIGHT
-        _plot(ImageDraw.Draw(whole), (left, top), stage, points)
-    whole.save(picture)
-
-
-def _plot(draw: ImageDraw.ImageDraw, corner: tuple[int, int], stage: str, points: Sequence[Point]) -> None:
-    left, top = corner[0] + _EDGE, corner[1] + _EDGE
-    right, bottom = corner[0] + _WIDTH - _EDGE // 2, corner[1] + _HEIGHT - _EDGE
-    most = max(images for images, _ in points) or 1
-    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
-    span = high - low or 1.0
-    font = ImageFont.load_default()
-    draw.rectangle((left, top, right, bottom), outline=_FRAME)
-    draw.text((left, corner[1] + 6), f"{stage}: loss {points[-1][1]:.4g} after {points[-1][0]:,.0f}", fill=_INK, font=font)
-    draw.text((left, bottom + 4), f"{low:.3g} .. {high:.3g}", fill=_INK, font=font)
-    line = [(left + (right - left) * x / most, bottom - (bottom - top) * (y - low) / span) for x, y in points]
-    draw.line([*line, *line[-1:]], fill=_LINE, width=2)
+    figure = Figure(figsize=(3.4 * _COLUMNS, 2.2 * rows), layout="constrained")
+    all_axes = list(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
+    for axes, (stage, points) in zip(all_axes, curves.items()):
+        images, losses = zip(*points)
+        axes.plot(images, losses, linewidth=1, color=COLOURS[4])
+        axes.set_title(f"{stage}: loss {losses[-1]:.4g} after {images[-1]:,.0f}", fontsize=8)
+        axes.tick_params(labelsize=7)
+    for axes in all_axes[len(curves) :]:
+        axes.set_axis_off()
+    figure.savefig(picture)

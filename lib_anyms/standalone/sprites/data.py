@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.resource_tracker import ensure_running
 from random import Random
 from typing import Any
 
@@ -24,11 +26,12 @@ from lib_anyms.standalone.sprites.training import Batch
 from lib_anyms.standalone.sprites.world import draw
 
 Maker = Callable[[int, int], Batch]  # (seed, how many) -> a batch
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 
 # One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
 LARGE = Recipe(trained_identity, counts=(1,), long_sides=(0.5, 0.95))
-ANY_SIZE = Recipe(trained_identity, counts=(1,), long_sides=(0.25, 0.95))
+ANY_SIZE = Recipe(trained_identity, counts=(1,), long_sides=(0.18, 0.9))
 SINGLE = Recipe(trained_identity, counts=(1,))
 SEVERAL = Recipe(trained_identity)
 CROWDED = Recipe(trained_identity, overlap=0.5)
@@ -62,19 +65,22 @@ class Scenes:
 class Referenced:
     """As Scenes, of one sprite each, with a reference picture of it (n, 3, 64, 64): another pose, another ground.
 
-    `plain`: how many of a batch have no reference and any number of sprites, for training the UNet along (the last ones).
+    `plain`: the share of a batch that has no reference, for training the UNet along: its last ones, by the recipes `others`.
     """
 
     side: int
     cell: int = 8
-    plain: int = 0
+    plain: float = 0.0
+    recipe: Recipe = ANY_SIZE
+    others: tuple[Recipe, ...] = (SEVERAL,)
 
     def __call__(self, seed: int, count: int) -> Batch:
         random = Random(seed)
-        scenes = [draw_scene(ANY_SIZE, random.getrandbits(62)) for _ in range(count - self.plain)]
+        plain = round(count * self.plain)
+        scenes = [draw_scene(self.recipe, random.getrandbits(62)) for _ in range(count - plain)]
         references = reference_pictures([scene.subjects[0].identity for scene in scenes], random)
         captions = [caption(scene, random, ADAPTER_TELLINGS) for scene in scenes]
-        others = [draw_scene(SEVERAL, random.getrandbits(62)) for _ in range(self.plain)]
+        others = [draw_scene(self.others[i % len(self.others)], random.getrandbits(62)) for i in range(plain)]
         captions += [caption(scene, random, TELLINGS) for scene in others]
         latents = pool_latents(draw([*scenes, *others], self.side * self.cell).pictures, self.cell)
         return {"latents": latents, "captions": captions, "references": references}
@@ -133,6 +139,21 @@ class Texts:
         return {"captions": captions}
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Makers that take turns, batch by batch: (maker, how much larger its batches are). Processes are at the same turn."""
+
+    makers: tuple[tuple[Maker, int], ...]
+
+    def at(self, number: int, seed: int, count: int) -> Batch:
+        """Batch `number`."""
+        maker, larger = self.makers[number % len(self.makers)]
+        return maker(seed, count * larger)
+
+    def __call__(self, seed: int, count: int) -> Batch:
+        return self.at(0, seed, count)
+
+
 def reference_pictures(identities: list[Identity], random: Random) -> torch.Tensor:
     """A reference picture each, (n, 3, 64, 64), reduced from a larger one as a user's is."""
     scenes = [reference_scene(identity, random.getrandbits(62)) for identity in identities]
@@ -163,8 +184,12 @@ class _Stream(IterableDataset[Batch]):
         worker = get_worker_info()
         number, step = (worker.id, worker.num_workers) if worker else (0, 1)
         while True:
-            batch = self._maker(Random(f"{self._seed} {self._start + number}").getrandbits(62), self._count)
-            yield batch
+            place = self._start + number
+            seed = Random(f"{self._seed} {place}").getrandbits(62)
+            if isinstance(self._maker, Turns):
+                yield self._maker.at(place, seed, self._count)
+            else:
+                yield self._maker(seed, self._count)
             number += step
 
 
@@ -175,8 +200,26 @@ def batches(maker: Maker, count: int, seed: int, start: int = 0, workers: int = 
         return iter(stream)
     options: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": "spawn", "prefetch_factor": 4}
     options |= {"collate_fn": _as_arrays, "worker_init_fn": _be_a_worker}
-    loader = DataLoader(stream, batch_size=None, **options)
-    return (_as_tensors(batch) for batch in loader)
+    with _undisturbed():
+        arrays = iter(DataLoader(stream, batch_size=None, **options))
+    return map(_as_tensors, arrays)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes started meanwhile never hear a request to end, not even while they import torch; this one hears it afterwards.
+
+    Such a request is sent to all processes, and it is for the training: it saves and ends the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows sends none
+        yield
+        return
+    ensure_running()  # multiprocessing's own helper: starting it would let the requests through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_arrays(batch: Batch) -> Batch:
@@ -190,8 +233,5 @@ def _as_tensors(batch: Batch) -> Batch:
 
 def _be_a_worker(_number: int) -> None:
     torch.set_num_threads(1)
-    for ending in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # sent to all processes, they are for the training: it saves and ends the others
+    for ending in _ENDINGS:  # Ctrl-C reaches them on Windows too
         signal.signal(ending, signal.SIG_IGN)

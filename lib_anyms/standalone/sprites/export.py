@@ -1,15 +1,9 @@
-"""From a training to the files hosts load: a checkpoint, an IP-Adapter of each kind, the image encoder, the oracle; all in fp16.
-
-What is kept in a repository is cut into parts, with a list of what they are and join to.
-"""
+"""From a training to the files hosts load: checkpoint, IP-Adapter of each kind, image encoder, oracle; all in fp16."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,18 +12,14 @@ from lib_anyms.errors import Refused
 from lib_anyms.standalone.random_sdxl import VISION_KEY, vision_config
 from lib_anyms.standalone.single_file import V_PREDICTION, Modules, build_modules, single_file_state
 from lib_anyms.standalone.sprites.adapter import Adapter
+from lib_anyms.standalone.sprites.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, ORACLE
 from lib_anyms.standalone.sprites.curve import draw_curves
-from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, latest_base
+from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, latest_adapter, latest_base
 from lib_anyms.standalone.sprites.text import text_pair
 from lib_anyms.standalone.sprites.training import State, Where
 from lib_anyms.standalone.sprites.vae import build_vae
 from lib_anyms.standalone.sprites.vision import trained_encoder
 from lib_anyms.standalone.structure import METADATA_KEY, SPRITES, Structure
-
-CHECKPOINT, ENCODER, ORACLE = "checkpoint.safetensors", "encoder.safetensors", "oracle.safetensors"
-ADAPTERS = {"base": "adapter-base.safetensors", "plus": "adapter-plus.safetensors"}
-LIST = "files.json"
-PART = 15 * 2**20  # bytes
 
 
 def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path]:
@@ -51,8 +41,8 @@ def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path
     if run.where.weights("oracle").is_file():
         files.append(folder / ORACLE)
         _save(files[-1], run.weights("oracle", "export"))
-    (folder / "card.md").write_text(card(run), encoding="utf-8")
-    draw_curves(out / "log.jsonl", folder / "curves.png")
+    (folder / CARD).write_text(card(run), encoding="utf-8")
+    draw_curves(out / "log.jsonl", folder / CURVES)
     return files
 
 
@@ -81,13 +71,11 @@ def trained_modules(run: Run) -> Modules:
 
 
 def _adapter_state(run: Run, kind: str) -> State:
-    """As in an IP-Adapter's file; the joint stage's adapter belongs to the joint stage's UNet."""
-    stage = "joint" if kind == "base" and run.where.weights("joint").is_file() else f"adapter-{kind}"
-    if not run.where.weights(stage).is_file():
+    """As in an IP-Adapter's file; nothing where none is trained."""
+    if not (state := latest_adapter(run, kind)):
         return {}
     adapter = Adapter(kind, run.structure, build_modules(run.structure).unet)
-    state = run.weights(stage, "export")
-    adapter.load_state_dict({n.removeprefix("adapter."): w for n, w in state.items() if n.startswith("adapter.")})
+    adapter.load_state_dict(state)
     return adapter.file_state()
 
 
@@ -114,34 +102,6 @@ def card(run: Run) -> str:
             "",
         )
     )
-
-
-def split_files(files: Iterable[Path], folder: Path, size: int = PART) -> Path:
-    """Copy the files into `folder`, those larger than `size` bytes in parts -> the list that `join_files` reads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    listed: dict[str, Any] = {}
-    for file in files:
-        data = file.read_bytes()
-        pieces = [data[start : start + size] for start in range(0, len(data), size)]
-        names = [file.name] if len(pieces) == 1 else [f"{file.name}.{number}" for number in range(len(pieces))]
-        for name, piece in zip(names, pieces):
-            (folder / name).write_bytes(piece)
-        listed[file.name] = {"sha256": hashlib.sha256(data).hexdigest(), "parts": names}
-    (folder / LIST).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
-    return folder / LIST
-
-
-def join_files(listed: Path, folder: Path) -> list[Path]:
-    """The inverse of `split_files` -> the files, which are what they were. Raises Refused for a part that is not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    joined = []
-    for name, facts in json.loads(listed.read_text(encoding="utf-8")).items():
-        data = b"".join((listed.parent / part).read_bytes() for part in facts["parts"])
-        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
-            raise Refused("file_damaged", path=name, got="its parts do not add up to what was written")
-        (folder / name).write_bytes(data)
-        joined.append(folder / name)
-    return joined
 
 
 def read_state(file: Path) -> State:

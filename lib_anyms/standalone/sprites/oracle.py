@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from lib_anyms.geometry import Box
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, held_out_identity
 from lib_anyms.standalone.sprites.oracle_net import CELL, GROUNDS, MASK_CELL, SIDE, Finder, Seen
-from lib_anyms.standalone.sprites.reading import Reading, read_sprite
+from lib_anyms.standalone.sprites.reading import Reading, fit_box, read_sprite
 from lib_anyms.standalone.sprites.scene import Placed, Scene
 from lib_anyms.standalone.sprites.world import draw
 
@@ -29,6 +29,11 @@ CANDIDATES, NEAR_MISSES = 20, 2  # in a line-up; near misses for each attribute
 CHANCE = 1 / CANDIDATES
 _SURE, _SAME = 0.35, 0.55  # a middle that counts; two boxes that are of one sprite
 _THERE = 0.25  # common share from which a sprite counts as found in its place
+_RASTER, _COVERED = 64, 0.6  # cells a side, on which boxes are held against each other; what share may be covered by others
+_WELL = 0.08  # share of a box left unexplained up to which a sprite fits without doubt
+_LUMP = 12  # cells that are a lump
+_LEAST = 0.04  # and share of the picture, where it may be anywhere
+_WHOLE = Box(0, 0, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -53,36 +58,44 @@ class Oracle:
         return cls(net)
 
     @torch.no_grad()
-    def judge(self, picture: Image.Image | torch.Tensor, scene: Scene, seed: int = 0) -> dict[str, float]:
-        """The picture, (3, h, w) in 0..1 or an image, against the scene.
+    def judge(self, picture: Image.Image | torch.Tensor, scene: Scene, seed: int = 0, anywhere: bool = False) -> dict[str, float]:
+        """The picture, (3, h, w) in 0..1 or an image, against the scene; `anywhere`: its one sprite may be at any place.
 
-        miou, ap50: boxes. missing: sprites not in their place. identity: line-ups. shape, body, second, pattern, action: read
-        right. leakage: attributes that are another sprite's. background, count: right or not. ground_inside: of the ground cells
-        within the boxes those that show the right ground; absent where there are none.
+        miou, ap50: boxes; absent with `anywhere`. missing: sprites not in their place. identity: line-ups. identity_top: those
+        of the sprites that cover another and that none covers; absent where there are none. shape, body, second, pattern,
+        action: read right. leakage: attributes that are another sprite's; absent for a single sprite. background, count: right
+        or not. ground_inside: of the ground cells within the boxes those that show the right ground; absent where there are none.
         """
         pixels = as_pixels(picture)
         seen = self.net(pixels[None])
-        found = find(seen)
-        placed = [match(subject.box, found) for subject in scene.subjects]
-        boxes = [hit.box if hit and share >= _THERE else s.box for s, (hit, share) in zip(scene.subjects, placed)]
+        found = fitted(lumps(seen), find(seen), pixels)
+        asked = [_WHOLE] if anywhere else [subject.box for subject in scene.subjects]
+        least = _LEAST if anywhere else _THERE
+        placed = [match(box, found) for box in asked]
+        # where it is found, or where it was asked for: whichever a sprite fits better
+        starts = [[hit.box] if hit and share >= least else [] for hit, share in placed]
+        if not anywhere or not starts[0]:
+            starts = [[*start, subject.box] for start, subject in zip(starts, scene.subjects)]
+        boxes = [_best_fit(pixels, start) for start in starts]
         facts = {
-            "miou": fmean(share for _, share in placed),
-            "ap50": average_precision(found, [subject.box for subject in scene.subjects]),
-            "missing": fmean(float(share < _THERE) for _, share in placed),
+            "missing": fmean(float(share < least) for _, share in placed),
             "count": float(len(found) == len(scene.subjects)),
-            **self._grounds(seen, scene),
+            **self._grounds(seen, scene, boxes if anywhere else asked),
             **_names([read_sprite(pixels, box) for box in boxes], scene.subjects, seed),
         }
+        if not anywhere:
+            facts |= {"miou": fmean(share for _, share in placed), "ap50": average_precision(found, asked)}
         return facts
 
-    def _grounds(self, seen: Seen, scene: Scene) -> dict[str, float]:
+    @staticmethod
+    def _grounds(seen: Seen, scene: Scene, boxes: Sequence[Box]) -> dict[str, float]:
         """background: what the free cells say together. ground_inside: the share of free cells inside boxes that say it."""
         free = F.max_pool2d(seen.sprite[None].sigmoid(), CELL // MASK_CELL)[0, 0] < 0.5
         wanted = GROUNDS.index(scene.background)
         votes = F.log_softmax(seen.ground[0], 0)
         overall = votes[:, free].sum(1) if free.any() else votes.sum((1, 2))
         facts = {"background": float(int(overall.argmax()) == wanted)}
-        inside = free & _inside([subject.box for subject in scene.subjects], len(free))
+        inside = free & _inside(boxes, len(free))
         if inside.any():
             facts["ground_inside"] = (votes[:, inside].argmax(0) == wanted).float().mean().item()
         return facts
@@ -92,10 +105,21 @@ def _names(readings: Sequence[Reading], subjects: Sequence[Placed], seed: int) -
     pairs = list(zip(readings, subjects))
     facts = {n: fmean(float(getattr(r.identity, n) == getattr(s.identity, n)) for r, s in pairs) for n in ATTRIBUTES}
     facts["action"] = fmean(float(reading.action == subject.action) for reading, subject in pairs)
-    facts["leakage"] = _leakage([reading.identity for reading in readings], [subject.identity for subject in subjects])
+    leakage = _leakage([reading.identity for reading in readings], [subject.identity for subject in subjects])
+    if leakage is not None:
+        facts["leakage"] = leakage
     rows = [line_up(subject.identity, seed * 100 + number) for number, subject in enumerate(subjects)]
-    facts["identity"] = fmean(float(reading.best(row) == 0) for reading, row in zip(readings, rows))
+    picked = [float(reading.best(row) == 0) for reading, row in zip(readings, rows)]
+    facts["identity"] = fmean(picked)
+    if top := on_top([subject.box for subject in subjects]):
+        facts["identity_top"] = fmean(picked[number] for number in top)
     return facts
+
+
+def on_top(boxes: Sequence[Box]) -> list[int]:
+    """Of boxes, back to front, those that cover another one and that none covers."""
+    meets = [[iou(one, other) > 0 for other in boxes] for one in boxes]
+    return [n for n, met in enumerate(meets) if any(met[:n]) and not any(met[n + 1 :])]
 
 
 def as_pixels(picture: Image.Image | torch.Tensor) -> torch.Tensor:
@@ -126,6 +150,55 @@ def find(seen: Seen) -> list[Found]:
         group = next((group for group in groups if iou(group[0].box, one.box) > _SAME), None)
         groups.append([one]) if group is None else group.append(one)
     return [Found(_mean_box(group), group[0].sureness) for group in groups]
+
+
+def lumps(seen: Seen) -> list[Found]:
+    """Boxes around what hangs together as sprites in the first picture: right for one alone, too large where several meet."""
+    inside = seen.sprite[0] > 0
+    cells = len(inside)
+    labels = torch.arange(1, cells * cells + 1, dtype=torch.float32).view(cells, cells) * inside
+    while True:
+        grown = F.max_pool2d(labels[None], 3, 1, 1)[0] * inside
+        if torch.equal(grown, labels):
+            break
+        labels = grown
+    told = []
+    for label in labels.unique().tolist():
+        rows, columns = (labels == label).nonzero(as_tuple=True)
+        if label and len(rows) >= _LUMP:
+            x0, y0, x1, y1 = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+            box = Box(x0 / cells, y0 / cells, x1 / cells, y1 / cells)
+            sureness = seen.centre[0].sigmoid()[_inside([box], len(seen.centre[0]))]
+            told.append(Found(box, float(sureness.max()) if len(sureness) else 0.0))
+    return [one for one in told if one.sureness > _SURE]
+
+
+def fitted(alone: Sequence[Found], others: Sequence[Found], pixels: torch.Tensor) -> list[Found]:
+    """Each box moved to where a sprite fits best, surest first; without those of which the ones that fit better leave little."""
+    fits: list[tuple[float, Found]] = []
+    explained = torch.zeros(_RASTER, _RASTER, dtype=torch.bool)
+    for place, one in enumerate((*alone, *others)):
+        if not _covered(one.box, explained):
+            box, left = fit_box(pixels, one.box, close=place < len(alone))
+            fits.append((left, Found(box, one.sureness)))
+            if left < _WELL:
+                explained |= _inside([box], _RASTER)
+    kept: list[Found] = []
+    taken = torch.zeros_like(explained)
+    for _, one in sorted(fits, key=lambda fit: fit[0]):
+        if not _covered(one.box, taken) and all(iou(one.box, other.box) <= _SAME for other in kept):
+            taken |= _inside([one.box], _RASTER)
+            kept.append(one)
+    return sorted(kept, key=lambda one: -one.sureness)
+
+
+def _covered(box: Box, taken: torch.Tensor) -> bool:
+    cells = _inside([box], _RASTER)
+    return bool((cells & taken).sum() > _COVERED * cells.sum())
+
+
+def _best_fit(pixels: torch.Tensor, starts: Sequence[Box]) -> Box:
+    return min((fit_box(pixels, box, close=True) for box in starts), key=lambda fit: fit[1])[0]
 
 
 def match(box: Box, found: Sequence[Found]) -> tuple[Found | None, float]:
@@ -186,7 +259,7 @@ def _differs_only_in(attribute: str, one: Identity, other: Identity) -> bool:
     return [name for name in ATTRIBUTES if getattr(one, name) != getattr(other, name)] == [attribute]
 
 
-def _leakage(shown: Sequence[Identity], identities: Sequence[Identity]) -> float:
+def _leakage(shown: Sequence[Identity], identities: Sequence[Identity]) -> float | None:
     """Of the attributes in which a sprite differs from another of the scene, the share that shows that other's."""
     leaks, asked = 0, 0
     for seen, mine in zip(shown, identities):
@@ -194,7 +267,7 @@ def _leakage(shown: Sequence[Identity], identities: Sequence[Identity]) -> float
             others = {getattr(other, name) for other in identities} - {getattr(mine, name)}
             asked += bool(others)
             leaks += getattr(seen, name) in others
-    return leaks / asked if asked else 0.0
+    return leaks / asked if asked else None
 
 
 def _inside(boxes: Sequence[Box], cells: int) -> torch.Tensor:

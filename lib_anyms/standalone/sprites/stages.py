@@ -1,7 +1,11 @@
 """The stages of the training, in order: what each builds on, what it is fed, how long it takes of the whole.
 
-text, vision and decoder stand alone; the base learns one large sprite at half size, then at full size, then scenes; the adapters
-learn on the frozen base. `joint` is the fallback: base and 4-token adapter together; a run has it only when it is asked for.
+text, vision and decoder stand alone. The base learns one large sprite at half size first. Then there are two ways, and a run
+takes the one its machine has the time for:
+on a GPU, as real IP-Adapters are made: the base learns from text alone (base32, scenes), the adapters on the frozen base;
+on a CPU together: some pictures have one sprite and a reference, some are scenes with text alone. Most pictures are of half
+size (joint16, mixed): they cost a third, and a large sprite there has as many cells as one of several at full size. The last ones
+are of full size, and the adapters have a last word on the frozen base.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from lib_anyms.standalone.sprites.data import (
     Referenced,
     Scenes,
     Texts,
+    Turns,
     batches,
 )
 from lib_anyms.standalone.sprites.decoder import DecoderLearner
@@ -42,8 +47,9 @@ from lib_anyms.standalone.structure import SPRITES, Structure
 
 log = logging.getLogger("anyms")
 
-BASES = ("joint", "scenes", "base32", "base16")  # stages that hold the UNet, the latest first
+BASES = ("scenes", "base32", "last", "mixed", "joint32", "joint16", "base16")  # stages that hold the UNet, the latest first
 _CUDA_BATCH, _CUDA_RATE = 16, 2.0  # how much larger on a GPU
+_CREW_SEEDS = 1_000_003  # between the seeds of two processes that train together
 RUN = "run.json"
 
 
@@ -99,9 +105,11 @@ def train_stage(stage: Stage, run: Run, minutes: float | None = None, resume: bo
     learner = stage.learner(run, seed)
     learner.module.to(run.where.device)
     trainer = Trainer(stage.name, learner, plan, run.where)
-    if resume and trainer.resume():
-        torch.manual_seed(seed + trainer.spent.steps)
-    stream = batches(stage.maker(4 if run.cuda else 8), plan.batch, seed, trainer.spent.steps, run.workers)
+    if resume:
+        trainer.resume()
+    own = seed + _CREW_SEEDS * run.where.crew.rank
+    torch.manual_seed(own + trainer.spent.steps)
+    stream = batches(stage.maker(4 if run.cuda else 8), plan.batch // run.where.crew.size, own, trainer.spent.steps, run.workers)
     return trainer.run(stream)
 
 
@@ -122,7 +130,17 @@ def latest_base(run: Run, before: str = "") -> State:
     for name in names:
         if run.where.weights(name).is_file():
             state = run.weights(name, before)
-            return {key.removeprefix("unet."): value for key, value in state.items() if not key.startswith("adapter.")}
+            return {key.removeprefix("unet."): value for key, value in state.items() if not key.startswith("adapter-")}
+    return {}
+
+
+def latest_adapter(run: Run, kind: str, before: str = "") -> State:
+    """The weights of an adapter in the latest stage that has some, before the stage of that name; nothing if none has."""
+    names = (f"adapter-{kind}", "last", "mixed", "joint32", "joint16")
+    for name in names[names.index(before) + 1 :] if before in names else names:
+        if run.where.weights(name).is_file():
+            prefix = f"adapter-{kind}."
+            return {key.removeprefix(prefix): w for key, w in run.weights(name, before).items() if key.startswith(prefix)}
     return {}
 
 
@@ -156,41 +174,74 @@ def _base(name: str, side: int) -> Callable[[Run, int], Learner]:
     return build
 
 
-def _adapter(name: str, kind: str, joint: bool = False) -> Callable[[Run, int], Learner]:
+def _adapter(name: str, kinds: tuple[str, ...], side: int = 32) -> Callable[[Run, int], Learner]:
     def build(run: Run, seed: int) -> Learner:
-        unet = new_unet(run.structure)
-        state = latest_base(run, "joint" if joint else "")
+        unet, joint = new_unet(run.structure), name in BASES
+        state = latest_base(run, name)
         if not state:
             raise Refused("train_needs", stage=name, needs="base16", out=run.where.out)
         unet.load_state_dict(state)
         text = text_pair(run.structure, run.weights("text", name)).to(run.where.device)
         encoder = trained_encoder(run.structure, run.weights("vision", name)).to(run.where.device)
-        adapter = Adapter(kind, run.structure, unet)
-        return AdapterLearner(adapter, unet.to(run.where.device), text, encoder, 32, seed, joint)
+        adapters = [Adapter(kind, run.structure, unet) for kind in kinds]
+        for adapter in adapters:
+            if weights := latest_adapter(run, adapter.kind, name):
+                adapter.load_state_dict(weights)
+        return AdapterLearner(adapters, unet.to(run.where.device), text, encoder, side, seed, joint)
 
     return build
 
 
-_BASE_PLAN = Plan(0, rate=8e-4, batch=16, warmup=200, decay=0.01, average=0.9995)
-_ADAPTER_PLAN = Plan(0, rate=8e-4, batch=16, warmup=200, decay=0.01)
+_BASE_PLAN = Plan(0, rate=1e-3, batch=32, warmup=200, decay=0.01)
+_JOINT_PLAN = replace(_BASE_PLAN, probe_every=20.0)
+_ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01)
+_CROWD = (SEVERAL, SEVERAL, CROWDED, SINGLE)
+_BOTH = ("base", "plus")
+
+
+def _large(cell: int) -> Maker:
+    return Scenes((LARGE,), 16, cell)
+
+
+def _single(cell: int) -> Maker:
+    return Scenes((SINGLE, LARGE), 32, cell)
+
+
+def _crowd(cell: int) -> Maker:
+    return Scenes(_CROWD, 32, cell)
+
+
+def _large_referenced(cell: int) -> Maker:
+    return Referenced(16, cell, plain=0.25, recipe=LARGE, others=(LARGE,))
+
+
+def _half_referenced(cell: int) -> Maker:
+    return Referenced(32, cell, plain=0.5, others=_CROWD)
+
+
+def _mixed(cell: int) -> Maker:
+    return Turns(((_large_referenced(cell), 2), (_large_referenced(cell), 2), (_half_referenced(cell), 1)))
+
+
+def _referenced(cell: int) -> Maker:
+    return Referenced(32, cell)
+
+
 STAGES = {
     stage.name: stage
     for stage in (
         Stage("text", (0.012, 0.06), Plan(0, rate=2e-3, batch=64), lambda _: Texts(), _text),
         Stage("vision", (0.04, 0.08), Plan(0, rate=1e-3, batch=64, decay=0.02), lambda _: Pairs(), _vision),
         Stage("decoder", (0.08, 0.10), Plan(0, rate=4e-4, batch=4, warmup=50), lambda _: Crops(128), _decoder),
-        Stage("base16", (0.30, 0.12), _BASE_PLAN, lambda cell: Scenes((LARGE,), 16, cell), _base("base16", 16)),
-        Stage("base32", (0.12, 0.12), _BASE_PLAN, lambda cell: Scenes((SINGLE, LARGE), 32, cell), _base("base32", 32)),
-        Stage(
-            "scenes",
-            (0.30, 0.32),
-            _BASE_PLAN,
-            lambda cell: Scenes((SEVERAL, SEVERAL, CROWDED, SINGLE), 32, cell),
-            _base("scenes", 32),
-        ),
-        Stage("joint", (0, 0), _BASE_PLAN, lambda cell: Referenced(32, cell, plain=8), _adapter("joint", "base", joint=True)),
-        Stage("adapter-base", (0.07, 0.08), _ADAPTER_PLAN, lambda cell: Referenced(32, cell), _adapter("adapter-base", "base")),
-        Stage("adapter-plus", (0.07, 0.08), _ADAPTER_PLAN, lambda cell: Referenced(32, cell), _adapter("adapter-plus", "plus")),
+        Stage("base16", (0.09, 0.12), _BASE_PLAN, _large, _base("base16", 16)),
+        Stage("joint16", (0.04, 0), _JOINT_PLAN, _large_referenced, _adapter("joint16", _BOTH, 16)),
+        Stage("joint32", (0.08, 0), _JOINT_PLAN, _half_referenced, _adapter("joint32", _BOTH)),
+        Stage("mixed", (0.418, 0), _JOINT_PLAN, _mixed, _adapter("mixed", _BOTH)),
+        Stage("last", (0.15, 0), _JOINT_PLAN, _half_referenced, _adapter("last", _BOTH)),
+        Stage("base32", (0, 0.12), _BASE_PLAN, _single, _base("base32", 32)),
+        Stage("scenes", (0, 0.32), _BASE_PLAN, _crowd, _base("scenes", 32)),
+        Stage("adapter-base", (0.025, 0.08), _ADAPTER_PLAN, _referenced, _adapter("adapter-base", ("base",))),
+        Stage("adapter-plus", (0.025, 0.08), _ADAPTER_PLAN, _referenced, _adapter("adapter-plus", ("plus",))),
         Stage("oracle", (0.04, 0.06), Plan(0, rate=1.5e-3, batch=16, decay=0.01), lambda _: Judged(), _oracle),
     )
 }
@@ -201,14 +252,18 @@ def train_all(run: Run, resume: bool = False) -> dict[str, Spent]:
     return {name: train_stage(stage, run, resume=resume) for name, stage in STAGES.items() if stage.shares[run.cuda] > 0}
 
 
-def begin(out: Path, minutes: float | None, seed: int | None, resume: bool, default_minutes: float) -> tuple[float, int]:
-    """Minutes and seed of the run in `out`: as given, else as it was begun. Raises Refused for one that is there already."""
+def settings(out: Path, minutes: float | None, seed: int | None, default_minutes: float) -> tuple[float, int]:
+    """Minutes and seed of the run in `out`: as given, else as it was begun, else by default."""
     path = out / RUN
-    begun = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if begun and not resume:
+    begun = {"minutes": default_minutes, "seed": 0, **(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})}
+    return float(begun["minutes"] if minutes is None else minutes), int(begun["seed"] if seed is None else seed)
+
+
+def begin(out: Path, minutes: float | None, seed: int | None, resume: bool, default_minutes: float) -> tuple[float, int]:
+    """The settings of a run, kept in `out` from now on. Raises Refused where a training is already."""
+    if not resume and any((out / name).exists() for name in (RUN, "state", "weights")):
         raise Refused("train_exists", out=out)
-    minutes = minutes if minutes is not None else begun.get("minutes", default_minutes)
-    seed = seed if seed is not None else begun.get("seed", 0)
+    begun = settings(out, minutes, seed, default_minutes)
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"minutes": minutes, "seed": seed}), encoding="utf-8")
-    return float(minutes), int(seed)
+    (out / RUN).write_text(json.dumps(dict(zip(("minutes", "seed"), begun))), encoding="utf-8")
+    return begun

@@ -14,12 +14,13 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -36,7 +37,7 @@ class Plan:
 
     minutes: float
     rate: float
-    batch: int
+    batch: int  # of all processes together
     warmup: int = 100
     decay: float = 0.0  # of the weights
     average: float = 0.999  # how much of the average stays at each step, once there are enough steps
@@ -55,6 +56,44 @@ class Spent:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Crew:
+    """The processes that train one model together, each on pictures of its own: this one's number, and how many they are."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def found(cls) -> Crew:
+        """As torch.distributed was started; alone if it was not."""
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    @torch.no_grad()
+    def agree(self, weights: list[nn.Parameter], seconds: float) -> float:
+        """Make the gradients the mean of all processes' -> the mean of their seconds, so that all stop at the same step."""
+        if self.size == 1:
+            return seconds
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        parts = [*(gradient.flatten() for gradient in gradients), torch.tensor([seconds], device=gradients[0].device)]
+        together = torch.cat(parts)
+        dist.all_reduce(together)
+        together /= self.size
+        *means, clock = together.split([part.numel() for part in parts])
+        for gradient, mean in zip(gradients, means):
+            gradient.copy_(mean.view_as(gradient))
+        return float(clock)
+
+
 @dataclass
 class Where:
     """The place a training writes to, and the machine it runs on."""
@@ -62,6 +101,7 @@ class Where:
     out: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compiled: bool = False
+    crew: Crew = field(default_factory=Crew.found)
 
     def state(self, stage: str) -> Path:
         return self.out / "state" / f"{stage}.safetensors"
@@ -129,7 +169,7 @@ class Trainer:
         self.stage, self.learner, self.plan, self.where = stage, learner, plan, where
         self.spent = Spent()
         trained = [weight for weight in learner.module.parameters() if weight.requires_grad]
-        self._optimiser = torch.optim.AdamW(trained, plan.rate, betas=(0.9, 0.99), weight_decay=plan.decay, foreach=True)
+        self._optimiser = torch.optim.AdamW(trained, plan.rate, betas=(0.9, 0.99), weight_decay=plan.decay, fused=True)
         self._average = Average(learner.module, plan.average)
         self._trained = trained
         self._saved = self._logged = self._probed = 0.0
@@ -164,17 +204,19 @@ class Trainer:
         self.learner.module.train()
         try:
             while self.spent.seconds < self.plan.minutes * 60:
-                self._step(next(batches))
-                self.spent.seconds = before + time.monotonic() - began
-                self._now_and_then()
+                self.spent.seconds = self._step(next(batches), lambda: before + time.monotonic() - began)
+                if self.where.crew.leads:
+                    self._now_and_then()
         except (KeyboardInterrupt, RuntimeError):
             self._save()
             raise
         self._save()
         self._finish()
+        self.where.crew.wait()
         return self.spent
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: Batch, clock: Callable[[], float]) -> float:
+        """-> the seconds spent so far."""
         rate = self._rate()
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -182,13 +224,15 @@ class Trainer:
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{self.stage}: the loss is {loss.item()} at step {self.spent.steps}")
         loss.backward()
+        seconds = self.where.crew.agree(self._trained, clock())
         norm = nn.utils.clip_grad_norm_(self._trained, self.plan.clip)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self.spent.steps += 1
-        self.spent.images += self.plan.batch
+        self.spent.images += len(next(iter(batch.values()))) * self.where.crew.size
         self._average.follow(self.spent.steps)
         self._recent.append({"loss": loss.item(), "gradient": norm.item(), **facts})
+        return seconds
 
     def _rate(self) -> float:
         share = min(1.0, self.spent.seconds / (self.plan.minutes * 60))
@@ -232,6 +276,8 @@ class Trainer:
             log.info("%s: %s", self.stage, facts)
 
     def _save(self) -> None:
+        if not self.where.crew.leads:
+            return
         slots = self._optimiser.state_dict()["state"]
         parts = {
             "module": self.learner.module.state_dict(),
@@ -245,6 +291,8 @@ class Trainer:
         os.replace(path.with_suffix(".new"), path)
 
     def _finish(self) -> None:
+        if not self.where.crew.leads:
+            return
         if self._recent:
             self._report()
         self._probe()

@@ -22,7 +22,7 @@ from lib_anyms.standalone.sprites.latents import MEAN, colour_matrix, latent_mat
 from lib_anyms.standalone.structure import LATENT_CHANNELS, NORM_GROUPS, Structure
 
 PIN = 50.0  # strength of a pin: its mean square is the square of this
-_SIGNAL = {"encoder": 0.25, "decoder": 1.0}  # of a signal beside it: its mean square must be nothing beside the pin's
+_SIGNAL = {"encoder": 0.1, "decoder": 1.0}  # of a signal beside it: its mean square must be nothing beside the pin's
 _SHARP = 100.0  # of the corners before the norm that brings them to strength: far above the norm's epsilon
 _CONSTANT, _CORNERS = 0, (0, 1)  # channels inside the pinning res block: of the constant, of the two signs of the corners
 
