@@ -11,7 +11,9 @@ from transformers import CLIPTokenizer
 from lib_anyms.standalone.pipeline import PADS, clip_merges, clip_vocabulary, write_configs
 from lib_anyms.standalone.single_file import build_modules
 from lib_anyms.standalone.sprites.captions import (
+    FULL,
     TELLINGS,
+    UNSAID,
     caption,
     full_caption,
     length,
@@ -61,6 +63,15 @@ def test_whatever_a_caption_says_is_true() -> None:
             dropped += not set(ATTRIBUTES) <= set(facts)
     assert complete > 100
     assert dropped > 100
+
+
+def test_a_sprite_can_be_left_unsaid() -> None:
+    random = Random(5)
+    told = {caption(scene, random, ((UNSAID, 1.0),)) for scene in SCENES}
+    assert all(not read(text).subjects and not read(text).count for text in told)
+    assert len({read(text).background for text in told}) > 5
+    mixed = caption(SCENES[0], Random(1), ((UNSAID, 0.5), (FULL, 0.5)))
+    assert set(words_of(mixed)) <= set(vocabulary())
 
 
 def test_captions_fit_the_text_encoders() -> None:

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from lib_anyms.standalone.pipeline import SCHEDULER
-from lib_anyms.standalone.sprites.diffusion import STEPS, added, alpha_sigma, noised, sample, v_loss
+from lib_anyms.standalone.sprites.diffusion import STEPS, added, alpha_sigma, draw_timesteps, noised, sample, v_loss
 
 KEPT = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")
 
@@ -68,3 +68,12 @@ def test_guidance_goes_from_the_empty_text_beyond_the_told_one() -> None:
 def test_sizes_are_told_as_hosts_tell_them() -> None:
     told = added(torch.zeros(2, 8), 32)
     assert told["time_ids"].tolist() == [[256, 256, 0, 0, 256, 256]] * 2
+
+
+def test_noisy_timesteps_are_drawn_more_often() -> None:
+    torch.manual_seed(0)
+    drawn = draw_timesteps(20_000)
+    assert drawn.min() < 20
+    assert drawn.max() == 999
+    assert (drawn < 200).float().mean().item() == pytest.approx(0.2 ** (1 / 0.65), abs=0.01)
+    assert (drawn >= 866).float().mean().item() == pytest.approx(0.2, abs=0.01)

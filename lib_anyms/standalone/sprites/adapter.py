@@ -21,7 +21,7 @@ from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
 from lib_anyms.standalone.sprites.base import Dropping, conditions, preferred, sheet, show
 from lib_anyms.standalone.sprites.data import ANY_SIZE, LARGE, Referenced
-from lib_anyms.standalone.sprites.diffusion import STEPS, predictor, sample, v_loss
+from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, v_loss
 from lib_anyms.standalone.sprites.latents import preview
 from lib_anyms.standalone.sprites.text import TextPair
 from lib_anyms.standalone.sprites.training import Batch, Learner, State, Where
@@ -129,7 +129,7 @@ class AdapterLearner(Learner):
         count, shown = len(latents), len(pictures)
         adapter = self._turns.choice(self.adapters)  # a draw of its own: all processes of a crew take the same turn
         kept = torch.tensor([float(self._random.random() >= _DROPPED) for _ in range(shown)], device=latents.device)
-        timesteps = torch.randint(0, STEPS, (count,)).to(latents.device)
+        timesteps = draw_timesteps(count).to(latents.device)
         context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
         scale = torch.zeros(count, 1, 1, device=latents.device)
         scale[:shown] = self._random.uniform(*_SCALES)

@@ -15,7 +15,7 @@ from PIL import Image
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.sprites.captions import full_caption
 from lib_anyms.standalone.sprites.data import LARGE, SINGLE
-from lib_anyms.standalone.sprites.diffusion import STEPS, predictor, sample, v_loss
+from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, v_loss
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES
 from lib_anyms.standalone.sprites.latents import pool_latents, preview
 from lib_anyms.standalone.sprites.scene import BACKGROUNDS, Scene, draw_scene
@@ -79,7 +79,7 @@ class BaseLearner(Learner):
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         latents = batch["latents"]
         context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
-        timesteps = torch.randint(0, STEPS, (len(latents),)).to(latents.device)
+        timesteps = draw_timesteps(len(latents)).to(latents.device)
         with torch.autocast(latents.device.type, torch.bfloat16):
             predict = predictor(self._called, context, pooled, self.side)
             errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), self._gamma)

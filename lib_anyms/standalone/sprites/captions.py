@@ -29,6 +29,7 @@ PATTERN_ADJECTIVES = {
 OPENINGS = ("", "a picture of ", "a drawing of ")
 GROUNDS = ("{} on {}", "{} on {}", "{} in front of {}", "{} and {} behind")
 FULL = frozenset({"shape", "body", "pattern", "happening"})
+UNSAID = frozenset({"nothing"})  # not even that it is there
 # What a caption tells of a sprite, and how often; "pattern" stands for the second colour too.
 TELLINGS: tuple[tuple[frozenset[str], float], ...] = (
     (FULL, 0.56),
@@ -39,6 +40,7 @@ TELLINGS: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"happening"}), 0.06),
 )
 SHORT = FULL - {"pattern"}
+_GROUND_TOLD = 0.92  # share of the captions
 _LONGEST = 70  # words and commas; the text encoders read 75 tokens
 
 
@@ -59,11 +61,13 @@ def caption(scene: Scene, random: Random, tellings: Sequence[tuple[frozenset[str
     if random.random() < 0.5:
         told = told[:1] * len(subjects)
     adjectives = random.random() < 0.25
-    phrases = [_phrase(subject, part, adjectives) for subject, part in zip(subjects, told)]
+    phrases = [_phrase(subject, part, adjectives) for subject, part in zip(subjects, told) if part != UNSAID]
+    if not phrases:
+        return random.choice(OPENINGS) + scene.background if random.random() < _GROUND_TOLD else ""
     words = _joined(phrases)
     if len(subjects) > 1 and (not any(told) or random.random() < 0.15):
         words = f"{NUMBERS[len(subjects) - 1]} {ANYTHINGS}" + (f": {words}" if random.random() < 0.5 else "")
-    if random.random() < 0.92:
+    if random.random() < _GROUND_TOLD:
         words = random.choice(GROUNDS).format(words, scene.background)
     words = random.choice(OPENINGS) + words
     return words if length(words) <= _LONGEST else full_caption(scene)
