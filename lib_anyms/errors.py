@@ -46,6 +46,10 @@ class Refused(AnyMSError):
         "subject_window": "subject {name!r} starts at {start} and ends at {end} of the steps (expected start < end). Move one of them.",
         "request_form": "the request is not a JSON object (got {got}). See docs/api.md.",
         "request_version": "the request has version {got}, this AnyMS reads version {expected}. Update AnyMS or the caller.",
+        # infotexts, and what else the page reads
+        "infotext_damaged": "the picture's AnyMS entry cannot be read ({got}), so the subjects were not pasted. Copy the whole infotext again, or set them by hand.",
+        "infotext_version": "the picture's AnyMS entry has version {got}, this AnyMS reads version {expected}, so the subjects were not pasted. Update AnyMS, or set them by hand.",
+        "axis_off": "an axis of the X/Y/Z plot changes AnyMS, which is off (expected it on, with subjects). Switch AnyMS on or take another axis.",
         # pictures
         "picture_missing": "subject {name!r} has no reference picture (expected at least one). Add a picture of it or turn the subject off.",
         "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",
@@ -130,10 +134,15 @@ class Refused(AnyMSError):
 class SteppedAside(AnyMSError):
     """Make the picture without AnyMS and say why."""
 
+    of_one_pass = frozenset({"subjects_elsewhere"})  # other passes of the same picture may well have had AnyMS
+
     causes = {
         "no_unet": "the loaded model has no SDXL UNet AnyMS knows ({got}), so the picture was made without it. Load an SDXL checkpoint.",
         "other_family": "the loaded model is not of the adapter's family ({what}: got {got}, expected {expected}), so the picture was made without AnyMS. Load a checkpoint of that family or pick another adapter.",
         "unet_replaced": "the UNet was exchanged at {progress} of the steps (refiner?), so AnyMS took no part after that. Turn the refiner off to keep the subjects.",
         "unet_bypassed": "{got} runs in place of the UNet, so the picture was made without AnyMS. Turn it off to use AnyMS.",
+        "parts_unknown": "the script {got} makes the picture in parts and does not tell where they lie, so AnyMS took no part in it. Leave the script out to place subjects.",
+        "sizes_differ": "the pictures of one batch have different sizes ({got}), so the masked part lies elsewhere in each and AnyMS took no part. Give pictures of one size.",
+        "subjects_elsewhere": "no subject's box reaches into a part of the picture that was sampled by itself (masked area, tile or crop), so that part was made without AnyMS. Move or enlarge a box.",
         "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the picture was made without it. Turn that off.",
     }

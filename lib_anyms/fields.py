@@ -31,6 +31,8 @@ class Field:
             return value
         if isinstance(self.default, str):
             self._typed(value, str, "text", label)
+            if any("\ud800" <= letter <= "\udfff" for letter in value):  # half a character: no picture could carry it
+                raise Refused("field_type", field=label, got=_short(value), expected="text of whole characters")
             if len(value) > self.high:
                 raise Refused("field_range", field=f"the length of {label}", got=len(value), low=0, high=int(self.high))
             return value
@@ -39,6 +41,17 @@ class Field:
         if not (math.isfinite(value) and self.low <= value <= self.high):
             raise Refused("field_range", field=label, got=value, low=self.low, high=self.high)
         return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        """The row as JSON Schema."""
+        told = {"description": self.help, "default": self.default}
+        if isinstance(self.default, bool):
+            return {"type": "boolean", **told}
+        if self.choices:
+            return {"enum": list(self.choices), **told}
+        if isinstance(self.default, str):
+            return {"type": "string", "maxLength": int(self.high), **told}
+        return {"type": "number", "minimum": self.low, "maximum": self.high, **told}
 
     @staticmethod
     def _typed(value: Any, kind: type, words: str, label: str) -> Any:

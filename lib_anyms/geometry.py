@@ -16,6 +16,7 @@ from lib_anyms.errors import Refused
 
 LATENT_STRIDE = 8  # pixels a latent cell, for every SDXL VAE
 _HALF_UP = 0.5 + 1e-9  # 0.7 * 45 is 31.499999999999996 in floats and 31.5 on paper
+_TOUCHING = 1e-9  # of a box's side: edges that are one on paper differ by less in floats
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,39 @@ class Box:
         top, bottom = _span(self.y0, self.y1, grid.height)
         left, right = _span(self.x0, self.x1, grid.width)
         return TokenRect(top, bottom, left, right)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a sampling pass shows, in fractions of the picture the user draws on; it may reach over the picture's edges.
+
+    >>> Frame(0.5, 0, 1, 1).place(Box(0.25, 0, 0.75, 1))
+    Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        if not (self.x0 < self.x1 and self.y0 < self.y1):
+            raise ValueError(f"a frame without area: {self}")
+
+    def place(self, box: Box) -> Box | None:
+        """`box` in fractions of this frame, what hangs over clipped; None for a box wholly outside."""
+        across = _placed(box.x0, box.x1, self.x0, self.x1)
+        down = _placed(box.y0, box.y1, self.y0, self.y1)
+        return Box(across[0], down[0], across[1], down[1]) if across and down else None
+
+
+WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
+
+
+def _placed(low: float, high: float, first: float, last: float) -> tuple[float, float] | None:
+    if min(high, last) - max(low, first) <= _TOUCHING * (high - low):
+        return None
+    return (low - first) / (last - first), (high - first) / (last - first)
 
 
 def _span(low: float, high: float, count: int) -> tuple[int, int]:

@@ -51,9 +51,10 @@ class ImageStream:
         self.unet = unet
         self.calls = 0  # UNet calls that ran whole
         self.step_calls = 0  # of them, since the host last set this to 0
+        self.failure = ""  # the cause of what it raised
+        self.layout = layout
         self._layers = layers
         self._keys_values = keys_values
-        self._layout = layout
         self._scale = scale
         self._mode = mode
         self._read_call = read_call
@@ -69,6 +70,16 @@ class ImageStream:
     @property
     def injected(self) -> bool:
         return bool(self._handles)
+
+    @property
+    def layers(self) -> int:
+        """How many cross-attention layers it is for."""
+        return len(self._layers)
+
+    @property
+    def grids(self) -> set[TokenGrid]:
+        """The token grids it has merged on."""
+        return {grid for grid, _ in list(self._regions)}  # another thread may ask
 
     def inject(self) -> None:
         """Attach; a second call changes nothing."""
@@ -104,7 +115,7 @@ class ImageStream:
         self._query = None
         self._call = self._guarded(self._read_call, args, kwargs)
         if self._call is not None:
-            self._weights = [subject.strength(self._call.progress) for subject in self._layout.subjects]
+            self._weights = [subject.strength(self._call.progress) for subject in self.layout.subjects]
 
     def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
         self._grid = TokenGrid(*args[0].shape[-2:])
@@ -158,7 +169,7 @@ class ImageStream:
         """For each subject its token numbers on `grid`: visible ones for crop-and-merge, whole boxes for the ablations."""
         key = (grid, device)
         if key not in self._regions:
-            tokens = self._layout.visible_tokens if self._mode == "crop-merge" else self._layout.box_tokens
+            tokens = self.layout.visible_tokens if self._mode == "crop-merge" else self.layout.box_tokens
             self._regions[key] = [torch.tensor(numbers, dtype=torch.long, device=device) for numbers in tokens(grid)]
         return self._regions[key]
 
@@ -166,7 +177,8 @@ class ImageStream:
         """Hosts run no callback of ours after an exception, so the stream lets go of the UNet before it raises."""
         try:
             return function(*args)
-        except BaseException:
+        except BaseException as error:
+            self.failure = getattr(error, "cause", type(error).__name__)
             self.eject()
             raise
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lib_anyms.errors import Refused
 from lib_anyms.fields import Field, read_fields
-from lib_anyms.geometry import Box, TokenGrid
+from lib_anyms.geometry import Box, Frame, TokenGrid
 
 VERSION = 1
 MAX_SUBJECTS = 12
+HASHES = "pictures"  # of a subject of an infotext: what its pictures were, in their place; no part of a layout
 ROLES = ("background", "subject", "attribute")  # back to front, as proposed
 BLOCKS = ("all", "style", "composition")
 
@@ -95,6 +96,11 @@ class Layout:
         whole = self.box_tokens(grid)
         return [len(seen) / len(all_) for seen, all_ in zip(self.visible_tokens(grid), whole)]
 
+    def seen_in(self, frame: Frame) -> dict[int, Subject]:
+        """The subjects a pass that shows `frame` has to do with, by their number here, back to front, boxes in its fractions."""
+        placed = {number: frame.place(subject.box) for number, subject in enumerate(self.subjects)}
+        return {number: replace(self.subjects[number], box=box) for number, box in placed.items() if box is not None}
+
     def to_json(self) -> dict[str, Any]:
         """The layout as written to files, infotext and the clipboard."""
         return {"version": VERSION, "subjects": [subject_json(subject) for subject in self.subjects]}
@@ -106,7 +112,7 @@ class Layout:
             raise Refused("layout_form", got=type(given).__name__)
         if given.get("version") != VERSION:
             raise Refused("layout_version", got=given.get("version"), expected=VERSION)
-        return cls(tuple(read_subject(subject, number) for number, subject in enumerate(given["subjects"], 1)))
+        return cls(tuple(read_subject(subject, number, (HASHES,)) for number, subject in enumerate(given["subjects"], 1)))
 
 
 def subject_json(subject: Subject) -> dict[str, Any]:

@@ -6,28 +6,31 @@ the UNet, whose next call raises it where page and API see it; stepping aside is
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from lib_anyms import infotext
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, live, open_session
 
 log = logging.getLogger("anyms")
-INFOTEXT = "AnyMS"
-INFOTEXT_SKIPPED = "AnyMS skipped"
 
 
-def job_begins() -> None:
-    """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet."""
+def job_begins(p: Any) -> None:
+    """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet.
+
+    The infotext too: scripts run one job again, or copies that share their infotext.
+    """
     close_session()
+    for name in (infotext.NAME, infotext.SKIPPED):
+        p.extra_generation_params.pop(name, None)
 
 
-def pass_begins(p: Any, read_request: Callable[[], Request]) -> None:
-    """process_before_every_sampling: once a pass, twice in Forge's hires fix."""
+def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True) -> None:
+    """process_before_every_sampling: once a pass, twice in Forge's hires fix. `tell`: write the request into the infotext."""
     session = live()
     if session is None or session.job is not p:
         try:
@@ -39,8 +42,8 @@ def pass_begins(p: Any, read_request: Callable[[], Request]) -> None:
     def begin() -> None:
         request = session.request or read_request()
         session.begin_pass(request)
-        if request.active:
-            p.extra_generation_params[INFOTEXT] = json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":"))
+        if request.active and tell:
+            p.extra_generation_params[infotext.NAME] = infotext.write(request)
 
     _guarded(session, begin)
 
@@ -73,12 +76,14 @@ def job_ends(p: Any) -> None:
 def say(p: Any, reason: SteppedAside) -> None:
     """Tell page, infotext and log why the picture is made without AnyMS; once a job."""
     sentence = str(reason)
-    if p.extra_generation_params.get(INFOTEXT_SKIPPED) == sentence:
+    if p.extra_generation_params.get(infotext.SKIPPED) == sentence:
         return
-    p.extra_generation_params.pop(INFOTEXT, None)
-    p.extra_generation_params[INFOTEXT_SKIPPED] = sentence
-    p.comment(sentence)
-    log.warning(sentence)
+    if reason.cause not in SteppedAside.of_one_pass:
+        p.extra_generation_params.pop(infotext.NAME, None)
+    p.extra_generation_params[infotext.SKIPPED] = sentence
+    if sentence not in getattr(p, "comments", ()):  # scripts run one job again, tile by tile
+        p.comment(sentence)
+        log.warning(sentence)
 
 
 def _guarded(session: Session, act: Callable[[], None]) -> None:
@@ -86,6 +91,7 @@ def _guarded(session: Session, act: Callable[[], None]) -> None:
         act()
     except SteppedAside as reason:
         session.end_pass()
+        session.outcome = reason.cause
         say(session.job, reason)
     except Refused as refusal:
         log.error(str(refusal))

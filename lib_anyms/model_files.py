@@ -77,6 +77,11 @@ def adapters_in(folders: Iterable[Path]) -> list[AdapterCheckpoint]:
     return list(_readable(folders, read_adapter))
 
 
+def encoders_in(folders: Iterable[Path]) -> list[EncoderCheckpoint]:
+    """Every image encoder there, by file name."""
+    return list(_readable(folders, read_encoder))
+
+
 def _first_fitting(folders: Sequence[Path], unet: nn.Module, layers: Sequence[Layer]) -> AdapterCheckpoint:
     found = adapters_in(folders)
     if not found:

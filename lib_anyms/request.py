@@ -11,7 +11,7 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.fields import AUTO, OFF, REQUEST_FIELDS, read_fields
 from lib_anyms.ip_adapter.references import as_rgb, read_base64
-from lib_anyms.layout import MAX_SUBJECTS, Layout, read_subject, subject_json
+from lib_anyms.layout import HASHES, MAX_SUBJECTS, Layout, read_subject, subject_json
 
 VERSION = 1
 MAX_PICTURES = 8  # of one subject
@@ -59,7 +59,8 @@ class Request:
     def from_json(cls, given: Any) -> Request:
         """The request of docs/api.md. Subjects are back to front and stay so. Raises Refused, one cause at a time.
 
-        A subject's images are base64 text, or pictures where the page hands them over.
+        A subject's images are base64 text, or pictures where the page hands them over. The hashes an infotext has in their
+        place may stay beside them: what is given counts.
         """
         if not isinstance(given, dict):
             raise Refused("request_form", got=type(given).__name__)
@@ -71,7 +72,7 @@ class Request:
             raise Refused("field_type", field="subjects of the request", got=type(subjects).__name__, expected="a list")
         if len(subjects) > MAX_SUBJECTS:
             raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
-        placed = tuple(read_subject(subject, number, ("images",)) for number, subject in enumerate(subjects, 1))
+        placed = tuple(read_subject(subject, number, ("images", HASHES)) for number, subject in enumerate(subjects, 1))
         if not (placed and values["enabled"]):
             return cls(None, (), **values)
         pictures = tuple(_read_pictures(subject.get("images", []), placed[n].name) for n, subject in enumerate(subjects))
@@ -82,7 +83,7 @@ class Request:
         settings = {row.name: getattr(self, row.name) for row in REQUEST_FIELDS}
         subjects = self.layout.subjects if self.layout else ()
         described = [
-            {**subject_json(subject), "pictures": [picture_hash(picture) for picture in pictures]}
+            {**subject_json(subject), HASHES: [picture_hash(picture) for picture in pictures]}
             for subject, pictures in zip(subjects, self.pictures)
         ]
         return {"version": VERSION, **settings, "subjects": described}

@@ -15,8 +15,8 @@ from modules import script_callbacks, scripts
 log = logging.getLogger("anyms")
 
 try:
-    from lib_anyms import lifecycle
-    from lib_anyms.ui import panel
+    from lib_anyms import lifecycle, web_api
+    from lib_anyms.ui import axes, panel, settings
 
     import_failure = ""
 except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
@@ -37,19 +37,23 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        return failure_panel() if import_failure else panel.build(self.elem_id)
+        if import_failure:
+            return failure_panel()
+        built = panel.build(self.elem_id)
+        self.infotext_fields, self.paste_field_names = built.infotext_fields, built.paste_field_names
+        return built.components
 
     def before_process(self, p: Any, *values: Any) -> None:
         if import_failure:
             disarm()
         else:
-            lifecycle.job_begins()
+            lifecycle.job_begins(p)
 
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
         if import_failure:
             refuse_without_lib(p, values)
         elif panel.wanted(values):
-            lifecycle.pass_begins(p, lambda: panel.page_request(values))
+            lifecycle.pass_begins(p, lambda: panel.page_request(values), settings.writes_infotext())
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
@@ -90,3 +94,6 @@ def disarm() -> None:
 
 if not import_failure:
     script_callbacks.on_cfg_denoiser(lifecycle.step_begins)
+    script_callbacks.on_ui_settings(settings.register)
+    script_callbacks.on_before_ui(axes.register)
+    script_callbacks.on_app_started(web_api.register)

@@ -44,8 +44,8 @@ FAULTS = (
     Fault(
         "whole boxes merged instead of visible tokens",
         "lib_anyms/image_stream.py",
-        "self._layout.visible_tokens if self._mode",
-        "self._layout.box_tokens if self._mode",
+        "self.layout.visible_tokens if self._mode",
+        "self.layout.box_tokens if self._mode",
         STREAM + " -k idle",
     ),
     Fault(
@@ -253,6 +253,70 @@ FAULTS = (
         'if kind == "base":\n            return torch.zeros(1, self.checkpoint.projection_width',
         "if kind:\n            return torch.zeros(1, self.checkpoint.width_for(kind)",
         "tests/unit/test_encoder.py",
+    ),
+    Fault(
+        "a masked part taken for the whole picture",
+        "lib_anyms/hosts/frames.py",
+        "return _masked_frame(p) if _only_masked(p) else WHOLE",
+        "return WHOLE",
+        "tests/unit/test_frames.py",
+    ),
+    Fault(
+        "hires cuts the odd cell at the beginning",
+        "lib_anyms/hosts/frames.py",
+        "return cells // 2 / side, (side - (cells + 1) // 2) / side",
+        "return (cells + 1) // 2 / side, (side - cells // 2) / side",
+        "tests/unit/test_frames.py -k hires",
+    ),
+    Fault(
+        "a pass with fewer subjects takes the first ones' pictures",
+        "lib_anyms/ip_adapter/key_values.py",
+        "[sets[subject] for subject in numbers]",
+        "[sets[subject] for subject in range(len(numbers))]",
+        "tests/unit/test_session_frames.py -k half",
+    ),
+    Fault(
+        "the second pass keeps the first one's frame",
+        "lib_anyms/session.py",
+        " and self.frame == frame:",
+        ":",
+        "tests/unit/test_session_frames.py -k each_pass",
+    ),
+    # the WebUI's page, plot and API
+    Fault(
+        "pasting forgets an order nobody would propose",
+        "lib_anyms/ui/paste.py",
+        "order = AS_NUMBERED if propose_order(",
+        "order = PROPOSED if propose_order(",
+        "tests/unit/test_page.py -k order",
+    ),
+    Fault(
+        "another subject's picture stays after pasting",
+        "lib_anyms/ui/paste.py",
+        'slots[number]["hashes"] == [picture_hash(as_rgb(picture))]',
+        'slots[number]["hashes"]',
+        "tests/unit/test_page.py -k own_stay",
+    ),
+    Fault(
+        "values of an axis unbounded",
+        "lib_anyms/ui/axes.py",
+        'self.row.read(value, "the X/Y/Z plot")\n            if',
+        "if",
+        "tests/unit/test_page.py -k out_of_bounds",
+    ),
+    Fault(
+        "a script's next job keeps the infotext of the one before",
+        "lib_anyms/lifecycle.py",
+        "        p.extra_generation_params.pop(name, None)\n",
+        "        pass\n",
+        "tests/unit/test_lifecycle.py",
+    ),
+    Fault(
+        "AnyMS's addresses open to everyone",
+        "lib_anyms/web_api.py",
+        "if open_to_all or _logged_in(",
+        "if accounts or open_to_all or _logged_in(",
+        "tests/unit/test_web_api.py -k who_may_ask",
     ),
     # the small world and what is measured in it
     Fault(

@@ -17,23 +17,24 @@ ORDER = (
     {"ablations"},
     {"ip_adapter", "layer_map"},
     {"image_stream", "request"},
-    {"model_files"},
-    {"hosts"},
+    {"infotext", "model_files", "schema"},
+    {"hosts", "job_report"},
     {"session"},
-    {"lifecycle"},
-    {"ui", "standalone"},
+    {"doctor", "lifecycle"},
+    {"ui", "standalone", "web_api"},
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 # What only some may import: outside package -> the parts that may.
 PLACES = {
-    "modules": {"hosts", "ui", "scripts"},
+    "modules": {"hosts", "ui", "scripts", "web_api"},
     "backend": {"hosts"},
     "gradio": {"ui", "scripts"},
+    "fastapi": {"web_api"},
     "diffusers": {"standalone"},
     "transformers": {"ip_adapter", "standalone"},
     "matplotlib": {"standalone"},
 }
-NO_TORCH = {"errors", "fields", "geometry", "rows", "layout"}
+NO_TORCH = {"errors", "fields", "geometry", "rows", "layout", "infotext", "schema"}
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py")])
 
 

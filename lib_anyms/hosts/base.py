@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from lib_anyms.geometry import Frame
 from lib_anyms.rows import RowMap
 
 
@@ -33,6 +34,9 @@ class Host(Protocol):
 
     def folders(self) -> list[Path]:
         """Where users of this host keep adapters and image encoders."""
+
+    def frame(self) -> Frame:
+        """Which part of the picture the user draws on the sampling that begins shows; raises SteppedAside where it is unknown."""
 
     def begin_step(self, step: Any) -> None:
         """Read the host's own callback at the start of a denoiser step."""

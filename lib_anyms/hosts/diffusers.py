@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib_anyms.geometry import WHOLE, Frame
 from lib_anyms.rows import RowMap
 
 
@@ -38,6 +39,9 @@ class Diffusers:
 
     def folders(self) -> list[Path]:
         return self._files
+
+    def frame(self) -> Frame:
+        return WHOLE
 
     def begin_step(self, step: float) -> None:
         """`step` is the share of the steps done."""

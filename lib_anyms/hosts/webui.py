@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lib_anyms.geometry import Frame
+from lib_anyms.hosts.frames import frame_of
+
 # Below the host's models folder: where sd-webui-controlnet, Forge and ComfyUI users keep adapters and image encoders.
 MODEL_FOLDERS = ("ipadapter", "ControlNet", "clip_vision", "ControlNetPreprocessor", "image_encoder")
 
@@ -29,6 +32,9 @@ class WebUI:
 
     def make_room(self, size: int) -> None:
         """No memory manager to tell."""
+
+    def frame(self) -> Frame:
+        return frame_of(self.p)
 
     def begin_step(self, step: Any) -> None:
         """`step` is the host's CFGDenoiserParams. Second-order samplers step more often than they have steps."""

@@ -4,71 +4,124 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from lib_anyms import doctor
 from lib_anyms.errors import Refused
-from lib_anyms.fields import AUTO, REQUEST_FIELDS, Field
-from lib_anyms.layout import ROLES, SUBJECT_FIELDS, Subject, propose_order, propose_role, read_subject
-from lib_anyms.model_files import adapters_in
+from lib_anyms.fields import Field
 from lib_anyms.request import Request
+from lib_anyms.session import last_report
+from lib_anyms.ui import settings
+from lib_anyms.ui.paste import ARRIVED, ENABLED, Pasted, compare
+from lib_anyms.ui.slots import EDGES, ORDER, ROWS, SETTINGS, SLOT_BOXES, SLOT_VALUES, form_request, slot_name
 
-SETTINGS = ("scale", "mode", "adapter")
-SLOT_BOXES = ((0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95))  # side by side
-EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
-SLOT_VALUES = ("image", "name", "role", "x0", "y0", "x1", "y1", "weight")
-_ROWS = {row.name: row for row in (*REQUEST_FIELDS, *SUBJECT_FIELDS)}
+ALWAYS_SHOWN = ("scale", "mode", "adapter")
+IN_SLOT = ("name", "role", "weight")
+HELP = (
+    "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and top, 1 "
+    "right and bottom. Where boxes overlap, attributes and smaller boxes lie on top; with the order as numbered, subject 2 is on "
+    "top of subject 1."
+)
 
 
-def build(elem_id: Callable[[str], str]) -> list[Any]:
-    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, slots."""
+@dataclass(frozen=True)
+class Panel:
+    """What a tab's script hands to the host: the arguments' components, and who is filled by an infotext or "Send to"."""
+
+    components: list[Any]
+    infotext_fields: list[tuple[Any, Pasted]]
+    paste_field_names: list[Pasted]
+
+
+def build(elem_id: Callable[[str], str]) -> Panel:
+    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots."""
     from modules.ui_components import InputAccordion
 
+    note = gr.HTML("", visible=False, elem_id=elem_id("note"))  # outside the accordion, which may be closed
+    arrived = gr.Textbox("", visible=False, label="pasted", elem_id=elem_id("pasted"))
+    named: dict[str, Any] = {}
     with InputAccordion(False, label="AnyMS", elem_id=elem_id("enabled")) as enabled:
         # From the page always empty; the API puts its whole request here.
         request_json = gr.Textbox("", visible=False, label="request", elem_id=elem_id("request"))
-        gr.Markdown(
-            "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and "
-            "top, 1 right and bottom. Where boxes overlap, attributes and smaller boxes lie on top."
-        )
-        slots = [component for number, box in enumerate(SLOT_BOXES, 1) for component in _slot(number, box, elem_id)]
+        gr.Markdown(HELP)
+        for number in range(1, len(SLOT_BOXES) + 1):
+            named.update(_slot(number, elem_id))
         with gr.Row():
-            settings = [_component(_ROWS[name], elem_id(name), name) for name in SETTINGS]
-    for component in (request_json, *settings, *slots):
+            named.update({name: _component(ROWS[name], elem_id(name), name) for name in ALWAYS_SHOWN})
+        with gr.Accordion("more", open=False):
+            named.update(_more(elem_id))
+        _doctor(elem_id)
+    pictures = [named[slot_name(number, "image")] for number in range(1, len(SLOT_BOXES) + 1)]
+    arrived.change(compare, inputs=[arrived, *pictures], outputs=[note, *pictures], show_progress=False)
+    slots = [slot_name(number, value) for number in range(1, len(SLOT_BOXES) + 1) for value in SLOT_VALUES]
+    ordered = {ENABLED: enabled, **{name: named[name] for name in (*SETTINGS, ORDER, *slots)}}
+    for component in (request_json, arrived, note, *named.values()):
         component.do_not_save_to_config = True
-    return [request_json, enabled, *settings, *slots]
+    fields = [(component, Pasted(name)) for name, component in ordered.items()]
+    return Panel([request_json, *ordered.values()], [*fields, (arrived, Pasted(ARRIVED))], [target for _, target in fields])
 
 
-def _slot(number: int, box: tuple[float, ...], elem_id: Callable[[str], str]) -> list[Any]:
+def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
     def label(name: str) -> str:
         return f"{name} {number}"  # labels must differ: the host keys defaults by them
 
     def id_of(name: str) -> str:
-        return elem_id(f"slot{number}_{name}")
+        return elem_id(slot_name(number, name))
 
     with gr.Row():
         image = gr.Image(label=label("subject"), type="pil", image_mode="RGBA", elem_id=id_of("image"), height=220)
+        image.format = "png"  # gradio 4 would hand it to the other tab as a lossy WebP; gradio 3 has no such argument
         with gr.Column():
-            name = gr.Textbox("", label=label("name"), placeholder="what the prompt calls it", elem_id=id_of("name"))
-            role = gr.Dropdown([AUTO, *ROLES], value=AUTO, label=label("role"), elem_id=id_of("role"))
-            weight = _component(_ROWS["weight"], id_of("weight"), label("weight"))
+            told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
     with gr.Row():
-        edges = [
-            gr.Number(value, label=label(word), min_width=80, elem_id=id_of(edge))  # by default four do not fit side by side
-            for (edge, word), value in zip(EDGES.items(), box)
-        ]
-    return [image, name, role, *edges, weight]
+        edges = {  # by default four do not fit side by side
+            edge: gr.Number(value, label=label(word), min_width=80, elem_id=id_of(edge))
+            for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1])
+        }
+    return {slot_name(number, name): component for name, component in {"image": image, **told, **edges}.items()}
+
+
+def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:
+    """What few need."""
+    named: dict[str, Any] = {}
+    with gr.Row():
+        for name in (ORDER, *(name for name in SETTINGS if name not in ALWAYS_SHOWN)):
+            named[name] = _component(ROWS[name], elem_id(name), name)
+    for number in range(1, len(SLOT_BOXES) + 1):
+        with gr.Row():
+            for name in SLOT_VALUES:
+                if name not in ("image", *IN_SLOT, *EDGES):
+                    key = slot_name(number, name)
+                    named[key] = _component(ROWS[name], elem_id(key), f"{name} {number}")
+    return named
+
+
+def _doctor(elem_id: Callable[[str], str]) -> None:
+    with gr.Accordion("report", open=False):
+        button = gr.Button("Write a report for an issue", elem_id=elem_id("doctor"))
+        shown = gr.Textbox("", label="report", lines=8, show_copy_button=True, elem_id=elem_id("doctor_report"))
+    shown.do_not_save_to_config = True
+    button.click(diagnose, inputs=[], outputs=[shown], show_progress=False)
+
+
+def diagnose() -> str:
+    """The doctor's report."""
+    from lib_anyms.hosts.facts import host_facts
+
+    return doctor.report(host_facts(), last_report())
 
 
 def _component(row: Field, elem_id: str, label: str) -> Any:
     if row.name == "adapter":
-        from lib_anyms.hosts.webui import model_folders
-
-        names = [adapter.path.name for adapter in adapters_in(model_folders())]
-        return gr.Dropdown([AUTO, *names], value=AUTO, label=label, allow_custom_value=True, elem_id=elem_id)
+        names, chosen = settings.adapter_names(), settings.first_adapter()
+        return gr.Dropdown(names, value=chosen, label=label, allow_custom_value=True, elem_id=elem_id)
     if row.choices:
         return gr.Dropdown(list(row.choices), value=row.default, label=label, elem_id=elem_id)
+    if isinstance(row.default, str):
+        return gr.Textbox(row.default, label=label, placeholder=row.help, elem_id=elem_id)
     return gr.Slider(row.low, row.high, value=row.default, step=0.05, label=label, elem_id=elem_id)
 
 
@@ -78,30 +131,13 @@ def wanted(values: Sequence[Any]) -> bool:
 
 
 def page_request(values: Sequence[Any]) -> Request:
-    """The values of `build`'s components as a Request; a non-empty first value is the whole request."""
+    """The values of `build`'s components as a Request; a non-empty first value is the whole request, as JSON or ready."""
     given = values[0]
+    if isinstance(given, Request):
+        return given
     if isinstance(given, str) and given.strip():
         try:
             given = json.loads(given)
         except ValueError as error:
             raise Refused("request_form", got=f"text that is not JSON: {error}") from error
-    if given:
-        return Request.from_json(given)
-    settings = dict(zip(SETTINGS, values[2:]))
-    rest = values[2 + len(SETTINGS) :]
-    slots = [dict(zip(SLOT_VALUES, rest[start : start + len(SLOT_VALUES)])) for start in range(0, len(rest), len(SLOT_VALUES))]
-    filled = [(number, slot) for number, slot in enumerate(slots, 1) if slot["image"] is not None]
-    subjects = [_slot_subject(number, slot) for number, slot in filled]
-    placed = [_as_subject(subject) for subject in subjects]
-    return Request.from_json({"enabled": bool(values[1]), **settings, "subjects": [subjects[n] for n in propose_order(placed)]})
-
-
-def _slot_subject(number: int, slot: dict[str, Any]) -> dict[str, Any]:
-    name = (slot["name"] or "").strip() or f"subject {number}"
-    role = propose_role(name) if slot["role"] == AUTO else slot["role"]
-    box = [slot[edge] for edge in EDGES]
-    return {"name": name, "role": role, "box": box, "weight": slot["weight"], "images": [slot["image"]]}
-
-
-def _as_subject(given: dict[str, Any]) -> Subject:
-    return read_subject(given, 0, ("images",))
+    return Request.from_json(given or form_request(values[1:]))

@@ -75,9 +75,10 @@ class Answer:
 class HostServer:
     """The process. `data` is its data folder, with models and extensions already in it."""
 
-    def __init__(self, place: Place, data: Path) -> None:
+    def __init__(self, place: Place, data: Path, *flags: str) -> None:
         self.place = place
         self.data = data
+        self.flags = flags
         self.log = data / "server.log"
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,7 +88,7 @@ class HostServer:
         (self.data / "config.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
         command = [str(self.place.python), "launch.py", *ARGUMENTS[self.place.name], "--data-dir", str(self.data)]
         # with another data folder, Forge serves its own scripts no more
-        command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder)]
+        command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder), *self.flags]
         with self.log.open("wb") as out:
             self._process = subprocess.Popen(
                 command, cwd=self.place.folder, env=self._environ(), stdout=out, stderr=out, start_new_session=True

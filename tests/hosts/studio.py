@@ -32,8 +32,9 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
-_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight")
-LABELS = ["request", "AnyMS", "scale", "mode", "adapter", *(f"{name} {number}" for number in (1, 2) for name in _SLOT)]
+_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks")
+_SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "order")
+LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in (1, 2) for name in _SLOT)]
 _numbers = itertools.count()
 
 

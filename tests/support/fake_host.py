@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib_anyms.geometry import WHOLE, Frame
 from lib_anyms.rows import RowMap
 from tests.support.tiny_unet import inputs
 
@@ -21,6 +22,7 @@ class FakeHost:
         self.folder = folder
         self.cond = cond
         self.bypass: str | None = None
+        self.shown = WHOLE
         self.step = SimpleNamespace(progress=0.0)
 
     def unet(self) -> nn.Module:
@@ -40,6 +42,9 @@ class FakeHost:
 
     def folders(self) -> list[Path]:
         return [self.folder]
+
+    def frame(self) -> Frame:
+        return self.shown
 
     def begin_step(self, step: Any) -> None:
         self.step = step

@@ -21,6 +21,15 @@ class Component:
         self.visible = given.get("visible", True)
         MADE.append(self)
 
+    def on(self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True) -> None:
+        self.events = {**getattr(self, "events", {}), event: (fn, inputs, outputs)}
+
+    def change(self, fn: Any, **wiring: Any) -> None:
+        self.on("change", fn, **wiring)
+
+    def click(self, fn: Any, **wiring: Any) -> None:
+        self.on("click", fn, **wiring)
+
     def __enter__(self) -> Component:
         return self
 
@@ -29,10 +38,16 @@ class Component:
 
 
 class Textbox(Component):
-    allowed = ("placeholder", "lines")
+    allowed = ("placeholder", "lines", "show_copy_button")
 
 
 class Markdown(Component): ...
+
+
+class HTML(Component): ...
+
+
+class Button(Component): ...
 
 
 class Checkbox(Component): ...
@@ -69,3 +84,7 @@ class Group(Row): ...
 class Accordion(Component):
     positional = ("label",)
     allowed = ("open",)
+
+
+def update(**changes: Any) -> dict[str, Any]:
+    return {"__type__": "update", **changes}

@@ -1,9 +1,10 @@
 """Test only: looks at the UNet from inside the host, and makes it fail on demand.
 
 The API's one argument is an object, for this job alone:
-  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row) and, as
-            metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress;
-            and a file hooks with how many hung on the UNet when other extensions may use it again, the probe's own taken off
+  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row), touched
+            (rows, tokens: what AnyMS changed of the input of the first layer's to_out) and, as metadata: fired (layers AnyMS
+            counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress; and a file hooks with how many
+            hung on the UNet when other extensions may use it again, the probe's own taken off
   raise_at  number of the UNet call, from 1, that raises a RuntimeError in the midst of the network
 GET /anyms-probe/hooks answers how many hooks hang on the UNet, the probe's own taken off.
 """
@@ -40,12 +41,13 @@ def live_stream():
 class Watch:
     """One job's probe: attached before its first UNet call, behind AnyMS."""
 
-    def __init__(self, job, wishes: dict) -> None:
+    def __init__(self, job, wishes: dict, calls: int = 0) -> None:
         self.job = job
         self.folder = Path(wishes["record"]) if "record" in wishes else None
         self.raise_at = wishes.get("raise_at", 0)
         self.handles = []
-        self.calls = 0
+        self.stream = None
+        self.calls = calls
         self.changed = 0
         self.given = {}
         self.before = {}
@@ -54,8 +56,11 @@ class Watch:
     def step(self, params) -> None:
         uncond = params.text_uncond
         self.uncond = uncond["crossattn"] if isinstance(uncond, dict) else uncond
-        if self.handles:
+        stream = live_stream()[1]
+        if self.handles and stream is self.stream:
             return
+        self.detach()  # a pass that shows another part of the picture has a stream of its own: behind that one too
+        self.stream = stream
         unet = find_unet()
         keep = self.handles.append
         keep(unet.register_forward_pre_hook(self.see_call, with_kwargs=True))
@@ -96,7 +101,10 @@ class Watch:
 
     def compare(self, number: int):
         def hook(_to_out, args) -> None:
-            self.changed += not torch.equal(self.before.pop(number), args[0])
+            before = self.before.pop(number)
+            self.changed += not torch.equal(before, args[0])
+            if number == 0:
+                self.given["touched"] = stored((before != args[0]).any(-1))
 
         return hook
 
@@ -142,9 +150,11 @@ class ProbeScript(scripts.Script):
         return [gr.Textbox("", visible=False, label="probe")]
 
     def before_process(self, p, wishes="", *_) -> None:
+        again = Current.watch is not None and Current.watch.job is p  # a script makes tiles with one job
+        calls = Current.watch.calls if again else 0
         Current.stop()
         if isinstance(wishes, dict):
-            Current.watch = Watch(p, wishes)
+            Current.watch = Watch(p, wishes, calls)
 
     def postprocess_batch(self, p, *_values, **_batch) -> None:
         """After post_sample, where other extensions start jobs of their own."""

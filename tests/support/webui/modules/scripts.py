@@ -8,3 +8,6 @@ class Script:
 
     def elem_id(self, item_id: str) -> str:
         return f"script_txt2img_anyms_{item_id}"
+
+
+scripts_data: list[object] = []

@@ -1,0 +1,41 @@
+"""The stand-ins of tests/support/webui in this process: what imports a WebUI can be imported while a test runs, and not after."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+STAND_INS = ("gradio", "modules", "fastapi", "backend")
+OURS = ("lib_anyms.ui", "lib_anyms.web_api", "lib_anyms.hosts.facts")
+
+
+class FakeWebUI:
+    """Loaded modules by name, as `webui("lib_anyms.ui.paste")`."""
+
+    def __call__(self, name: str):
+        return importlib.import_module(name)
+
+
+def _forget() -> dict[str, object]:
+    """Take the stand-ins, or what they stand for, and all that has imported them out of Python's table."""
+    tops = {name for name in sys.modules if name.partition(".")[0] in STAND_INS}
+    ours = {name for name in sys.modules if name.startswith(OURS)}
+    return {name: sys.modules.pop(name) for name in tops | ours}
+
+
+@contextlib.contextmanager
+def fake_webui(models: Path) -> Iterator[FakeWebUI]:
+    """A WebUI whose models folder is `models`."""
+    before, folder = _forget(), str(Path(__file__).parent / "webui")
+    sys.path.insert(0, folder)
+    try:
+        paths = importlib.import_module("modules.paths")
+        paths.models_path = paths.data_path = str(models)
+        yield FakeWebUI()
+    finally:
+        sys.path.remove(folder)
+        _forget()
+        sys.modules.update(before)

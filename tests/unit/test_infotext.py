@@ -1,0 +1,104 @@
+"""An infotext's line: everything but the pixels comes back, whatever is in the names; anything else is one clear cause."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from lib_anyms import infotext
+from lib_anyms.errors import Refused
+from lib_anyms.fields import COMBINES, FITS, MODES, REQUEST_FIELDS, UNCONDITIONALS
+from lib_anyms.layout import BLOCKS, ROLES, Layout
+from lib_anyms.request import Request, picture_hash
+
+AWKWARD = 'a "cat", one: two\nthree\\ \u2028 ключ 猫 🐈'
+PICTURE = Image.new("RGB", (5, 4), "red")
+
+
+def request(name: str = AWKWARD, **settings: object) -> Request:
+    cat = {"name": name, "box": [0.1, 0.2, 0.5, 0.9], "images": [PICTURE, Image.new("RGB", (5, 4), "blue")]}
+    hat = {"name": "hat", "box": [0, 0, 1, 0.25], "role": "attribute", "weight": 0.3, "start": 0.2, "end": 0.7, "blocks": "style"}
+    return Request.from_json({"subjects": [{**hat, "images": [PICTURE]}, cat], **settings})
+
+
+def test_everything_but_the_pixels_comes_back() -> None:
+    settings = {"scale": 0.35, "mode": "masked-sum", "adapter": "a, b.safetensors", "encoder": "x", "fit": "crop"}
+    made = request(**settings, unconditional="cond-only", combine="concatenate")
+    text = infotext.write(made)
+    assert "\n" not in text
+    told = infotext.read(text)
+    assert told.settings == {row.name: getattr(made, row.name) for row in REQUEST_FIELDS}
+    assert told.subjects == made.layout.subjects
+    assert told.pictures == tuple(tuple(picture_hash(each) for each in group) for group in made.pictures)
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80),
+    box=st.tuples(*[st.floats(0, 1)] * 4).filter(lambda box: box[0] < box[2] and box[1] < box[3]),
+    weight=st.floats(0, 2),
+    words=st.tuples(*map(st.sampled_from, (ROLES, BLOCKS, MODES, UNCONDITIONALS, FITS, COMBINES))),
+)
+def test_any_request_comes_back(name: str, box: tuple[float, ...], weight: float, words: tuple[str, ...]) -> None:
+    role, blocks, mode, unconditional, fit, combine = words
+    subject = {"name": name, "box": list(box), "weight": weight, "role": role, "blocks": blocks, "images": [PICTURE]}
+    settings = {"mode": mode, "unconditional": unconditional, "fit": fit, "combine": combine}
+    made = Request.from_json({"subjects": [subject], **settings})
+    told = infotext.read(infotext.write(made))
+    assert told.subjects == made.layout.subjects
+    assert {**told.settings} == {row.name: getattr(made, row.name) for row in REQUEST_FIELDS}
+
+
+def test_half_a_character_is_refused_before_it_spoils_a_picture_s_infotext() -> None:
+    with pytest.raises(Refused) as refusal:
+        request("cat \ud83d")
+    assert refusal.value.cause == "field_type"
+
+
+def test_an_infotext_is_a_layout_and_with_pictures_a_request() -> None:
+    told = json.loads(infotext.write(request()))
+    assert Layout.from_json({"version": 1, "subjects": told["subjects"]}) == request().layout
+    with pytest.raises(Refused) as refusal:
+        Request.from_json(told)
+    assert refusal.value.cause == "picture_missing"
+    for subject in told["subjects"]:
+        subject["images"] = [PICTURE]
+    assert Request.from_json(told).layout == request().layout
+
+
+def changed(**changes: object) -> str:
+    return json.dumps({**json.loads(infotext.write(request())), **changes})
+
+
+def subject(**changes: object) -> str:
+    told = json.loads(infotext.write(request()))
+    told["subjects"][0].update(changes)
+    return json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "infotext_damaged"),
+        (infotext.write(request())[:-5], "infotext_damaged"),
+        ("[" * 100_000, "infotext_damaged"),
+        ("[]", "infotext_damaged"),
+        ('{"version": 1}', "infotext_damaged"),
+        (changed(version=2), "infotext_version"),
+        (changed(version=None), "infotext_version"),
+        (changed(scale=9), "field_range"),
+        (changed(colour=1), "field_unknown"),
+        (changed(subjects=[{}] * 13), "subject_count"),
+        (subject(box=[0, 0, 0, 1]), "box_empty"),
+        (subject(pictures="abc"), "infotext_damaged"),
+        (subject(pictures=["0" * 12] * 9), "infotext_damaged"),
+        (subject(pictures=["<b>"]), "infotext_damaged"),
+    ],
+)
+def test_what_cannot_be_read_has_one_cause(text: str, cause: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        infotext.read(text)
+    assert refusal.value.cause == cause

@@ -1,0 +1,279 @@
+"""The page's form without a page: its values become a request, and an infotext becomes its values again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lib_anyms import infotext
+from lib_anyms.errors import Refused
+from lib_anyms.request import Request
+from tests.support.adapter_files import write_adapter
+from tests.support.fake_webui import FakeWebUI, fake_webui
+from tests.support.tiny_unet import tiny_unet
+
+RED, BLUE = Image.new("RGB", (6, 5), "red"), Image.new("RGB", (6, 5), "blue")
+
+
+class Page:
+    """The accordion: its components by their infotext names."""
+
+    def __init__(self, webui: FakeWebUI) -> None:
+        self.webui = webui
+        self.panel = webui("lib_anyms.ui.panel")
+        self.built = self.panel.build(lambda name: f"anyms_{name}")
+        self.by_name = {target.name: component for component, target in self.built.infotext_fields}
+
+    @property
+    def values(self) -> list[Any]:
+        return [component.value for component in self.built.components]
+
+    def fill(self, **values: Any) -> None:
+        for name, value in values.items():
+            self.by_name[name].value = value
+
+    def request(self) -> Request:
+        return self.panel.page_request(self.values)
+
+    def paste(self, params: dict[str, Any]) -> str:
+        """As the hosts do: every field, then the change of the hidden box. -> the note."""
+        for component, target in self.built.infotext_fields:
+            value = target(params)
+            if value is not None:
+                component.value = type(component.value)(value)
+        compare, inputs, outputs = self.by_name["arrived"].events["change"]
+        updates = compare(*(component.value for component in inputs))
+        for component, change in zip(outputs, updates, strict=True):
+            component.value = change.get("value", component.value)
+        assert updates[0]["visible"] == bool(outputs[0].value)
+        return outputs[0].value
+
+
+@pytest.fixture
+def webui(tmp_path: Path) -> Iterator[FakeWebUI]:
+    (tmp_path / "ipadapter").mkdir()
+    write_adapter(tmp_path / "ipadapter" / "some.safetensors", tiny_unet())
+    with fake_webui(tmp_path) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def page(webui: FakeWebUI) -> Page:
+    return Page(webui)
+
+
+def fill_both(page: Page) -> None:
+    page.fill(enabled=True, scale=0.35, mode="masked-sum", unconditional="cond-only", fit="crop", adapter="some.safetensors")
+    page.fill(slot1_image=RED, slot1_name='a, "cat"\n猫', slot1_role="attribute", slot1_x0=0.25, slot1_weight=0.5, slot1_end=0.75)
+    page.fill(slot2_image=BLUE, slot2_name="<dog>", slot2_blocks="style")
+
+
+def test_what_the_page_made_pastes_back_into_the_same_request(page: Page) -> None:
+    fill_both(page)
+    made = page.request()
+    fresh = Page(page.webui)
+    note = fresh.paste({"AnyMS": infotext.write(made)})
+    assert [fresh.by_name[f"slot{n}_image"].value for n in (1, 2)] == [None, None]
+    assert "Add again that of: &lt;dog&gt;, a, &quot;cat&quot;" in note  # back to front, as the picture had them
+    with pytest.raises(Refused) as refusal:
+        fresh.request()  # not made without the one that is missing
+    assert refusal.value.cause == "picture_missing"
+    fresh.fill(slot1_image=BLUE, slot2_image=RED)
+    assert fresh.request() == made
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_order_nobody_would_propose_is_kept(page: Page, turned: bool) -> None:
+    hat = {"name": "hat", "role": "attribute", "box": [0.1, 0.1, 0.3, 0.3], "images": [RED]}
+    sea = {"name": "sea", "role": "background", "box": [0, 0, 1, 1], "images": [BLUE]}
+    made = Request.from_json({"subjects": [sea, hat] if turned else [hat, sea]})
+    page.paste({"AnyMS": infotext.write(made)})
+    page.fill(slot1_image=made.pictures[0][0], slot2_image=made.pictures[1][0])
+    assert page.request() == made
+    assert page.by_name["order"].value == ("by role and size" if turned else "as numbered")
+
+
+def test_pictures_that_are_the_infotext_s_own_stay(page: Page) -> None:
+    fill_both(page)
+    made = page.request()
+    page.fill(slot1_image=BLUE, slot2_image=Image.new("RGB", (6, 5), "green"))
+    note = page.paste({"AnyMS": infotext.write(made)})
+    assert page.by_name["slot1_image"].value is BLUE
+    assert page.by_name["slot2_image"].value is None
+    assert "Add again that of: a, &quot;cat&quot;\n猫." in note
+    page.fill(slot2_image=RED)
+    assert page.paste({"AnyMS": infotext.write(made)}) == ""
+    assert page.request() == made
+
+
+def test_a_slot_without_a_subject_is_emptied(page: Page) -> None:
+    fill_both(page)
+    one = Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [RED]}]})
+    page.paste({"AnyMS": infotext.write(one)})
+    page.fill(slot1_image=RED)
+    assert page.request() == one
+
+
+def test_more_subjects_than_slots_are_told_by_name(page: Page) -> None:
+    subjects = [{"name": f"cat {n}", "box": [0, 0, 1, 1], "images": [RED] * n} for n in (1, 2, 3)]
+    note = page.paste({"AnyMS": infotext.write(Request.from_json({"subjects": subjects}))})
+    assert "that of: cat 1, cat 2 (2 pictures)." in note
+    assert "left out: cat 3." in note
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"scale": 9}, {"subjects": "x"}, None])
+def test_an_unreadable_infotext_is_one_sentence_and_changes_nothing(page: Page, change: dict | None) -> None:
+    fill_both(page)
+    before, told = page.values, infotext.write(page.request())
+    text = told[:40] if change is None else json.dumps({**json.loads(told), **change})
+    note = page.paste({"AnyMS": text, "Steps": "3"})
+    assert note.startswith("AnyMS: ")
+    assert note.endswith(".")
+    assert page.values == before
+
+
+def test_a_picture_made_without_anyms_switches_it_off(page: Page) -> None:
+    fill_both(page)
+    assert page.paste({"Steps": "3", "AnyMS skipped": "AnyMS: ..."}) == ""
+    assert page.by_name["enabled"].value is False
+    assert page.by_name["slot1_image"].value is RED
+
+
+def test_no_field_would_change_the_api_s_infotext(page: Page) -> None:
+    """A dict (gradio's update) as a value makes the API of gradio 4's hosts fail, and so does a field with `api`."""
+    fill_both(page)
+    params = {"AnyMS": infotext.write(page.request())}
+    for component, target in page.built.infotext_fields:
+        assert not isinstance(target(params), dict)
+        assert component is page.by_name["arrived"] or component in page.built.components
+
+
+def test_send_to_takes_everything_but_the_notes_to_the_other_tab(page: Page) -> None:
+    """The host copies the components whose targets are the same in both tabs."""
+    other = Page(page.webui)
+    names = page.built.paste_field_names
+    inputs, outputs = ([field for field, name in each.built.infotext_fields if name in names] for each in (page, other))
+    fill_both(page)
+    for source, target in zip(inputs, outputs, strict=True):
+        target.value = source.value
+    assert other.request() == page.request()
+    assert other.by_name["arrived"].value == ""
+
+
+def test_a_named_slot_without_a_picture_is_refused_and_an_empty_one_is_not(page: Page) -> None:
+    page.fill(enabled=True, slot1_image=RED, slot1_name="cat")
+    assert page.request().layout is not None
+    page.fill(slot2_name="dog")
+    with pytest.raises(Refused, match="'dog' has no reference picture"):
+        page.request()
+
+
+def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
+    settings, shared = webui("lib_anyms.ui.settings"), webui("modules.shared")
+    assert settings.writes_infotext()  # a host without its page has not registered them
+    settings.register()
+    assert (settings.writes_infotext(), settings.first_adapter()) == (True, "auto")
+    shared.opts.anyms_infotext, shared.opts.anyms_adapter = False, "some.safetensors"
+    assert (settings.writes_infotext(), settings.first_adapter()) == (False, "some.safetensors")
+    assert Page(webui).by_name["adapter"].value == "some.safetensors"
+    shared.opts.anyms_adapter = "gone.safetensors"
+    assert settings.first_adapter() == "auto"
+
+
+# -- the X/Y/Z plot -------------------------------------------------------------------------------------------------------
+
+
+class AxisOption:
+    """As the hosts' plots have it."""
+
+    def __init__(self, label: str, kind: type, apply: Any, confirm: Any = None, choices: Any = None) -> None:
+        self.label, self.type, self.apply, self.confirm, self.choices = label, kind, apply, confirm, choices
+
+
+class Plot:
+    """The host's plot with our axes, and a job of the page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.module = SimpleNamespace(axis_options=[AxisOption("Seed", int, None)], AxisOption=AxisOption)
+        data = SimpleNamespace(path="scripts/xyz_grid.py", module=self.module)
+        page.webui("modules.scripts").scripts_data[:] = [data, SimpleNamespace(path="other.py", module=SimpleNamespace())]
+        self.axes = page.webui("lib_anyms.ui.axes")
+        self.axes.register()
+        ours = SimpleNamespace(title=lambda: "AnyMS", args_from=2, args_to=2 + len(page.values))
+        runner = SimpleNamespace(alwayson_scripts=[SimpleNamespace(title=lambda: "Other"), ours])
+        self.job = SimpleNamespace(scripts=runner, script_args=(0, "x", *page.values, "y"))
+
+    def option(self, label: str) -> AxisOption:
+        return next(option for option in self.module.axis_options if option.label == label)
+
+    def cell(self, **chosen: Any) -> Request:
+        cell = SimpleNamespace(**vars(self.job))
+        for label, value in chosen.items():
+            option = self.option(f"[AnyMS] {label.replace('_', ' ')}")
+            option.confirm(cell, [option.type(value)])
+            option.apply(cell, option.type(value), [value])
+        assert [*cell.script_args[:2], cell.script_args[-1]] == [0, "x", "y"]
+        return self.page.panel.page_request(cell.script_args[2:-1])
+
+
+@pytest.fixture
+def plot(page: Page) -> Plot:
+    fill_both(page)
+    return Plot(page)
+
+
+def test_axes_change_one_cell_s_request(plot: Plot) -> None:
+    whole = plot.page.request()
+    assert plot.cell(scale="0.1").scale == 0.1
+    assert plot.cell(mode="global-sum").mode == "global-sum"
+    assert plot.cell(adapter="auto").adapter == "auto"
+    assert [subject.weight for subject in plot.cell(weight_of_all="0.25").layout.subjects] == [0.25, 0.25]
+    turned = plot.cell(order="reversed", scale="0.2")
+    assert turned.layout.subjects == whole.layout.subjects[::-1]
+    assert turned.pictures == whole.pictures[::-1]
+    assert turned.scale == 0.2
+    assert plot.cell(order="as given") == plot.page.request() == whole  # the cells share the job, which stays as it was
+
+
+def test_axes_are_appended_once(plot: Plot) -> None:
+    labels = [option.label for option in plot.module.axis_options]
+    assert labels == ["Seed", *(axis.label for axis in plot.axes.AXES)]
+    plot.axes.register()  # Reload UI
+    assert [option.label for option in plot.module.axis_options] == labels
+    assert plot.option("[AnyMS] adapter").choices() == ["auto", "some.safetensors"]
+
+
+def test_a_host_without_the_plot_stays_as_it_is(plot: Plot) -> None:
+    plot.page.webui("modules.scripts").scripts_data[:] = []
+    plot.axes.register()
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "sentence"),
+    [
+        ("scale", 9.0, r"scale of the X/Y/Z plot is 9.0 \(expected 0.0 to 2.0\)"),
+        ("weight of all", -1.0, "weight of the X/Y/Z plot is -1.0"),
+        ("mode", "sum", "expected one of: crop-merge"),
+        ("order", "up", "expected one of: as given, reversed"),
+        ("adapter", "other", r"no model file named 'other' \(found: some.safetensors\)"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_before_the_first_cell(plot: Plot, axis: str, value: Any, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        plot.option(f"[AnyMS] {axis}").confirm(plot.job, [value])
+
+
+def test_an_axis_of_anyms_needs_anyms_on(page: Page) -> None:
+    fill_both(page)
+    page.fill(enabled=False)
+    plot = Plot(page)
+    with pytest.raises(Refused) as refusal:
+        plot.option("[AnyMS] scale").confirm(plot.job, [0.5])
+    assert refusal.value.cause == "axis_off"

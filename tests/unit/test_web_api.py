@@ -1,0 +1,257 @@
+"""AnyMS's own addresses: who may ask, what is answered, and that no answer tells a folder or a word of a prompt."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from lib_anyms.errors import SteppedAside
+from lib_anyms.fields import MODES
+from lib_anyms.request import Request
+from lib_anyms.session import Session, close_session, last_report, open_session
+from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
+from tests.support.fake_host import FakeHost, sample
+from tests.support.fake_webui import FakeWebUI, fake_webui
+from tests.support.tiny_unet import tiny_unet
+
+SECRET = "grandmother's teapot"
+
+
+class App:
+    """What FastAPI gives a WebUI; `auth` and `tokens` are gradio's."""
+
+    def __init__(self, auth: Any = None) -> None:
+        self.auth = auth
+        self.tokens = {"a-token": "ann"} if auth else {}
+        self.routes: dict[str, tuple[Any, Any]] = {}
+
+    def add_api_route(
+        self, path: str, answer: Any, methods: list[str], dependencies: list[Any], response_class: Any = None
+    ) -> None:
+        assert methods == ["GET"]
+        self.routes[path] = (dependencies[0], answer)
+
+
+class API:
+    def __init__(self, webui: FakeWebUI, app: App) -> None:
+        self.app, self.request = app, webui("fastapi").Request
+        self.refusal = webui("fastapi").HTTPException
+        webui("lib_anyms.web_api").register(None, app)
+
+    def get(self, path: str, header: str = "", cookies: dict[str, str] | None = None) -> Any:
+        """The answer, or the status of a refusal."""
+        check, answer = self.app.routes[f"/anyms/v1/{path}"]
+        assert check.__annotations__["call"] is self.request
+        try:
+            check(self.request({"authorization": header} if header else {}, cookies or {}))
+        except self.refusal as refusal:
+            return refusal.status_code if refusal.headers == {"WWW-Authenticate": "Basic"} else "no challenge"
+        return answer()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WebUI's models folder."""
+    folder = tmp_path_factory.mktemp("hôst")
+    for name in ("ipadapter", "clip_vision"):
+        (folder / name).mkdir()
+    write_adapter(folder / "ipadapter" / "fits.safetensors", tiny_unet())
+    write_adapter(folder / "ipadapter" / "other.safetensors", tiny_unet(depths=(0, 1, 3)), encoder_width=HIDDEN + 1)
+    write_encoder(folder / "clip_vision" / "encoder.safetensors")
+    (folder / "ipadapter" / "broken.safetensors").write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture
+def webui(models: Path) -> Iterator[FakeWebUI]:
+    with fake_webui(models) as loaded:
+        yield loaded
+    close_session()
+
+
+def basic(words: str) -> str:
+    return "Basic " + base64.b64encode(words.encode()).decode()
+
+
+def accounts(webui: FakeWebUI, **flags: Any) -> None:
+    for name, value in flags.items():
+        setattr(webui("modules.shared").cmd_opts, name, value)
+
+
+PATHS = ("version", "schema", "models", "doctor")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("api_auth", "login", "header", "cookies", "allowed"),
+    [
+        (None, None, "", {}, True),
+        ("bob:pw,eve:é", None, "", {}, False),
+        ("bob:pw,eve:é", None, basic("bob:pw"), {}, True),
+        ("bob:pw,eve:é", None, basic("eve:é"), {}, True),
+        ("bob:pw,eve:é", None, basic("eve:pw"), {}, False),
+        ("bob:pw,eve:é", None, basic("bob:"), {}, False),
+        ("bob:pw,eve:é", None, basic("bob"), {}, False),
+        ("bob:pw,eve:é", None, basic("pw"), {}, False),
+        ("bob:pw", None, "Basic bob:pw", {}, False),
+        ("bob:pw", None, "Bearer " + basic("bob:pw")[6:], {}, False),
+        ("bob:pw", None, "", {"access-token": ""}, False),
+        (None, {"ann": "pw"}, "", {}, False),
+        (None, {"ann": "pw"}, "", {"access-token-x1": "a-token"}, True),
+        (None, {"ann": "pw"}, "", {"access-token": "forged"}, False),
+        (None, {"ann": "pw"}, basic("ann:pw"), {}, True),
+        (None, {"ann": "pw"}, basic("ann:no"), {}, False),
+        (None, lambda *_: True, basic("ann:pw"), {}, False),
+        ("bob:pw", {"ann": "pw"}, basic("bob:pw"), {}, True),
+    ],
+)
+def test_who_may_ask(webui: FakeWebUI, path: str, api_auth: Any, login: Any, header: str, cookies: Any, allowed: bool) -> None:
+    accounts(webui, api_auth=api_auth)
+    answer = API(webui, App(login)).get(path, header, cookies)
+    assert (answer != 401) == allowed
+
+
+def test_without_the_host_s_api_there_is_none_of_ours(webui: FakeWebUI) -> None:
+    accounts(webui, api=False)
+    assert API(webui, App()).app.routes == {}
+    accounts(webui, nowebui=True)
+    assert len(API(webui, App()).app.routes) == len(PATHS)
+
+
+def test_version_and_schema(webui: FakeWebUI) -> None:
+    api = API(webui, App())
+    told = api.get("version")
+    assert (told["request"], told["host"], told["host_version"]) == (1, "A1111", "v1.10.1 (82a973c04367)")
+    assert json.loads(json.dumps(api.get("schema")))["properties"]["mode"]["enum"] == list(MODES)
+
+
+def load(webui: FakeWebUI, unet: nn.Module, kind: str = "a1111") -> None:
+    whole = SimpleNamespace(model=SimpleNamespace(diffusion_model=unet))
+    forge = SimpleNamespace(forge_objects=SimpleNamespace(unet=whole))
+    webui("modules.sd_models").model_data.sd_model = forge if kind == "forge" else whole
+
+
+@pytest.mark.parametrize("kind", ["a1111", "forge"])
+def test_models_are_listed_with_why_they_do_not_fit(webui: FakeWebUI, kind: str, models: Path) -> None:
+    api = API(webui, App())
+    before = api.get("models")
+    assert before["checkpoint"] is None
+    assert {row["fits"] for row in before["adapters"]} == {None}
+    load(webui, tiny_unet(), kind)
+    told = api.get("models")
+    fits, other = told["adapters"]
+    assert (fits["file"], fits["kind"], fits["fits"], fits["why_not"]) == ("fits.safetensors", "base", True, "")
+    assert other["fits"] is False
+    assert "cross-attention layers: the checkpoint has" in other["why_not"]
+    assert [(row["file"], row["fits"]) for row in told["encoders"]] == [("encoder.safetensors", ["fits.safetensors"])]
+    assert told["checkpoint"]["attn2"] > 0
+    assert json.loads(json.dumps(told)) == told  # hosts write JSON by a library that takes no numbers for names
+    assert str(models) not in json.dumps(told, ensure_ascii=False)
+    assert "hôst" not in json.dumps(told, ensure_ascii=False)
+
+
+def test_a_model_without_a_unet_we_know_fits_nothing(webui: FakeWebUI) -> None:
+    load(webui, nn.Linear(1, 1))
+    told = API(webui, App()).get("models")
+    assert told["checkpoint"]["attn2"] == 0
+    assert [row["fits"] for row in told["adapters"]] == [False, False]
+
+
+# -- the doctor -----------------------------------------------------------------------------------------------------------
+
+
+def request() -> Request:
+    cat = {"name": SECRET, "box": [0, 0, 0.75, 1], "images": [Image.new("RGB", (9, 9), "red")]}
+    dog = {"name": "dog", "box": [0.5, 0, 1, 1], "weight": 0.5, "images": [Image.new("RGB", (9, 9), "blue")]}
+    return Request.from_json({"subjects": [cat, dog]})
+
+
+def job(folder: Path, unet: nn.Module, calls: int = 3) -> Session:
+    session = open_session(Session(FakeHost(unet, folder), object()))
+    session.begin_pass(request())
+    for number in range(calls):
+        session.begin_step(SimpleNamespace(progress=number / calls))
+        sample(unet)
+    return session
+
+
+def test_the_doctor_tells_what_happened_and_no_secret(webui: FakeWebUI, models: Path) -> None:
+    accounts(webui, medvram=True, always_cpu=False, precision="full", use_cpu=["all"], ckpt=str(models))
+    unet = tiny_unet()
+    load(webui, unet)
+    handle = unet.register_forward_pre_hook(a_neighbour)
+    session = job(models, unet)
+    layers = len(session.stream._layers)
+    session.finish_pass()
+    close_session()
+    text = API(webui, App()).get("doctor")
+    handle.remove()
+    for line in (
+        "AnyMS 0.1.0 in A1111 v1.10.1 (82a973c04367)",
+        f"torch {torch.__version__}",
+        "flags: --medvram --use-cpu all --precision full",
+        f"checkpoint: {layers} attn2 (",
+        "last job: ran through (fake), 3 steps",
+        "subject 1: subject, box 0 0 0.75 1, weight 1, 0 to 1 of the steps, blocks all",
+        "adapter fits.safetensors: base (told by image_proj.proj), 4 tokens",
+        "encoder encoder.safetensors: hidden width 24",
+        f"pass 1: {layers} of {layers} layers in each of 3 UNet calls, largest grid 8 x 6 tokens",
+        "pass 1 owned: 67% of its box (50% of the picture); 100% of its box (50% of the picture)",
+        f"pass 1 neighbours: {__name__}: 1 hooks",
+    ):
+        assert line in text, text
+    for secret in (SECRET, "dog", str(models), "hôst"):
+        assert secret not in text
+
+
+def a_neighbour(_unet: nn.Module, _args: Any) -> None:
+    """Hangs beside us."""
+
+
+def test_before_any_job_the_doctor_tells_the_versions(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib_anyms.session._last", None)
+    text = API(webui, App()).get("doctor")
+    assert "checkpoint: none loaded" in text
+    assert "last job: none" in text
+
+
+def test_what_stopped_a_job_is_told_by_its_cause(webui: FakeWebUI, models: Path) -> None:
+    unet = tiny_unet()
+    session = job(models, unet)
+    session.begin_step(SimpleNamespace(progress=0.9))
+    with pytest.raises(SteppedAside) as aside:
+        session.finish_pass()
+    session.outcome = aside.value.cause
+    assert last_report().outcome == "unet_not_called"  # while the session is still live
+    close_session()
+    assert last_report().outcome == "unet_not_called"
+
+
+def test_what_the_stream_itself_raised_is_told(webui: FakeWebUI, models: Path) -> None:
+    unet = tiny_unet()
+    session = job(models, unet)
+    session.host.cond = (True,)  # the host says one row, the UNet is called with two
+    session.begin_step(SimpleNamespace(progress=0.9))
+    with pytest.raises(Exception, match="rows"):
+        sample(unet)
+    close_session()
+    report = last_report()
+    assert (report.outcome, report.passes[0].failure, report.passes[0].calls) == ("rows_unknown", "rows_unknown", 3)
+
+
+def test_a_job_that_wanted_nothing_leaves_the_last_report(webui: FakeWebUI, models: Path) -> None:
+    job(models, tiny_unet())
+    close_session()
+    kept = last_report()
+    open_session(Session(FakeHost(tiny_unet(), models), object()))
+    close_session()
+    assert last_report() is kept
