@@ -110,8 +110,8 @@ FAULTS = (
     Fault(
         "hooks kept after a refusal",
         "lib_anyms/image_stream.py",
-        "        except BaseException:\n            self.eject()\n            raise\n\n\ndef _refuse_count",
-        "        except BaseException:\n            raise\n\n\ndef _refuse_count",
+        "            self.eject()\n            raise\n\n\ndef _refuse_count",
+        "            raise\n\n\ndef _refuse_count",
         STREAM + " -k 'row_map or fire'",
     ),
     Fault(
