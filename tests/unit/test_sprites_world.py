@@ -10,12 +10,14 @@ import torch
 
 from lib_anyms.geometry import Box
 from lib_anyms.standalone.sprites.backgrounds import ground
-from lib_anyms.standalone.sprites.data import ANY_SIZE, CROWDED, LARGE, SEVERAL, SINGLE
+from lib_anyms.standalone.sprites.data import ANY_SIZE, CROWDED, LARGE, SEVERAL, SINGLE, WHOLE_WORLD
 from lib_anyms.standalone.sprites.identity import (
     ALL_COLOURS,
     ALL_SHAPES,
     ATTRIBUTES,
     COLOURS,
+    PAINTED_PATTERNS,
+    PAINTED_SHAPES,
     PATTERNS,
     SHAPES,
     UNSEEN_COLOURS,
@@ -57,6 +59,13 @@ def test_the_world_is_as_large_as_promised() -> None:
     assert not set(UNSEEN_COLOURS) & set(COLOURS)
 
 
+def test_what_is_painted_is_part_of_it_and_enough() -> None:
+    assert set(PAINTED_SHAPES) < set(SHAPES)
+    assert set(PAINTED_PATTERNS) < set(PATTERNS)
+    assert len(PAINTED_SHAPES) >= 10  # and 12 sprites of a scene are of different shapes
+    assert len(PAINTED_PATTERNS) >= 3
+
+
 def test_what_is_held_out_never_changes() -> None:
     combinations = [
         Identity(shape, body, second, pattern)
@@ -77,16 +86,25 @@ def test_no_training_scene_shows_what_is_held_out(recipe: Recipe) -> None:
     shown = [subject.identity for scene in scenes(recipe, 200) for subject in scene.subjects]
     assert len(set(shown)) > 150
     assert all(identity.trained and identity.possible for identity in shown)
-    assert not {identity.shape for identity in shown} & set(UNSEEN_SHAPES)
+    assert {identity.shape for identity in shown} == set(PAINTED_SHAPES)
+    assert {identity.pattern for identity in shown} == set(PAINTED_PATTERNS)
+
+
+def test_the_encoders_learn_every_word() -> None:
+    shown = [subject.identity for scene in scenes(WHOLE_WORLD, 200) for subject in scene.subjects]
+    assert all(identity.trained and identity.possible for identity in shown)
+    assert {identity.shape for identity in shown} == set(SHAPES)
+    assert {identity.pattern for identity in shown} == set(PATTERNS)
 
 
 def test_identities_of_the_evaluation() -> None:
     random = Random(3)
-    assert all(held_out_identity(random).held_out for _ in range(50))
+    held = [held_out_identity(random) for _ in range(50)]
+    assert all(identity.held_out and identity.shape in PAINTED_SHAPES for identity in held)
     assert {unseen_identity(random, "shape").shape for _ in range(50)} == set(UNSEEN_SHAPES)
     for _ in range(50):
         unseen = unseen_identity(random, "colour")
-        assert unseen.shape in SHAPES
+        assert unseen.shape in PAINTED_SHAPES
         assert {unseen.body, unseen.second} & set(UNSEEN_COLOURS)
         assert not unseen.trained
 

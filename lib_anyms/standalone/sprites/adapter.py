@@ -21,7 +21,7 @@ from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
 from lib_anyms.standalone.sprites.base import Dropping, conditions, preferred, sheet, show
 from lib_anyms.standalone.sprites.data import ANY_SIZE, LARGE, Referenced
-from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, v_loss
+from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, subject_weights, v_loss
 from lib_anyms.standalone.sprites.latents import preview
 from lib_anyms.standalone.sprites.text import TextPair
 from lib_anyms.standalone.sprites.training import Batch, Learner, State, Where
@@ -138,7 +138,7 @@ class AdapterLearner(Learner):
             tokens = torch.cat((tokens, tokens.new_zeros(count - shown, *tokens.shape[1:])))
             with adapter.stream(tokens, scale):
                 predict = predictor(self.unet, context, pooled, latents.shape[-1])
-                errors = v_loss(predict, latents, timesteps, torch.randn_like(latents))
+                errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), weights=subject_weights(batch["covered"]))
         return errors.mean(), {"referenced": errors[:shown].mean().item()}
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from PIL import Image
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.sprites.captions import full_caption
 from lib_anyms.standalone.sprites.data import LARGE, SINGLE
-from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, v_loss
+from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, subject_weights, v_loss
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES
 from lib_anyms.standalone.sprites.latents import pool_latents, preview
 from lib_anyms.standalone.sprites.scene import BACKGROUNDS, Scene, draw_scene
@@ -82,7 +82,8 @@ class BaseLearner(Learner):
         timesteps = draw_timesteps(len(latents)).to(latents.device)
         with torch.autocast(latents.device.type, torch.bfloat16):
             predict = predictor(self._called, context, pooled, self.side)
-            errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), self._gamma)
+            weights = subject_weights(batch["covered"])
+            errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), self._gamma, weights)
         return errors.mean(), {}
 
     def probe(self, where: Where) -> dict[str, float]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lib_anyms.standalone.sprites.captions import FULL, TELLINGS, UNSAID, caption
-from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, trained_identity
+from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, painted_identity, trained_identity
 from lib_anyms.standalone.sprites.latents import pool_latents
 from lib_anyms.standalone.sprites.scene import Recipe, Scene, draw_scene, reference_scene
 from lib_anyms.standalone.sprites.training import Batch
@@ -30,11 +30,14 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 
 # One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
-LARGE = Recipe(trained_identity, counts=(1,), long_sides=(0.5, 0.95))
-ANY_SIZE = Recipe(trained_identity, counts=(1,), long_sides=(0.18, 0.9))
-SINGLE = Recipe(trained_identity, counts=(1,))
-SEVERAL = Recipe(trained_identity)
-CROWDED = Recipe(trained_identity, overlap=0.5)
+LARGE = Recipe(painted_identity, counts=(1,), long_sides=(0.5, 0.95))
+ANY_SIZE = Recipe(painted_identity, counts=(1,), long_sides=(0.18, 0.9))
+SINGLE = Recipe(painted_identity, counts=(1,))
+SEVERAL = Recipe(painted_identity)
+CROWDED = Recipe(painted_identity, overlap=0.5)
+# The same of every word the world has: for the text encoders and the VAE.
+WHOLE_WORLD = Recipe(trained_identity)
+WHOLE_WORLD_CROWDED = Recipe(trained_identity, overlap=0.5)
 
 # The adapters learn from captions that leave open what the reference shows, often even that anything is there: then the image
 # tokens alone say that a sprite is to be drawn, which is what keeps it in its box later.
@@ -49,7 +52,10 @@ ADAPTER_TELLINGS = (
 
 @dataclass(frozen=True)
 class Scenes:
-    """Latents (n, 4, side, side) of scenes, and captions. `cell`: pixels a latent cell is drawn with, 8 as in the pictures."""
+    """Latents (n, 4, side, side) of scenes, and captions. `cell`: pixels a latent cell is drawn with, 8 as in the pictures.
+
+    covered: (n, 1, side, side), 1 where a sprite touches the cell.
+    """
 
     recipes: tuple[Recipe, ...]
     side: int
@@ -58,8 +64,7 @@ class Scenes:
     def __call__(self, seed: int, count: int) -> Batch:
         random = Random(seed)
         scenes = [draw_scene(self.recipes[i % len(self.recipes)], random.getrandbits(62)) for i in range(count)]
-        pictures = draw(scenes, self.side * self.cell).pictures
-        return {"latents": pool_latents(pictures, self.cell), "captions": [caption(s, random, TELLINGS) for s in scenes]}
+        return {**_painted(scenes, self.side, self.cell), "captions": [caption(s, random, TELLINGS) for s in scenes]}
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,7 @@ class Referenced:
         captions = [caption(scene, random, ADAPTER_TELLINGS) for scene in scenes]
         others = [draw_scene(self.others[i % len(self.others)], random.getrandbits(62)) for i in range(plain)]
         captions += [caption(scene, random, TELLINGS) for scene in others]
-        latents = pool_latents(draw([*scenes, *others], self.side * self.cell).pictures, self.cell)
-        return {"latents": latents, "captions": captions, "references": references}
+        return {**_painted([*scenes, *others], self.side, self.cell), "captions": captions, "references": references}
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Crops:
 
     def __call__(self, seed: int, count: int) -> Batch:
         random = Random(seed)
-        pictures = draw([draw_scene(CROWDED, random.getrandbits(62)) for _ in range(count)], self.picture).pictures
+        pictures = draw([draw_scene(WHOLE_WORLD_CROWDED, random.getrandbits(62)) for _ in range(count)], self.picture).pictures
         cells = (self.picture - self.side) // 8
         top, left = 8 * random.randint(0, cells), 8 * random.randint(0, cells)
         return {"pictures": pictures[:, :, top : top + self.side, left : left + self.side].contiguous()}
@@ -129,7 +133,7 @@ class Crops:
 class Texts:
     """Scenes, and the same with one sprite a near miss of itself: what the text encoders tell apart. No pictures."""
 
-    recipe: Recipe = SEVERAL
+    recipe: Recipe = WHOLE_WORLD
 
     def __call__(self, seed: int, count: int) -> Batch:
         random = Random(seed)
@@ -153,6 +157,12 @@ class Turns:
 
     def __call__(self, seed: int, count: int) -> Batch:
         return self.at(0, seed, count)
+
+
+def _painted(scenes: list[Scene], side: int, cell: int) -> Batch:
+    drawn = draw(scenes, side * cell)
+    covered = F.max_pool2d((drawn.owners > 0).float()[:, None], cell)
+    return {"latents": pool_latents(drawn.pictures, cell), "covered": covered}
 
 
 def reference_pictures(identities: list[Identity], random: Random) -> torch.Tensor:

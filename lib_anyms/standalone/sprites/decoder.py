@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from lib_anyms.standalone.single_file import VAE_SCALE
-from lib_anyms.standalone.sprites.data import CROWDED
+from lib_anyms.standalone.sprites.data import WHOLE_WORLD_CROWDED
 from lib_anyms.standalone.sprites.latents import pool_latents
 from lib_anyms.standalone.sprites.scene import draw_scene
 from lib_anyms.standalone.sprites.training import Batch, Learner, Where
@@ -43,7 +43,8 @@ class DecoderLearner(Learner):
     def probe(self, where: Where) -> dict[str, float]:
         """On whole pictures; and a sheet of them, as drawn above and as decoded below."""
         random = Random(4_000_000)
-        pictures = draw([draw_scene(CROWDED, random.getrandbits(62)) for _ in range(8)], 256).pictures.to(where.device)
+        scenes = [draw_scene(WHOLE_WORLD_CROWDED, random.getrandbits(62)) for _ in range(8)]
+        pictures = draw(scenes, 256).pictures.to(where.device)
         with torch.autocast(where.device.type, torch.bfloat16):
             decoded = torch.cat([decode(self.vae, pool_latents(picture[None])) for picture in pictures]).float().clamp(0, 1)
         rows = torch.cat([torch.cat(list(part[:4]), 2) for part in (pictures, decoded)], 1)

@@ -16,6 +16,7 @@ from lib_anyms.standalone.pipeline import SCHEDULER
 
 _SCHEDULE: dict[str, Any] = dict(SCHEDULER)
 STEPS: int = _SCHEDULE["num_train_timesteps"]
+_SUBJECT = 3.0  # how much more a cell of a sprite counts
 _NOISY = 0.65  # exponent: 1 draws all timesteps equally often
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x_t, timesteps) -> v
 
@@ -28,8 +29,21 @@ def _signal_shares() -> torch.Tensor:
 
 
 def draw_timesteps(count: int) -> torch.Tensor:
-    """(count,), more of the noisy ones, where it is decided what is where: a fifth lies above 866, a twelfth below 200."""
-    return (STEPS * torch.rand(count) ** _NOISY).long().clamp(max=STEPS - 1)
+    """(count,), more of the noisy ones, where it is decided what is where: a fifth lies above 866, a twelfth below 200.
+
+    One from each of `count` equal parts, in any order: batches differ less.
+    """
+    spread = (torch.randperm(count) + torch.rand(count)) / count
+    return (STEPS * spread**_NOISY).long().clamp(max=STEPS - 1)
+
+
+def subject_weights(covered: torch.Tensor) -> torch.Tensor:
+    """Weights of the cells in the loss, of mean 1: a sprite's count more, or the ground would drown them.
+
+    covered: (n, 1, h, w), 1 where a sprite touches the cell.
+    """
+    weights = 1 + _SUBJECT * covered
+    return weights / weights.mean()
 
 
 def alpha_sigma(timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,11 +59,19 @@ def noised(latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) 
 
 
 def v_loss(
-    predict: Predict, latents: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor, gamma: float = 0.0
+    predict: Predict,
+    latents: torch.Tensor,
+    timesteps: torch.Tensor,
+    noise: torch.Tensor,
+    gamma: float = 0.0,
+    weights: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
-    """Each picture's mean squared error of v, (n,). gamma > 0: weighted by min(SNR, gamma) / (SNR + 1) (arXiv 2303.09556)."""
+    """Each picture's mean squared error of v, (n,). gamma > 0: weighted by min(SNR, gamma) / (SNR + 1) (arXiv 2303.09556).
+
+    weights: of the cells, (n, 1, h, w).
+    """
     inputs, wanted = noised(latents, noise, timesteps)
-    errors = (predict(inputs, timesteps).float() - wanted).square().mean((1, 2, 3))
+    errors = ((predict(inputs, timesteps).float() - wanted).square() * weights).mean((1, 2, 3))
     if gamma:
         share = _signal_shares()[timesteps.cpu()].to(errors)
         errors = errors * torch.minimum(share, gamma * (1 - share))  # min(SNR, gamma) / (SNR + 1) with SNR = share / (1 - share)

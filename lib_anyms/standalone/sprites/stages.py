@@ -192,7 +192,7 @@ def _adapter(name: str, kinds: tuple[str, ...], side: int = 32) -> Callable[[Run
     return build
 
 
-_BASE_PLAN = Plan(0, rate=1e-3, batch=32, warmup=200, decay=0.01)
+_BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=200, decay=0.01)
 _JOINT_PLAN = replace(_BASE_PLAN, probe_every=20.0)
 _ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01)
 _CROWD = (SEVERAL, SEVERAL, CROWDED, SINGLE)
@@ -220,7 +220,7 @@ def _half_referenced(cell: int) -> Maker:
 
 
 def _mixed(cell: int) -> Maker:
-    return Turns(((_large_referenced(cell), 2), (_large_referenced(cell), 2), (_half_referenced(cell), 1)))
+    return Turns((*((_large_referenced(cell), 3),) * 3, (_half_referenced(cell), 1)))
 
 
 def _referenced(cell: int) -> Maker:
