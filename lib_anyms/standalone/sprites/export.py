@@ -14,6 +14,7 @@ from lib_anyms.standalone.single_file import V_PREDICTION, Modules, build_module
 from lib_anyms.standalone.sprites.adapter import Adapter
 from lib_anyms.standalone.sprites.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, ORACLE
 from lib_anyms.standalone.sprites.curve import draw_curves
+from lib_anyms.standalone.sprites.identity import PAINTED_PATTERNS, PAINTED_SHAPES, PATTERNS, SHAPES
 from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, latest_adapter, latest_base
 from lib_anyms.standalone.sprites.text import text_pair
 from lib_anyms.standalone.sprites.training import State, Where
@@ -89,19 +90,36 @@ def card(run: Run) -> str:
         (
             "# Sprites",
             "",
-            "A small SDXL (v-prediction, 256 px) that knows one drawn world: sprites of "
-            "24 shapes, 12 colours, two a sprite, and 6 patterns, on 10 grounds. Made to measure layouts, not to make art.",
+            "A small SDXL (v-prediction, 256 px) that knows one drawn world: sprites with two of 12 colours and a pattern each, "
+            "on 10 grounds. Made to measure layouts, not to make art.",
+            "",
+            f"The encoders and the oracle know {len(SHAPES)} shapes and {len(PATTERNS)} patterns. The base model and the "
+            f"adapters were trained, and are measured, on {len(PAINTED_SHAPES)} shapes ({', '.join(PAINTED_SHAPES)}) and "
+            f"{len(PAINTED_PATTERNS)} patterns ({', '.join(PAINTED_PATTERNS)}), as two cores see too few pictures for all.",
             "",
             "All pictures it was trained on are drawn by this package; no other data was used. Licence: Apache-2.0, as the code.",
             "One identity in eight, three shapes and two colours were shown to no training step; "
             "the oracle alone, which judges, knows them.",
             "",
+            *_together(run),
             "| stage | pictures or captions | steps | minutes |",
             "|---|---|---|---|",
             *rows,
             "",
         )
     )
+
+
+def _together(run: Run) -> list[str]:
+    """Which of the two ways the adapters were trained."""
+    if not any(complete(STAGES[name], run.where) for name in ("joint16", "joint32", "mixed", "last")):
+        return ["The adapters were trained on the frozen base, as real IP-Adapters are.", ""]
+    return [
+        "The adapters were trained together with the base (stages joint16 to last), on one sprite and one reference of it at a "
+        "time, and not on a frozen base as real IP-Adapters are: a base trained to convergence first is out of reach of a CPU in "
+        "hours. The base never saw a box, and no step two references.",
+        "",
+    ]
 
 
 def read_state(file: Path) -> State:
