@@ -111,7 +111,6 @@ class Refused(AnyMSError):
         "train_needs": "the stage {stage} builds on the stage {needs}, which {out} does not hold complete. Train that first, or leave out --stage.",
         "train_stage": "there is no stage {got!r} (expected one of: {expected}). Pick one of them.",
         # evaluating it
-        "sprites_absent": "this checkout holds no trained small world to evaluate. Train one (`python -m lib_anyms train`) and give its folder `files` with --files DIR.",
         "host_unreachable": "{host} does not answer as a WebUI's API does ({got}). Start the WebUI with --api and give its address, for example http://127.0.0.1:7860.",
         "host_lacks": "the WebUI at {host} has no script AnyMS (expected it among its txt2img scripts). Install the extension there and restart it.",
         "host_answer": "the WebUI at {host} made no picture ({got}). Mend that there, then run the same command again: it goes on from there.",

@@ -1,4 +1,4 @@
-"""The scene `demo` makes when no subject is given: four sprites that no training has seen, one a little over another."""
+"""The scene `demo` makes when no subject is given: three sprites that no training has seen."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lib_anyms.standalone.sprites.identity import Identity
 from lib_anyms.standalone.sprites.scene import Placed, Scene, extent
 from lib_anyms.standalone.sprites.world import draw, to_image
 
-PROMPT = "a star, a cat, a house and a duck on grass"
+PROMPT = "a mushroom, a fish and a cat on sunset"
+SEED = 896
 SPRITES = (
-    (Identity("house", "blue", "orange", "checks"), Box(0.08, 0.08, 0.52, 0.5)),
-    (Identity("star", "pink", "blue", "stripes"), Box(0.59, 0.05, 0.96, 0.4)),
-    (Identity("cat", "red", "aqua", "dots"), Box(0.04, 0.57, 0.4, 0.945)),
-    (Identity("duck", "yellow", "purple", "half"), Box(0.4, 0.42, 0.86, 0.78)),
+    (Identity("mushroom", "red", "black", "half"), Box(0.08, 0.13, 0.48, 0.49)),
+    (Identity("fish", "purple", "pink", "half"), Box(0.52, 0.17, 0.92, 0.49)),
+    (Identity("cat", "blue", "green", "half"), Box(0.26, 0.5, 0.68, 0.94)),
 )
 LAYOUT = Layout(tuple(Subject(identity.shape, box) for identity, box in SPRITES))
 _SIDE, _LONG = 256, 0.84  # of a reference picture in pixels, and of the sprite in it

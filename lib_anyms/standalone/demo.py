@@ -23,7 +23,6 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
-from lib_anyms.standalone.sprites.bundle import bundled
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ PRESETS = {
     SPRITES: Preset(
         "The model is this project's small world: it knows drawn sprites, nothing else. For all else see --checkpoint.",
         20,
-        4.0,
-        1.0,
+        7.0,
+        2.0,
     ),
     RANDOM: Preset(
         "The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint.",
@@ -70,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--negative", default="", help="text to keep out of the picture")
     add("--subject", action="append", default=[], metavar=f'"{FORM}"', help="repeatable, back to front; box in fractions 0..1")
     add("--layout", type=Path, metavar="FILE", help="layout JSON whose N-th subject is the N-th --subject, then without @box")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, help="of the noise (default 0; the bundled scene has one of its own)")
     add("--steps", type=int, help=_defaults("steps"))
     add("--size", metavar="N|WxH", help="pixels, multiples of 8 (default: what the model was made for, 1024 or 256)")
     add("--guidance", type=float, help=f"classifier-free guidance scale ({_defaults('guidance')})")
@@ -133,16 +132,19 @@ def _kind(args: argparse.Namespace) -> str:
     """Which of PRESETS."""
     if args.checkpoint is not None:
         return OWN
-    return RANDOM if args.random or not bundled() else SPRITES
+    return RANDOM if args.random else SPRITES
 
 
 def _fill(args: argparse.Namespace, preset: Preset, models: Models) -> None:
-    """Give the options that were not given the model's own values."""
+    """Give the options that were not given the values of the model, or of the scene."""
+    from lib_anyms.standalone import default_scene
     from lib_anyms.standalone.pipeline import read_checkpoint
 
     for name in ("steps", "guidance", "scale"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(preset, name))
+    if args.seed is None:
+        args.seed = 0 if args.subject else default_scene.SEED
     if args.size is None:
         args.size = str(read_checkpoint(models.checkpoint).structure.native_size)
 

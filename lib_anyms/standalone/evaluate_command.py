@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lib_anyms.errors import Refused
 from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.evaluation.cells import QUICK, SUITES
-from lib_anyms.standalone.sprites.bundle import ORACLE, bundled, sprites_folder
+from lib_anyms.standalone.sprites.bundle import ORACLE, sprites_folder
 
 if TYPE_CHECKING:
     from lib_anyms.standalone.evaluation.files import Files
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip", type=Path, metavar="DIR", help="a CLIP in transformers' format, for CLIP-I and CLIP-T")
     add("--processes", type=int, help="that make pictures (default: one a core, on a GPU or a WebUI one)")
     add("--steps", type=int, default=20, help="of the Euler sampler (default 20)")
-    add("--guidance", type=float, default=4.0, help="classifier-free guidance scale (default 4)")
-    add("--scale", type=float, default=1.0, help="of the image stream (default 1, as the small world's adapters are trained)")
+    add("--guidance", type=float, default=7.0, help="classifier-free guidance scale (default 7)")
+    add("--scale", type=float, default=2.0, help="of the image stream (default 2, which serves the small world best)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     add("--dtype", default="auto", choices=DTYPES, help="default float16 on a GPU, float32 on the CPU")
 
@@ -87,19 +87,11 @@ def _files(args: argparse.Namespace) -> Files:
     lacking = [name for name in OWN_FILES if getattr(args, name) is None]
     if given and lacking:
         raise Refused("cli_needs", option=f"--{given[0]}", got=f"no --{lacking[0]}", expected=f"--{lacking[0]} FILE")
-    folder = args.files or _bundle()
+    folder = args.files or sprites_folder(Environment(find_home(), say=print).models())
     if given:
-        oracle = folder / ORACLE if folder else None
-        return files_given(
-            args.checkpoint, args.adapter, args.encoder, oracle if oracle and oracle.is_file() else None, args.clip
-        )
-    if folder is None:
-        raise Refused("sprites_absent")
+        oracle = folder / ORACLE
+        return files_given(args.checkpoint, args.adapter, args.encoder, oracle if oracle.is_file() else None, args.clip)
     return files_in(folder, args.clip)
-
-
-def _bundle() -> Path | None:
-    return sprites_folder(Environment(find_home(), say=print).models()) if bundled() else None
 
 
 def _host(given: str) -> str:

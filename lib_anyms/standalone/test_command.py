@@ -1,4 +1,7 @@
-"""Check and test this checkout: ruff, mypy, pytest, with CI=true the planted faults. With pytest's arguments: only that."""
+"""Check and test this checkout: ruff, mypy, pytest; with CI=true the planted faults and the quick evaluation's bars too.
+
+With pytest's arguments: only that.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from lib_anyms.standalone.processes import CHECKOUT
 PYTEST = ("-m", "pytest")
 RUFF = ("-m", "ruff")
 CHECKS = {"ruff": (*RUFF, "check"), "format": (*RUFF, "format", "--check"), "mypy": ("-m", "mypy"), "pytest": (*PYTEST, "tests")}
-CI_CHECKS = CHECKS | {"faults": ("tests/faults.py",)}
+QUALITY = ("-m", "lib_anyms", "evaluate", "--here", "--suite", "quick", "--bars")
+CI_CHECKS = CHECKS | {"faults": ("tests/faults.py",), "quality": QUALITY}
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CLOSING = re.compile(r"(\d+ \w+|no tests ran).* in [\d.]+s")

@@ -200,7 +200,7 @@ def test_every_check_runs_and_pytests_own_line_is_last(capfd: pytest.CaptureFixt
 
 def test_in_ci_the_planted_faults_are_checked_too() -> None:
     assert list(CHECKS) == ["ruff", "format", "mypy", "pytest"]
-    assert list(CI_CHECKS) == [*CHECKS, "faults"]
+    assert list(CI_CHECKS) == [*CHECKS, "faults", "quality"]
 
 
 @pytest.mark.parametrize(

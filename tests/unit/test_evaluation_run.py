@@ -236,9 +236,9 @@ def test_a_webui_is_asked_for_the_same_layouts(webui: str, evaluation: Evaluatio
     assert text["alwayson_scripts"] == {}
     for body in (text, ours):
         assert (body["prompt"], body["seed"], body["width"], body["height"]) == (scene.prompt, scene.noise, 256, 256)
-        assert (body["steps"], body["cfg_scale"], body["sampler_name"]) == (1, 4.0, "Euler")
+        assert (body["steps"], body["cfg_scale"], body["sampler_name"]) == (1, 7.0, "Euler")
     (request,) = ours["alwayson_scripts"]["AnyMS"]["args"]
-    assert (request["mode"], request["scale"]) == (OURS, 1.0)
+    assert (request["mode"], request["scale"]) == (OURS, 2.0)
     assert (request["adapter"], request["encoder"]) == ("adapter-base.safetensors", "encoder.safetensors")
     assert [tuple(subject["box"]) for subject in request["subjects"]] == [(b.x0, b.y0, b.x1, b.y1) for b in scene.boxes]
     assert all(len(subject["images"]) == 1 for subject in request["subjects"])

@@ -28,8 +28,8 @@ class Settings:
 
     seed: int = 0
     steps: int = 20
-    guidance: float = 4.0
-    scale: float = 1.0
+    guidance: float = 7.0
+    scale: float = 2.0
     device: str = "auto"
     dtype: str = "auto"
     host: str = DIFFUSERS

@@ -31,11 +31,6 @@ PLACE = Path("lib_anyms", "standalone", "sprites", "files")  # in a checkout
 FILES = CHECKOUT / PLACE
 
 
-def bundled() -> bool:
-    """Whether this checkout holds the trained files."""
-    return (FILES / LIST).is_file()
-
-
 def sprites_folder(models: Path) -> Path:
     """The folder below `models` with the whole files, joined there by the first call and again if they are not what they were.
 

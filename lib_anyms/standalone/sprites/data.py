@@ -32,6 +32,7 @@ REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 # One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
 LARGE = Recipe(painted_identity, counts=(1,), long_sides=(0.5, 0.95))
 ANY_SIZE = Recipe(painted_identity, counts=(1,), long_sides=(0.18, 0.9))
+SMALLER = Recipe(painted_identity, counts=(1,), long_sides=(0.2, 0.7))
 SINGLE = Recipe(painted_identity, counts=(1,))
 SEVERAL = Recipe(painted_identity)
 CROWDED = Recipe(painted_identity, overlap=0.5)

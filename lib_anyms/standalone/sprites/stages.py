@@ -28,6 +28,7 @@ from lib_anyms.standalone.sprites.data import (
     LARGE,
     SEVERAL,
     SINGLE,
+    SMALLER,
     Crops,
     Maker,
     Pairs,
@@ -194,6 +195,7 @@ def _adapter(name: str, kinds: tuple[str, ...], side: int = 32) -> Callable[[Run
 
 _BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=200, decay=0.01)
 _JOINT_PLAN = replace(_BASE_PLAN, probe_every=20.0)
+_LAST_PLAN = replace(_JOINT_PLAN, rate=5e-4, batch=48)  # a restart at the full rate would undo some of it
 _ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01)
 _CROWD = (SEVERAL, SEVERAL, CROWDED, SINGLE)
 _BOTH = ("base", "plus")
@@ -219,6 +221,10 @@ def _half_referenced(cell: int) -> Maker:
     return Referenced(32, cell, plain=0.5, others=_CROWD)
 
 
+def _half_referenced_small(cell: int) -> Maker:
+    return Referenced(32, cell, plain=0.5, recipe=SMALLER, others=_CROWD)
+
+
 def _mixed(cell: int) -> Maker:
     return Turns((*((_large_referenced(cell), 3),) * 3, (_half_referenced(cell), 1)))
 
@@ -237,7 +243,7 @@ STAGES = {
         Stage("joint16", (0.04, 0), _JOINT_PLAN, _large_referenced, _adapter("joint16", _BOTH, 16)),
         Stage("joint32", (0.08, 0), _JOINT_PLAN, _half_referenced, _adapter("joint32", _BOTH)),
         Stage("mixed", (0.418, 0), _JOINT_PLAN, _mixed, _adapter("mixed", _BOTH)),
-        Stage("last", (0.15, 0), _JOINT_PLAN, _half_referenced, _adapter("last", _BOTH)),
+        Stage("last", (0.15, 0), _LAST_PLAN, _half_referenced_small, _adapter("last", _BOTH)),
         Stage("base32", (0, 0.12), _BASE_PLAN, _single, _base("base32", 32)),
         Stage("scenes", (0, 0.32), _BASE_PLAN, _crowd, _base("scenes", 32)),
         Stage("adapter-base", (0.025, 0.08), _ADAPTER_PLAN, _referenced, _adapter("adapter-base", ("base",))),
