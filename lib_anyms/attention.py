@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
+
+from lib_anyms.softmax import attend
 
 KeyValue = tuple[torch.Tensor, torch.Tensor]
 
@@ -27,8 +28,7 @@ def image_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
         return tensor.unflatten(-1, (heads, -1)).transpose(-3, -2)  # -> (..., heads, rows or tokens, channels / heads)
 
     key, value = (split(tensor).expand(batch, -1, -1, -1) for tensor in (key, value))
-    attended = F.scaled_dot_product_attention(split(query), key, value)
-    return attended.transpose(1, 2).flatten(2)
+    return attend(split(query), key, value).transpose(1, 2).flatten(2)
 
 
 def crop_and_merge(

@@ -10,7 +10,8 @@ from importlib import metadata
 import torch
 from torch import nn
 
-from lib_anyms import __version__
+from lib_anyms import __version__, installed
+from lib_anyms.families import input_channels
 from lib_anyms.fields import AUTO
 from lib_anyms.hosts.facts import HostFacts
 from lib_anyms.job_report import JobReport, PassReport, neighbours
@@ -39,6 +40,8 @@ def unet_facts(unet: nn.Module | None) -> dict[str, object]:
 
 def _versions(host: HostFacts) -> Iterator[str]:
     yield f"AnyMS {__version__} in {host.name} {host.version}"
+    if installed.update() is not None:
+        yield installed.restart_sentence()
     yield f"Python {platform.python_version()}, {', '.join(filter(None, map(_package, PACKAGES)))}"
     yield f"system: {platform.system()} {platform.release()} {platform.machine()}; {_device()}"
     yield f"flags: {' '.join(host.flags) or 'none that matter'}"
@@ -63,8 +66,7 @@ def _checkpoint(unet: nn.Module | None) -> Iterator[str]:
         yield "checkpoint: none loaded"
         return
     layers = cross_attention_layers(unet)
-    first = next((module for module in unet.modules() if isinstance(module, nn.Conv2d)), None)
-    yield f"checkpoint: {_sizes(layers)}, {first.in_channels if first else 0} input channels, {type(unet).__name__}"
+    yield f"checkpoint: {_sizes(layers)}, {input_channels(unet)} input channels, {type(unet).__name__}"
     yield f"on its UNet now, not ours: {'; '.join(neighbours(unet)) or 'nothing'}"
 
 
@@ -92,6 +94,8 @@ def _job(last: JobReport) -> Iterator[str]:
         yield from _pair(last.pair)
     for number, each in enumerate(last.passes, 1):
         yield from _pass(number, each)
+    if last.notes:
+        yield f"notes: {', '.join(last.notes)}"
     whole, encoding = (seconds * 1000 for seconds in (last.seconds, last.encoding_seconds))
     yield f"time: {whole:.0f} ms, {encoding:.0f} ms of them encoding; K/V {last.bytes / 2**20:.1f} MiB"
 

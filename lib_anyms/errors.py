@@ -1,7 +1,7 @@
 """Every way AnyMS can say no: two kinds of error and one table of causes.
 
 REFUSE: the job must not go on (bad input, wrong file, nothing fired). The sentence reaches the page and, as the 500 of the
-API, the caller. STEP ASIDE: the picture is made without AnyMS, and the sentence says why.
+API, the caller. STEP ASIDE: the picture is made without AnyMS, and the sentence says why. What is only told is a note.
 Each sentence reads: what is wrong (got X, expected Y), then what to do.
 """
 
@@ -36,6 +36,7 @@ class Refused(AnyMSError):
         "box_outside": "the box {box} lies wholly outside the picture (expected a part of it within 0..1). Move it inside.",
         "layout_form": "the layout is not an object with a list of subjects (got {got}). Export one again, or see docs/layout.md.",
         "layout_version": "the layout has version {got}, this AnyMS reads version {expected}. Update AnyMS, or export the layout again.",
+        "order_form": 'the order is {got!r} (expected "by role and size", "as numbered", or different numbers from 1 to {high}, back to front). Correct it.',
         "subject_count": "{got} subjects were given (expected {low} to {high}). Remove or add subjects.",
         # fields of a request
         "field_unknown": "{where} has no field named {got!r} (expected one of: {expected}). Correct the name or leave it out.",
@@ -119,6 +120,7 @@ class Refused(AnyMSError):
         "none_fired": "AnyMS was on, but {got} of {expected} cross-attention layers ran it in this step. Turn off what replaces the UNet, or turn AnyMS off.",
         "rows_unknown": "the UNet was called with {got} rows (expected {expected}). Another extension changes the batch: turn it or AnyMS off.",
         "tokens_unknown": "layer {layer} received {got} tokens (expected {expected}). Another extension changes the picture's tokens: turn it or AnyMS off.",
+        "restart_needed": "AnyMS was updated from {got} to {expected}: restart the WebUI. Reload UI is not enough.",
         "failed": "AnyMS failed before sampling: {got}. Turn AnyMS off, or report this with the console's traceback.",
         # the command line's own environment
         "packages_missing": "this Python lacks {got}. Install that, or leave out --here to have an environment set up.",
@@ -133,15 +135,28 @@ class Refused(AnyMSError):
 class SteppedAside(AnyMSError):
     """Make the picture without AnyMS and say why."""
 
-    of_one_pass = frozenset({"subjects_elsewhere"})  # other passes of the same picture may well have had AnyMS
+    of_one_pass = frozenset({"subjects_elsewhere", "interrupted"})  # other passes of the same picture may well have had AnyMS
 
     causes = {
         "no_unet": "the loaded model has no SDXL UNet AnyMS knows ({got}), so the picture was made without it. Load an SDXL checkpoint.",
-        "other_family": "the loaded model is not of the adapter's family ({what}: got {got}, expected {expected}), so the picture was made without AnyMS. Load a checkpoint of that family or pick another adapter.",
+        "other_family": "the loaded model is not of the adapter's family ({what}: got {got}, expected {expected}), so the picture was made without AnyMS. {remedy}",
         "unet_replaced": "the UNet was exchanged at {progress} of the steps (refiner?), so AnyMS took no part after that. Turn the refiner off to keep the subjects.",
         "unet_bypassed": "{got} runs in place of the UNet, so the picture was made without AnyMS. Turn it off to use AnyMS.",
         "parts_unknown": "the script {got} makes the picture in parts and does not tell where they lie, so AnyMS took no part in it. Leave the script out to place subjects.",
         "sizes_differ": "the pictures of one batch have different sizes ({got}), so the masked part lies elsewhere in each and AnyMS took no part. Give pictures of one size.",
         "subjects_elsewhere": "no subject's box reaches into a part of the picture that was sampled by itself (masked area, tile or crop), so that part was made without AnyMS. Move or enlarge a box.",
         "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the picture was made without it. Turn that off.",
+        "unet_went_silent": "the UNet AnyMS was attached to did not run any more after {got} calls (a CUDA graph, TensorRT or a compiled UNet?), so AnyMS took no part after that. Turn that off to keep the subjects.",
+        "tiled": "{got} samples the picture in tiles of its own, in which no box has a place, so the picture was made without AnyMS. Turn it off to place subjects.",
+        "not_announced": "{got} samples in a way of its own that does not reach AnyMS, so the picture was made without it. Leave it out to place subjects.",
+        "interrupted": "the job was stopped while the reference pictures were read, so AnyMS took no part. Generate again.",
+    }
+
+
+class Noted(AnyMSError):
+    """Never raised: the picture is made with AnyMS, and the sentence says what was done otherwise than usual."""
+
+    causes = {
+        "encoded_on_cpu": "the device had too little free memory to read the reference pictures, so that was done on the CPU: slower, and the picture is the same but for rounding. Close other programs on the GPU to speed it up.",
+        "plain_softmax": "this device does not run torch's fused attention ({got}), so plain softmax takes its place: slower, and the picture is the same but for rounding.",
     }

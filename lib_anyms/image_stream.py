@@ -16,12 +16,13 @@ from torch import nn
 
 from lib_anyms.ablations import MERGES
 from lib_anyms.attention import add_image_stream
-from lib_anyms.errors import Refused
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.key_values import KeyValues
 from lib_anyms.layer_map import Layer
 from lib_anyms.layout import Layout
 from lib_anyms.rows import RowMap
+from lib_anyms.softmax import REFUSED_BY
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class UNetCall:
 
 
 CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: not our job's call, leave it alone
+Excuse = Callable[[], "SteppedAside | None"]  # why no layer of a call can have fired, if that is known
 
 
 class ImageStream:
@@ -47,22 +49,27 @@ class ImageStream:
         scale: float,
         mode: str,
         read_call: CallReader,
+        excuse: Excuse = lambda: None,
     ) -> None:
         self.unet = unet
         self.calls = 0  # UNet calls that ran whole
         self.step_calls = 0  # of them, since the host last set this to 0
         self.failure = ""  # the cause of what it raised
+        self.excused: SteppedAside | None = None  # why it let go by itself
+        self.not_fused = ""  # how fused attention failed, if it did
         self.layout = layout
         self._layers = layers
         self._keys_values = keys_values
         self._scale = scale
         self._mode = mode
         self._read_call = read_call
+        self._excuse = excuse
         self._sees = {layer.number: [layer.sees(subject.blocks) for subject in layout.subjects] for layer in layers}
         self._handles: list[Any] = []
         self._regions: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
         self._call: UNetCall | None = None
         self._weights: list[float] = []  # w_j in this call
+        self._copies: dict[int, RowMap] = {}  # of this call: rows a layer sees -> what they are, where they are not the call's
         self._grid = TokenGrid(0, 0)
         self._query: torch.Tensor | None = None
         self._fired = 0
@@ -113,6 +120,7 @@ class ImageStream:
     def _begin_call(self, _unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._fired = 0
         self._query = None
+        self._copies.clear()
         self._call = self._guarded(self._read_call, args, kwargs)
         if self._call is not None:
             self._weights = [subject.strength(self._call.progress) for subject in self.layout.subjects]
@@ -137,6 +145,11 @@ class ImageStream:
         if self._call is None:
             return
         self._call = None
+        if not self._fired:
+            self.excused = self._excuse()
+        if self.excused is not None:
+            self.eject()
+            return
         if self._fired != len(self._layers):
             self._guarded(_refuse_count, self._fired, len(self._layers))
         self.calls += 1
@@ -149,21 +162,35 @@ class ImageStream:
         weights = [weight if sees else 0.0 for weight, sees in zip(self._weights, self._sees[layer.number])]
         if not self._scale or not any(weights):
             return text
-        if query.shape[0] != len(call.rows.is_cond):
-            raise Refused("rows_unknown", got=query.shape[0], expected=len(call.rows.is_cond))
+        row_map = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
         regions = self._regions_of(self._grid, query.device)
         merge = MERGES[self._mode]
         parts = []
-        for rows, is_cond in call.rows.runs:
+        for rows, is_cond in row_map.runs:
             sets = self._keys_values.of(layer.number, is_cond, query)
             if sets is None:  # no image stream on unconditional rows
                 parts.append(text[rows])
                 continue
             image = merge(query[rows], sets, regions, weights, layer.heads)
             parts.append(add_image_stream(text[rows], image.to(text.dtype), self._scale))
+        self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _rows_with_copies(self, query: torch.Tensor, rows: RowMap) -> RowMap:
+        """Another extension hands the layer copies of conditional rows: the first layer of a call tells whether that is so. Each
+        copy gets the same image stream, so a blend of them, whose weights sum to 1, has it once.
+        """
+        found = self._copies.get(len(query))
+        if found is None:
+            near = 0.01 * query.abs().max()  # the same row within a batch may be rounded otherwise
+            for found, sources, padded in rows.with_copies(len(query)):
+                if (query - query[sources]).abs().max() <= near and not (padded and query[-1].any()):
+                    self._copies[len(query)] = found
+                    return found
+            raise Refused("rows_unknown", got=len(query), expected=len(rows.is_cond))
+        return found
 
     def _regions_of(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
         """For each subject its token numbers on `grid`: visible ones for crop-and-merge, whole boxes for the ablations."""
@@ -188,9 +215,17 @@ def _refuse_count(fired: int, expected: int) -> None:
 
 
 def compiled(unet: nn.Module) -> str | None:
-    """What torch made of `unet`, if it runs a compiled graph, which ignores hooks attached later."""
-    wrapped = hasattr(unet, "_orig_mod") or getattr(unet, "_compiled_call_impl", None) is not None
-    return "torch.compile" if wrapped else None
+    """What torch made of `unet` or a part of it, if that runs a compiled graph: hooks attached later are ignored, and one that
+    was there when it was compiled may stay in it for good.
+    """
+    return "torch.compile" if any(map(_is_compiled, unet.modules())) else None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """By `torch.compile(module)`, `module.compile()` or `module.forward = torch.compile(module.forward)`."""
+    own = vars(module)
+    wrapped = "_orig_mod" in own.get("_modules", {}) or own.get("_compiled_call_impl") is not None
+    return wrapped or hasattr(own.get("forward"), "_torchdynamo_orig_callable")
 
 
 def arm_refusal(unet: nn.Module, error: Exception) -> Callable[[], None]:

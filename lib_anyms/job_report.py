@@ -34,7 +34,7 @@ class PassReport:
 
 @dataclass(frozen=True)
 class JobReport:
-    """`outcome` is empty for a job that ran through, else the cause of its refusal or of stepping aside."""
+    """`outcome` is empty for a job that ran through, else the cause of its refusal or of stepping aside. `notes`: causes too."""
 
     host: str
     outcome: str
@@ -46,6 +46,7 @@ class JobReport:
     seconds: float
     encoding_seconds: float
     bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def report_pass(stream: ImageStream) -> PassReport:

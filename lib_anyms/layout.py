@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -135,7 +136,12 @@ def propose_role(name: str) -> str:
 
 def propose_order(subjects: list[Subject]) -> list[int]:
     """Back-to-front order for subjects nobody has ordered: by role, then smaller over larger; else as given."""
-    return sorted(range(len(subjects)), key=lambda n: (ROLES.index(subjects[n].role), -subjects[n].box.area))
+    return sorted(range(len(subjects)), key=lambda n: (ROLES.index(subjects[n].role), -_size(subjects[n].box)))
+
+
+def _size(box: Box) -> int:
+    """Thousandths of the picture: boxes that differ by rounding are of one size. Plain fractions lie on no boundary of these."""
+    return math.floor(box.area * 1000 + 0.3718)
 
 
 assert {row.name for row in SUBJECT_FIELDS} | {"box"} == {field.name for field in fields(Subject)}

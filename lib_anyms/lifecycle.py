@@ -10,13 +10,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from lib_anyms import infotext
+from lib_anyms import infotext, installed
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
+from lib_anyms.hosts.frames import running_script
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, live, open_session
 
 log = logging.getLogger("anyms")
+_STOPPED = str(SteppedAside("interrupted"))
 
 
 def job_begins(p: Any) -> None:
@@ -41,7 +43,12 @@ def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True) 
 
     def begin() -> None:
         request = session.request or read_request()
+        updated = installed.update() if request.active else None
+        if updated is not None:
+            raise updated
         session.begin_pass(request)
+        if p.extra_generation_params.get(infotext.SKIPPED) == _STOPPED:  # an earlier picture of this job was skipped
+            p.extra_generation_params.pop(infotext.SKIPPED)
         if request.active and tell:
             p.extra_generation_params[infotext.NAME] = infotext.write(request)
 
@@ -59,11 +66,16 @@ def step_begins(step: Any) -> None:
     _guarded(session, lambda: session.begin_step(step))
 
 
-def pass_ends(p: Any) -> None:
-    """post_sample: right after sampling, before other extensions start jobs of their own."""
+def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None:
+    """post_sample: right after sampling, before other extensions start jobs of their own. `read_request`: of a job that wants
+    AnyMS, which is told where nothing announced its sampling to us, as with scripts that put a function in place of `p.sample`.
+    """
     session = live()
     if session is not None and session.job is p:
         _guarded(session, session.finish_pass)
+    elif read_request is not None and infotext.SKIPPED not in p.extra_generation_params and _active(read_request):
+        script = running_script(p)
+        say(p, SteppedAside("not_announced", got=f"the script {script}" if script else "something"))
 
 
 def job_ends(p: Any) -> None:
@@ -86,9 +98,17 @@ def say(p: Any, reason: SteppedAside) -> None:
         log.warning(sentence)
 
 
+def _active(read_request: Callable[[], Request]) -> bool:
+    try:
+        return read_request().active
+    except Refused:  # its picture is made by now, so there is nothing to refuse
+        return True
+
+
 def _guarded(session: Session, act: Callable[[], None]) -> None:
     try:
         act()
+        _tell_news(session)
     except SteppedAside as reason:
         session.end_pass()
         session.outcome = reason.cause
@@ -99,3 +119,10 @@ def _guarded(session: Session, act: Callable[[], None]) -> None:
     except Exception as error:  # whatever it is, it must reach the user
         log.exception("AnyMS failed")
         session.refuse(Refused("failed", got=f"{type(error).__name__}: {error}"))
+
+
+def _tell_news(session: Session) -> None:
+    """Notes go to the page and the log; the infotext says what a picture is, not how it came about."""
+    for note in session.news():
+        session.job.comment(str(note))  # type: ignore[attr-defined]  # of the host
+        log.warning(str(note))

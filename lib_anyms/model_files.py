@@ -11,6 +11,7 @@ from typing import TypeVar
 from torch import nn
 
 from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.families import family_mismatch
 from lib_anyms.fields import AUTO
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, read_adapter
 from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, read_encoder
@@ -19,7 +20,6 @@ from lib_anyms.layer_map import Layer
 
 log = logging.getLogger("anyms")
 SUFFIXES = (".safetensors", ".bin", ".pth")
-INPUT_CHANNELS = (4, 9)  # a latent; a latent with mask and masked latent (inpaint)
 Found = TypeVar("Found")
 
 
@@ -53,25 +53,6 @@ def choose_pair(
     return ModelPair(chosen, picked)
 
 
-def family_mismatch(unet: nn.Module, layers: Sequence[Layer], adapter: AdapterCheckpoint) -> dict[str, object] | None:
-    """What of the UNet contradicts the adapter, as the facts of an error; None when they fit.
-
-    Decided by the UNet's own attn2 count, widths, context width and input channels, never by SDXL's numbers.
-    """
-    channels = next((module.in_channels for module in unet.modules() if isinstance(module, nn.Conv2d)), 0)
-    checks: tuple[tuple[str, object, object], ...] = (
-        ("cross-attention layers", len(layers), len(adapter.layers)),
-        ("width of the text tokens", sorted({layer.context_width for layer in layers}), [adapter.context_width]),
-        ("widths of the layers", [layer.width for layer in layers], [layer.width for layer in adapter.layers]),
-    )
-    for what, got, expected in checks:
-        if got != expected:
-            return {"what": what, "got": got, "expected": expected}
-    if channels not in INPUT_CHANNELS:
-        return {"what": "input channels", "got": channels, "expected": " or ".join(map(str, INPUT_CHANNELS))}
-    return None
-
-
 def adapters_in(folders: Iterable[Path]) -> list[AdapterCheckpoint]:
     """Every IP-Adapter there, by file name."""
     return list(_readable(folders, read_adapter))
@@ -94,11 +75,14 @@ def _first_fitting(folders: Sequence[Path], unet: nn.Module, layers: Sequence[La
 
 
 def _named(name: str, folders: Sequence[Path], read: Callable[[Path], Found]) -> Found | None:
-    """The file called `name`, read; None for "auto". Only files of the given folders are opened, unless `name` is one of them."""
+    """The file called `name`, read; None for "auto". Only files of the given folders are opened, unless `name` is one of them.
+
+    Compared as paths: on Windows either slash will do, and upper and lower case are one.
+    """
     if name == AUTO:
         return None
     for path in _files(folders):
-        if name in (str(path), path.name, path.stem):
+        if Path(name) in (path, Path(path.name), Path(path.stem)):
             return read(path)
     raise Refused("file_unknown", got=name, expected=", ".join(path.name for path in _files(folders)) or "none")
 

@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from lib_anyms.errors import AnyMSError, Refused, SteppedAside
+from lib_anyms.encoding import prepare
+from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.fields import REQUEST_FIELDS
 from lib_anyms.geometry import WHOLE
 from lib_anyms.hosts.base import Host
 from lib_anyms.image_stream import ImageStream, UNetCall, arm_refusal, compiled
-from lib_anyms.ip_adapter.encoder import Encoder
-from lib_anyms.ip_adapter.key_values import KeyValues, project_key_values
-from lib_anyms.ip_adapter.tokens import image_tokens
+from lib_anyms.ip_adapter.key_values import KeyValues
 from lib_anyms.job_report import JobReport, PassReport, report_pass
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.layout import Layout
@@ -43,9 +40,11 @@ class Session:
         self._sampling = False  # between the host's announcement of one of our steps and the next
         self._disarm: Callable[[], None] | None = None
         self.outcome = ""  # the cause of what stopped it
+        self.notes: list[Noted] = []
         self._passes: list[PassReport] = []
         self._reported: ImageStream | None = None
         self._steps = 0
+        self._told = 0  # of the notes
         self._began = time.monotonic()
         self._encoding = 0.0
 
@@ -73,9 +72,9 @@ class Session:
         shown = request.layout.seen_in(frame)
         if not shown:
             raise SteppedAside("subjects_elsewhere")
-        bypass = self.host.bypassed_by() or compiled(unet)
-        if bypass:
-            raise SteppedAside("unet_bypassed", got=bypass)
+        aside = self._cause()
+        if aside is not None:
+            raise aside
         layers = cross_attention_layers(unet)
         if not layers:
             raise SteppedAside("no_unet", got=type(unet).__name__)
@@ -83,19 +82,20 @@ class Session:
         if self._keys_values is None or pair != self.pair:
             self.pair, self._keys_values = pair, self._prepare(pair, request)
         sets, layout = self._keys_values.of_subjects(tuple(shown)), Layout(tuple(shown.values()))
-        self.stream = ImageStream(unet, layers, sets, layout, request.scale, request.mode, self._read_call)
+        self.stream = ImageStream(unet, layers, sets, layout, request.scale, request.mode, self._read_call, self._cause)
         self.frame = frame
         self.stream.inject()
 
     def begin_step(self, step: Any) -> None:
         """At the host's callback before the UNet calls of one denoiser step. Raises SteppedAside, with the stream ejected."""
+        self._check_previous_step()
         if self.stream is None or not self.stream.injected:
             return
-        self._check_previous_step()
         self.host.begin_step(step)
-        if self.host.unet() is not self.stream.unet:
+        aside = self._replaced() or self._cause(at_step=True)
+        if aside is not None:
             self.end_pass()
-            raise SteppedAside("unet_replaced", progress=f"{self.host.progress():.0%}")
+            raise aside
         self.stream.step_calls = 0
         self._sampling = True
         self._steps += 1
@@ -108,6 +108,7 @@ class Session:
         """Let go, and make the UNet's next call raise `error`: hosts only log what a callback raises."""
         self.end_pass()
         self.outcome = error.cause
+        error.__traceback__ = error.__cause__ = error.__context__ = None  # they keep what the failed calls had in their hands
         self._disarm = arm_refusal(self.host.unet(), error)
 
     def end_pass(self) -> None:
@@ -123,8 +124,7 @@ class Session:
     def finish_pass(self) -> None:
         """`end_pass` after a sampling that ran through: raises SteppedAside if the UNet never ran."""
         try:
-            if self.stream is not None and self.stream.injected:
-                self._check_previous_step()
+            self._check_previous_step()
         finally:
             self.end_pass()
 
@@ -153,12 +153,41 @@ class Session:
             seconds=time.monotonic() - self._began,
             encoding_seconds=self._encoding,
             bytes=self._keys_values.bytes if self._keys_values is not None else 0,
+            notes=tuple(note.cause for note in self.notes),
         )
 
+    def news(self) -> list[Noted]:
+        """What is to be told the user beside the picture and was not asked for yet."""
+        if self.stream is not None and self.stream.not_fused and not any(note.cause == "plain_softmax" for note in self.notes):
+            self.notes.append(Noted("plain_softmax", got=self.stream.not_fused))
+        fresh, self._told = self.notes[self._told :], len(self.notes)
+        return fresh
+
+    def _cause(self, at_step: bool = False) -> SteppedAside | None:
+        """What is known to keep the layers from firing, or boxes from having a place; at a step without a look at each module."""
+        bypass = self.host.bypassed_by() or (None if at_step else compiled(self.host.unet()))
+        if bypass:
+            return SteppedAside("unet_bypassed", got=bypass)
+        tiler = self.host.tiled_by()
+        return SteppedAside("tiled", got=tiler) if tiler else None
+
+    def _replaced(self) -> SteppedAside | None:
+        if self.stream is None or self.host.unet() is self.stream.unet:
+            return None
+        return SteppedAside("unet_replaced", progress=f"{self.host.progress():.0%}")
+
     def _check_previous_step(self) -> None:
-        if self._sampling and self.stream is not None and not self.stream.step_calls:
-            self.end_pass()
-            raise SteppedAside("unet_not_called")
+        """Raises SteppedAside where the step before went by without us."""
+        if not self._sampling or self.stream is None:
+            return
+        excused = self.stream.excused
+        if excused is None and (self.stream.step_calls or not self.stream.injected or self.host.interrupted()):
+            return
+        self.end_pass()
+        if excused is not None:
+            raise excused
+        gone = SteppedAside("unet_went_silent", got=self.stream.calls) if self.stream.calls else SteppedAside("unet_not_called")
+        raise self._replaced() or self._cause() or gone
 
     def _read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> UNetCall | None:
         if not self._sampling:
@@ -168,15 +197,10 @@ class Session:
     def _prepare(self, pair: ModelPair, request: Request) -> KeyValues:
         """Encode and project all subjects; the encoder is gone when this returns."""
         began = time.monotonic()
-        device, dtype = self.host.device(), self.host.dtype()
-        self.host.make_room(pair.encoder.path.stat().st_size)
-        precise = torch.float64 if dtype == torch.float64 else torch.float32
-        encoder = Encoder(pair.encoder, device, precise if device.type == "cpu" else torch.float16)
-        tokens = image_tokens(pair.adapter, encoder, request.pictures, request.fit, request.combine)
-        del encoder
-        keys_values = project_key_values(pair.adapter, tokens, device, dtype, request.unconditional == "trained")
+        keys_values, notes = prepare(self.host, pair, request)
+        self.notes.extend(notes)
         self._encoding = time.monotonic() - began
-        log.info("%d subjects encoded by %s: %.1f MiB", len(tokens.subjects), pair.adapter.path.name, keys_values.bytes / 2**20)
+        log.info("%d subjects encoded by %s: %.1f MiB", len(request.pictures), pair.adapter.path.name, keys_values.bytes / 2**20)
         return keys_values
 
 

@@ -18,11 +18,12 @@ from modules import shared
 from torch import nn
 
 from lib_anyms import __version__, doctor
+from lib_anyms.families import family_mismatch
 from lib_anyms.hosts.facts import host_facts, loaded_unet
 from lib_anyms.hosts.webui import model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.model_files import adapters_in, encoders_in, family_mismatch
+from lib_anyms.model_files import adapters_in, encoders_in
 from lib_anyms.request import VERSION
 from lib_anyms.schema import request_schema
 from lib_anyms.session import last_report

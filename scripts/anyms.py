@@ -15,10 +15,10 @@ from modules import script_callbacks, scripts
 log = logging.getLogger("anyms")
 
 try:
-    from lib_anyms import lifecycle, web_api
-    from lib_anyms.ui import axes, panel, settings
+    from lib_anyms import installed, lifecycle, web_api
+    from lib_anyms.ui import axes, editor, panel, settings
 
-    import_failure = ""
+    import_failure = installed.restart_sentence()  # this file may be newer than what it calls
 except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
     import_failure = traceback.format_exc()
     log.error("AnyMS could not be loaded:\n%s", import_failure)
@@ -39,9 +39,13 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
     def ui(self, is_img2img: bool) -> list[Any]:
         if import_failure:
             return failure_panel()
-        built = panel.build(self.elem_id)
+        built = panel.build(self.elem_id, "img2img" if is_img2img else "txt2img")
         self.infotext_fields, self.paste_field_names = built.infotext_fields, built.paste_field_names
         return built.components
+
+    def after_component(self, component: Any, **kwargs: Any) -> None:
+        if not import_failure:
+            editor.watch_size(component, kwargs.get("elem_id"))
 
     def before_process(self, p: Any, *values: Any) -> None:
         if import_failure:
@@ -57,7 +61,7 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
-            lifecycle.pass_ends(p)
+            lifecycle.pass_ends(p, (lambda: panel.page_request(values)) if panel.wanted(values) else None)
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         if not import_failure:
@@ -65,8 +69,8 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
 
 
 def failure_panel() -> list[Any]:
-    """In place of the panel when lib_anyms does not import."""
-    with gr.Accordion("AnyMS could not be loaded", open=False):
+    """In place of the panel when lib_anyms does not import, or is not of this file's version."""
+    with gr.Accordion("AnyMS could not be loaded: restart the WebUI", open=False):
         request_json = gr.Textbox("", visible=False, label="request")
         gr.Markdown(f"Restart the WebUI; if that does not help, report this:\n```\n{import_failure}\n```")
     return [request_json]

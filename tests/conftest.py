@@ -6,7 +6,16 @@ import os
 
 import pytest
 
+from lib_anyms import encoding, softmax
+
 NEEDS_HOST = "host:"  # how such a skip's reason starts
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """Each test begins as a process does."""
+    encoding.kept.clear()
+    softmax.REFUSED_BY.clear()
 
 
 def _forbidden_skips(config: pytest.Config) -> list[str]:

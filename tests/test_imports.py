@@ -11,14 +11,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Lowest first; a module imports from lower rows and from its own package only.
 ORDER = (
-    {"errors"},
-    {"fields", "geometry", "rows"},
+    {"errors", "memory"},
+    {"fields", "geometry", "installed", "rows", "softmax"},
     {"attention", "layout"},
     {"ablations"},
     {"ip_adapter", "layer_map"},
     {"image_stream", "request"},
-    {"infotext", "model_files", "schema"},
+    {"families", "infotext", "schema"},
+    {"model_files"},
     {"hosts", "job_report"},
+    {"encoding"},
     {"session"},
     {"doctor", "lifecycle"},
     {"ui", "standalone", "web_api"},

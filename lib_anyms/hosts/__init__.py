@@ -13,8 +13,9 @@ def detect(p: Any) -> Host:
     model = p.sd_model
     if hasattr(model, "forge_objects"):
         from lib_anyms.hosts.forge import Forge
+        from lib_anyms.hosts.ldm_patched import LdmPatched, made_by_ldm_patched
 
-        return Forge(p)
+        return (LdmPatched if made_by_ldm_patched(getattr(model.forge_objects, "unet", None)) else Forge)(p)
     if hasattr(getattr(model, "model", None), "diffusion_model"):
         from lib_anyms.hosts.a1111 import A1111
 

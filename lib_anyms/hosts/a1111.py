@@ -11,6 +11,8 @@ from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import WebUI
 from lib_anyms.rows import RowCursor, RowMap
 
+_ENGINES = {"TrtUnet": "TensorRT"}  # the class of what runs in the UNet's place -> what users call it
+
 
 class A1111(WebUI):
     """One generation `p` in A1111."""
@@ -30,7 +32,7 @@ class A1111(WebUI):
         from modules import sd_unet
 
         current = sd_unet.current_unet
-        return type(current).__name__ if current is not None else None
+        return _ENGINES.get(type(current).__name__, type(current).__name__) if current is not None else None
 
     def device(self) -> torch.device:
         from modules import devices

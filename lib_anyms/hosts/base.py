@@ -29,8 +29,17 @@ class Host(Protocol):
     def dtype(self) -> torch.dtype:
         """In what the UNet samples."""
 
+    def tiled_by(self) -> str | None:
+        """What feeds the UNet tiles of the picture, if anything does."""
+
     def make_room(self, size: int) -> None:
         """`size` bytes are about to be used on `device()`, for the time of the encoding."""
+
+    def tell(self, words: str | None) -> str | None:
+        """Show `words` at the host's progress bar in place of what is shown there; returns that."""
+
+    def interrupted(self) -> bool:
+        """Whether the user has stopped this picture."""
 
     def folders(self) -> list[Path]:
         """Where users of this host keep adapters and image encoders."""

@@ -28,6 +28,9 @@ class Diffusers:
     def bypassed_by(self) -> str | None:
         return None
 
+    def tiled_by(self) -> str | None:
+        return None
+
     def device(self) -> torch.device:
         return torch.device(self._pipeline.device)
 
@@ -36,6 +39,13 @@ class Diffusers:
 
     def make_room(self, size: int) -> None:
         """The pipeline stays where it is."""
+
+    def tell(self, words: str | None) -> str | None:
+        """The pipeline has no place for words."""
+        return None
+
+    def interrupted(self) -> bool:
+        return False
 
     def folders(self) -> list[Path]:
         return self._files

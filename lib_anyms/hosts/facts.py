@@ -16,9 +16,22 @@ FLAGS = (
     *("unet_in_fp8_e5m2", "directml", "use_ipex", "disable_xformers", "xformers", "force_enable_xformers"),
     *("opt_split_attention", "opt_split_attention_v1", "opt_sub_quad_attention", "opt_sdp_attention"),
     *("opt_sdp_no_mem_attention", "disable_opt_split_attention", "attention_split", "attention_quad", "attention_pytorch"),
+    *("cpu", "gpu_only", "highvram", "normalvram", "novram", "force_fp32", "force_fp16", "fp32_unet", "bf16_unet", "fp16_unet"),
+    *("force_upcast_attention", "torch_compile", "sage", "flash", "nunchaku", "use_sage_attention", "use_flash_attention"),
     *("cuda_malloc", "cuda_stream", "pin_shared_memory", "api", "nowebui", "skip_torch_cuda_test"),
 )
+_VERSION = "modules_forge.forge_version"
 _DEFAULTS: tuple[Any, ...] = (None, False, "", [], "autocast")
+
+
+# The Forge family: the package its UNet lies in, how the version it calls itself begins, and who it is.
+FAMILY = (
+    ("backend", "neo", "Forge Neo"),
+    ("backend", "", "Forge"),
+    ("ldm_patched", "classic", "Forge classic"),
+    ("ldm_patched", "1.", "reForge"),
+    ("ldm_patched", "", "Forge before backend/"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +48,24 @@ def host_facts() -> HostFacts:
     """Read now; nothing is loaded for it."""
     from modules import launch_utils, shared
 
-    name = "Forge" if "modules_forge" in sys.modules else "A1111"
     tag = getattr(launch_utils, "git_tag", lambda: "")()
+    release = getattr(sys.modules.get(_VERSION), "release", "")  # Forge Neo's tag is "neo"
     commit = getattr(launch_utils, "commit_hash", lambda: "")()
-    return HostFacts(name, f"{tag} ({commit[:12]})", _flags(vars(shared.cmd_opts)), loaded_unet())
+    version = " ".join(filter(None, (tag, release, f"({commit[:12]})")))
+    return HostFacts(host_name(), version, _flags(vars(shared.cmd_opts)), loaded_unet())
+
+
+def host_name() -> str:
+    """Without a job: told by the modules this WebUI has loaded."""
+    if "modules_forge" not in sys.modules:
+        return "A1111"
+    return family_name("ldm_patched" if "ldm_patched.modules.model_management" in sys.modules else "backend")
+
+
+def family_name(package: str) -> str:
+    """Which of the Forge family this is, of those whose UNet lies in `package`."""
+    version = str(getattr(sys.modules.get(_VERSION), "version", ""))
+    return next(name for where, begins, name in FAMILY if where == package and version.startswith(begins))
 
 
 def _flags(given: dict[str, Any]) -> tuple[str, ...]:

@@ -1,21 +1,27 @@
-"""Forge (`backend/`): every UNet call carries `cond_or_uncond`, one flag a chunk of rows."""
+"""The Forge family: every UNet call carries `cond_or_uncond`, one flag a chunk of rows. Here those with `backend/`."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
 from torch import nn
 
 from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.hosts.facts import family_name
 from lib_anyms.hosts.webui import WebUI
 from lib_anyms.rows import RowMap
 
 
 class Forge(WebUI):
-    """One generation `p` in Forge."""
+    """One generation `p` in Forge or Forge Neo."""
 
-    name = "Forge"
+    package = "backend"
+
+    def __init__(self, p: Any) -> None:
+        super().__init__(p)
+        self.name = family_name(self.package)
 
     def unet(self) -> nn.Module:
         patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
@@ -27,20 +33,28 @@ class Forge(WebUI):
     def bypassed_by(self) -> str | None:
         return None
 
-    def device(self) -> torch.device:
+    def begin_step(self, step: Any) -> None:
+        """Forge Neo's refiner may load its weights into the UNet that is there: no identity tells that."""
+        super().begin_step(step)
+        if getattr(sys.modules.get("modules.sd_samplers_common"), "ORIGINAL_CHECKPOINT", None) is not None:
+            raise SteppedAside("unet_replaced", progress=f"{self.progress():.0%}")
+
+    def memory(self) -> Any:
+        """The host's memory manager, a module."""
         from backend import memory_management
 
-        return torch.device(memory_management.get_torch_device())
+        return memory_management
+
+    def device(self) -> torch.device:
+        return torch.device(self.memory().get_torch_device())
 
     def dtype(self) -> torch.dtype:
         patcher = self.p.sd_model.forge_objects.unet
         return getattr(patcher.model, "computation_dtype", torch.float32)
 
     def make_room(self, size: int) -> None:
-        from backend import memory_management
-
         if self.device().type != "cpu":
-            memory_management.free_memory(size, self.device())
+            self.memory().free_memory(size, self.device())
 
     def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
         count = (args[0] if args else kwargs["x"]).shape[0]

@@ -16,11 +16,13 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.softmax import is_fused
 
 _PATCH = "vision_model.embeddings.patch_embedding.weight"
 _POSITION = "vision_model.embeddings.position_embedding.weight"
 _PROJECTION = "visual_projection.weight"
 _FC1 = "vision_model.encoder.layers.0.mlp.fc1.weight"
+_PARTS = ("vision_model.", "visual_projection.")
 _RANKS = {_PATCH: 4, _POSITION: 2, _PROJECTION: 2, _FC1: 2}
 _LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d{1,3})\.")
 CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of our own small encoders
@@ -39,6 +41,15 @@ class EncoderCheckpoint:
     projection_width: int
     image_size: int
     config: dict[str, Any]
+    parameters: int = 0
+
+    @property
+    def activations(self) -> int:
+        """About how many numbers one picture takes: all hidden states, and one layer's scores and feed-forward at work."""
+        config = self.config
+        tokens = (self.image_size // config["patch_size"]) ** 2 + 1
+        kept = (config["num_hidden_layers"] + 6) * self.hidden_width + 2 * config["intermediate_size"]
+        return int(tokens * (kept + 2 * config["num_attention_heads"] * tokens))
 
     def width_for(self, kind: str) -> int:
         """What this encoder gives an adapter of `kind`: projected embedding for base, hidden states for plus."""
@@ -63,7 +74,9 @@ def read_encoder(path: Path) -> EncoderCheckpoint:
         "image_size": size,
         "patch_size": patch,
     }
-    return EncoderCheckpoint(path, hidden, projection, size, {**told, **_untold(path, hidden, metadata.get(CONFIG_KEY))})
+    config = {**told, **_untold(path, hidden, metadata.get(CONFIG_KEY))}
+    parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(_PARTS))
+    return EncoderCheckpoint(path, hidden, projection, size, config, parameters)
 
 
 def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
@@ -92,8 +105,9 @@ class Encoder:
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
+        written_out = {} if is_fused(device, dtype) else {"attn_implementation": "eager"}
         with torch.device("meta"):
-            model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config))
+            model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config, **written_out))
         with open_tensors(checkpoint.path) as file:
             wanted = [name for name, _ in model.named_parameters()]
             lacking = [name for name in wanted if name not in file.shapes]

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
+from lib_anyms.softmax import attend
+
 Weights = Mapping[str, torch.Tensor]
 HEAD_WIDTH = 64  # of every resampler IP-Adapter trained
 
@@ -50,8 +52,7 @@ def _gather(weights: Weights, name: str, features: torch.Tensor, latents: torch.
     key, value = F.linear(both, weights[f"{name}.to_kv.weight"]).chunk(2, dim=-1)
     heads = query.shape[-1] // HEAD_WIDTH
     query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
-    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-    return F.linear(attended, weights[f"{name}.to_out.weight"])
+    return F.linear(attend(query, key, value).transpose(1, 2).flatten(2), weights[f"{name}.to_out.weight"])
 
 
 def _feed_forward(weights: Weights, name: str, latents: torch.Tensor) -> torch.Tensor:

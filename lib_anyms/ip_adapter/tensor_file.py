@@ -118,9 +118,13 @@ class SafetensorsFile:
         self._name = path.name
         with self._damage():
             self._file = safe_open(str(path), framework="pt")
-            names = self._file.keys()
-            self.shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in names}
-            self.metadata: dict[str, str] = dict(self._file.metadata() or {})
+            try:
+                names = self._file.keys()
+                self.shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in names}
+                self.metadata: dict[str, str] = dict(self._file.metadata() or {})
+            except BaseException:  # its traceback would keep the file
+                self.close()
+                raise
 
     def read(self, name: str) -> torch.Tensor:
         """As `Source.read`; safetensors alone would return a view of the mapped file."""

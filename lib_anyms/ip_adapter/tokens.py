@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ def check_pair(adapter: AdapterCheckpoint, encoder: EncoderCheckpoint) -> None:
 def image_tokens(
     adapter: AdapterCheckpoint,
     encoder: Encoder,
-    pictures: Sequence[Sequence[Image.Image]],
+    pictures: Iterable[Sequence[Image.Image]],
     fit: str = "pad",
     combine: str = "average",
 ) -> ImageTokens:

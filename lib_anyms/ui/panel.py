@@ -1,4 +1,4 @@
-"""The accordion: two plain subject slots. Its values, and the API's JSON object, become one Request."""
+"""The accordion: the region editor and the subjects' slots. Its values, and the API's JSON object, become one Request."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from typing import Any
 
 import gradio as gr
 
-from lib_anyms import doctor
+from lib_anyms import doctor, installed
 from lib_anyms.errors import Refused
 from lib_anyms.fields import Field
 from lib_anyms.request import Request
 from lib_anyms.session import last_report
-from lib_anyms.ui import settings
-from lib_anyms.ui.paste import ARRIVED, ENABLED, Pasted, compare
-from lib_anyms.ui.slots import EDGES, ORDER, ROWS, SETTINGS, SLOT_BOXES, SLOT_VALUES, form_request, slot_name
+from lib_anyms.ui import editor, settings
+from lib_anyms.ui.paste import ARRIVED, ENABLED, LAYOUT_NAMES, Pasted, compare, opened
+from lib_anyms.ui.slots import EDGES, ORDER, ROWS, SETTINGS, SLOT_BOXES, SLOT_VALUES, SLOTS, USE, form_request, slot_name
 
 ALWAYS_SHOWN = ("scale", "mode", "adapter")
 IN_SLOT = ("name", "role", "weight")
-HELP = (
-    "Drop a picture of each subject and name it in the prompt. Its box is in fractions of the picture: 0 is left and top, 1 "
-    "right and bottom. Where boxes overlap, attributes and smaller boxes lie on top; with the order as numbered, subject 2 is on "
-    "top of subject 1."
-)
+WATCHED = ("image", "name", "role", *EDGES, USE)  # what the region editor shows of a slot
+HELP = "Drop a picture of each subject, name it in the prompt, and drag its box to where it shall be."
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Panel:
     paste_field_names: list[Pasted]
 
 
-def build(elem_id: Callable[[str], str]) -> Panel:
+def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
     """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots."""
     from modules.ui_components import InputAccordion
 
@@ -46,22 +43,31 @@ def build(elem_id: Callable[[str], str]) -> Panel:
     with InputAccordion(False, label="AnyMS", elem_id=elem_id("enabled")) as enabled:
         # From the page always empty; the API puts its whole request here.
         request_json = gr.Textbox("", visible=False, label="request", elem_id=elem_id("request"))
-        gr.Markdown(HELP)
-        for number in range(1, len(SLOT_BOXES) + 1):
-            named.update(_slot(number, elem_id))
+        gr.Markdown("\n\n".join(filter(None, (installed.restart_sentence(), HELP))))
+        editor.element(elem_id, tab)
+        with gr.Column(elem_classes=["anyms-hidden"]):  # `visible=False` would take it off the page in later gradios
+            file = gr.Textbox("", label="opened", elem_id=elem_id("opened"))
+        with gr.Row(elem_id=elem_id("slots"), elem_classes=["anyms-slots"]):
+            for number in range(1, SLOTS + 1):
+                named.update(_slot(number, elem_id))
         with gr.Row():
             named.update({name: _component(ROWS[name], elem_id(name), name) for name in ALWAYS_SHOWN})
         with gr.Accordion("more", open=False):
             named.update(_more(elem_id))
         _doctor(elem_id)
-    pictures = [named[slot_name(number, "image")] for number in range(1, len(SLOT_BOXES) + 1)]
+    pictures = [named[slot_name(number, "image")] for number in range(1, SLOTS + 1)]
     arrived.change(compare, inputs=[arrived, *pictures], outputs=[note, *pictures], show_progress=False)
-    slots = [slot_name(number, value) for number in range(1, len(SLOT_BOXES) + 1) for value in SLOT_VALUES]
-    ordered = {ENABLED: enabled, **{name: named[name] for name in (*SETTINGS, ORDER, *slots)}}
-    for component in (request_json, arrived, note, *named.values()):
+    file.change(opened, inputs=[file], outputs=[note, *(named[name] for name in LAYOUT_NAMES)], show_progress=False)
+    editor.watch((named[name] for name in (ORDER, *_slots_of(WATCHED))), elem_id)
+    ordered = {ENABLED: enabled, **{name: named[name] for name in (*SETTINGS, ORDER, *_slots_of(SLOT_VALUES))}}
+    for component in (request_json, arrived, file, note, *named.values()):
         component.do_not_save_to_config = True
     fields = [(component, Pasted(name)) for name, component in ordered.items()]
     return Panel([request_json, *ordered.values()], [*fields, (arrived, Pasted(ARRIVED))], [target for _, target in fields])
+
+
+def _slots_of(values: Sequence[str]) -> list[str]:
+    return [slot_name(number, value) for number in range(1, SLOTS + 1) for value in values]
 
 
 def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
@@ -71,17 +77,17 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
     def id_of(name: str) -> str:
         return elem_id(slot_name(number, name))
 
-    with gr.Row():
-        image = gr.Image(label=label("subject"), type="pil", image_mode="RGBA", elem_id=id_of("image"), height=220)
+    with gr.Column(elem_id=elem_id(f"slot{number}"), elem_classes=["anyms-slot"], min_width=200):
+        image = gr.Image(label=label("subject"), type="pil", image_mode="RGBA", elem_id=id_of("image"), height=180)
         image.format = "png"  # gradio 4 would hand it to the other tab as a lossy WebP; gradio 3 has no such argument
-        with gr.Column():
-            told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
-    with gr.Row():
-        edges = {  # by default four do not fit side by side
-            edge: gr.Number(value, label=label(word), min_width=80, elem_id=id_of(edge))
-            for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1])
-        }
-    return {slot_name(number, name): component for name, component in {"image": image, **told, **edges}.items()}
+        told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
+        with gr.Row(elem_id=id_of("plain"), elem_classes=["anyms-plain"]):
+            edges = {  # by default four do not fit side by side
+                edge: gr.Number(value, label=label(word), min_width=80, elem_id=id_of(edge))
+                for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1])
+            }
+            use = _component(ROWS[USE], id_of(USE), label(USE))
+    return {slot_name(number, name): component for name, component in {"image": image, **told, **edges, USE: use}.items()}
 
 
 def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:
@@ -90,10 +96,10 @@ def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:
     with gr.Row():
         for name in (ORDER, *(name for name in SETTINGS if name not in ALWAYS_SHOWN)):
             named[name] = _component(ROWS[name], elem_id(name), name)
-    for number in range(1, len(SLOT_BOXES) + 1):
-        with gr.Row():
+    for number in range(1, SLOTS + 1):
+        with gr.Row(elem_id=elem_id(slot_name(number, "more"))):
             for name in SLOT_VALUES:
-                if name not in ("image", *IN_SLOT, *EDGES):
+                if name not in (*IN_SLOT, *WATCHED):
                     key = slot_name(number, name)
                     named[key] = _component(ROWS[name], elem_id(key), f"{name} {number}")
     return named
@@ -120,6 +126,8 @@ def _component(row: Field, elem_id: str, label: str) -> Any:
         return gr.Dropdown(names, value=chosen, label=label, allow_custom_value=True, elem_id=elem_id)
     if row.choices:
         return gr.Dropdown(list(row.choices), value=row.default, label=label, elem_id=elem_id)
+    if isinstance(row.default, bool):
+        return gr.Checkbox(row.default, label=label, elem_id=elem_id)
     if isinstance(row.default, str):
         return gr.Textbox(row.default, label=label, placeholder=row.help, elem_id=elem_id)
     return gr.Slider(row.low, row.high, value=row.default, step=0.05, label=label, elem_id=elem_id)

@@ -18,13 +18,26 @@ from PIL import Image
 
 from lib_anyms import infotext
 from lib_anyms.errors import Refused
-from lib_anyms.infotext import Recalled
 from lib_anyms.ip_adapter.references import as_rgb
-from lib_anyms.layout import propose_order, subject_json
+from lib_anyms.layout import Layout, Subject, propose_order, subject_json
 from lib_anyms.request import picture_hash
-from lib_anyms.ui.slots import AS_NUMBERED, EDGES, ORDER, PROPOSED, SETTINGS, SLOT_BOXES, SLOT_DEFAULTS, SLOT_FIELDS, slot_name
+from lib_anyms.ui.slots import (
+    AS_NUMBERED,
+    EDGES,
+    ORDER,
+    PROPOSED,
+    SETTINGS,
+    SLOT_BOXES,
+    SLOT_DEFAULTS,
+    SLOT_FIELDS,
+    SLOT_VALUES,
+    SLOTS,
+    USE,
+    slot_name,
+)
 
 ENABLED, ARRIVED = "enabled", "arrived"
+LAYOUT_NAMES = (ORDER, *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != "image"))
 _numbers = itertools.count(1)
 
 
@@ -48,20 +61,26 @@ def page_values(params: dict[str, Any]) -> dict[str, Any]:
         recalled = infotext.read(params[infotext.NAME])
     except Refused:  # told by `arrived`
         return {}
-    order = AS_NUMBERED if propose_order(list(recalled.subjects)) != list(range(len(recalled.subjects))) else PROPOSED
-    values = {ENABLED: recalled.settings["enabled"], ORDER: order, **{name: recalled.settings[name] for name in SETTINGS}}
-    for number in range(1, len(SLOT_BOXES) + 1):
-        for name, value in _slot(recalled, number).items():
+    settings = {ENABLED: recalled.settings["enabled"], **{name: recalled.settings[name] for name in SETTINGS}}
+    return {**settings, **layout_values(recalled.subjects)}
+
+
+def layout_values(subjects: Sequence[Subject]) -> dict[str, Any]:
+    """The order's and the slots' values by name, pictures left out: subjects back to front are slots 1, 2, ..."""
+    order = AS_NUMBERED if propose_order(list(subjects)) != list(range(len(subjects))) else PROPOSED
+    values: dict[str, Any] = {ORDER: order}
+    for number in range(1, SLOTS + 1):
+        for name, value in _slot(subjects, number).items():
             values[slot_name(number, name)] = value
     return values
 
 
-def _slot(recalled: Recalled, number: int) -> dict[str, Any]:
+def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
     """A slot's values; one without a subject is emptied."""
-    if number > len(recalled.subjects):
+    if number > len(subjects):
         return {**SLOT_DEFAULTS, **dict(zip(EDGES, SLOT_BOXES[number - 1]))}
-    subject = subject_json(recalled.subjects[number - 1])
-    return {**{name: subject[name] for name in SLOT_FIELDS}, **dict(zip(EDGES, subject["box"]))}
+    subject = subject_json(subjects[number - 1])
+    return {USE: True, **{name: subject[name] for name in SLOT_FIELDS}, **dict(zip(EDGES, subject["box"]))}
 
 
 def arrived(params: dict[str, Any]) -> str:
@@ -91,6 +110,19 @@ def compare(told: str, *pictures: Image.Image | None) -> list[Any]:
     return [_note(_missing(slots, kept)), *updates]
 
 
+def opened(told: str) -> list[Any]:
+    """What the editor has read from a layout file -> the note, then the values of LAYOUT_NAMES; pictures stay where they are."""
+    try:
+        subjects = Layout.from_json(json.loads(told)["layout"]).subjects
+    except (Refused, ValueError, TypeError, KeyError) as error:
+        problem = error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON")
+        return [_note(str(problem)), *(gr.update() for _ in LAYOUT_NAMES)]
+    values = layout_values(subjects)
+    beyond = range(len(subjects) + 1, SLOTS + 1)  # their pictures stay, too, and must not take part
+    values.update({slot_name(number, USE): False for number in beyond})
+    return [_note(""), *(values[name] for name in LAYOUT_NAMES)]
+
+
 def _missing(slots: Sequence[dict[str, Any]], kept: Sequence[bool]) -> str:
     """What the page lacks of the pasted subjects."""
     lacking = [
@@ -98,13 +130,9 @@ def _missing(slots: Sequence[dict[str, Any]], kept: Sequence[bool]) -> str:
         for slot, same in zip(slots, kept)
         if not same
     ]
-    beyond = [slot["name"] for slot in slots[len(kept) :]]
-    sentences = []
-    if lacking:
-        sentences.append(f"Pictures are not part of an infotext. Add again that of: {', '.join(lacking)}.")
-    if beyond:
-        sentences.append(f"This page has {len(kept)} slots, so these subjects were left out: {', '.join(beyond)}.")
-    return f"AnyMS: {' '.join(sentences)}" if sentences else ""
+    if not lacking:
+        return ""
+    return f"AnyMS: Pictures are not part of an infotext. Add again that of: {', '.join(lacking)}."
 
 
 def _note(sentence: str) -> Any:

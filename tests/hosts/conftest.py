@@ -14,6 +14,7 @@ from lib_anyms.standalone.random_sdxl import RandomFiles, write_random_sdxl
 from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.structure import SMALL
 from tests.hosts import peer, server, tiny
+from tests.hosts.kinds import KINDS
 from tests.hosts.studio import Studio
 
 SPRITES_LIST = bundle.FILES / bundle.LIST
@@ -27,7 +28,7 @@ def measured() -> list[str]:
     return _MEASURED
 
 
-@pytest.fixture(scope="session", params=["a1111", "forge"])
+@pytest.fixture(scope="session", params=[*KINDS])
 def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A real host with our extension, the tiny SDXL and the probe; its own folder must be as it was when it has ended."""
     place = server.find(request.param)

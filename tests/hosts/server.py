@@ -1,7 +1,8 @@
 """One real host as its own server process: found by environment variables, with a data folder of its own, offline, on the CPU.
 
-ANYMS_A1111_DIR and ANYMS_FORGE_DIR name the hosts' folders; their Python is venv/ in there, or ANYMS_A1111_PYTHON and
-ANYMS_FORGE_PYTHON. Models, extensions, settings and pictures lie in the data folder, so the host's own folder stays as it is.
+ANYMS_A1111_DIR, ANYMS_FORGE_DIR, ANYMS_REFORGE_DIR, ANYMS_FORGE_CLASSIC_DIR and ANYMS_FORGE_NEO_DIR name the hosts' folders;
+their Python is venv/ in there, or the one named by the same variable ending in _PYTHON. Models, extensions, settings and pictures
+lie in the data folder, so the host's own folder stays as it is.
 """
 
 from __future__ import annotations
@@ -21,16 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.standalone.processes import CHECKOUT
+from tests.hosts.kinds import KINDS, Kind
 
 START_SECONDS, STOP_SECONDS, JOB_SECONDS = 300, 20, 300
 STARTED = "Startup time:"  # Forge answers before it can make a picture; both print this when they can
 EXTENSION = "sd-webui-anyms"
 
-_COMMON = ("--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-install", "--no-download-sd-model", "--no-hashing")
-ARGUMENTS = {
-    "a1111": (*_COMMON, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
-    "forge": (*_COMMON, "--always-cpu", "--all-in-fp32"),
-}
 # The default preview downloads a model and, offline, fails the job.
 SETTINGS = {"show_progress_type": "Approx cheap"}
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "COMMANDLINE_ARGS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -43,6 +40,10 @@ class Place:
     name: str
     folder: Path
     python: Path
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
 
 
 def find(name: str) -> Place | str:
@@ -85,13 +86,14 @@ class HostServer:
 
     def start(self) -> None:
         """Returns when the host can make pictures; fails with the end of its log."""
-        (self.data / "config.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
-        command = [str(self.place.python), "launch.py", *ARGUMENTS[self.place.name], "--data-dir", str(self.data)]
+        (self.data / "config.json").write_text(json.dumps({**SETTINGS, **self.place.kind.settings}), encoding="utf-8")
+        command = [str(self.place.python), "launch.py", *self.place.kind.flags, "--data-dir", str(self.data)]
         # with another data folder, Forge serves its own scripts no more
         command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder), *self.flags]
         with self.log.open("wb") as out:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}  # Forge Neo may ask something on the console
             self._process = subprocess.Popen(
-                command, cwd=self.place.folder, env=self._environ(), stdout=out, stderr=out, start_new_session=True
+                command, cwd=self.place.folder, env=self._environ(), start_new_session=True, **streams
             )
         deadline = time.monotonic() + START_SECONDS
         while not (STARTED in self._told() and self._alive()):

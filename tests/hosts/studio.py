@@ -13,11 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from PIL import Image, ImageDraw
 from safetensors import safe_open
 
 from lib_anyms.standalone.random_sdxl import RandomFiles
+from tests.hosts.kinds import Kind
 from tests.hosts.server import Answer, HostServer
 
 SCENE: dict[str, Any] = {
@@ -32,9 +34,9 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
-_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks")
+_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks", "use")
 _SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "order")
-LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in (1, 2) for name in _SLOT)]
+LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in range(1, 13) for name in _SLOT)]
 _numbers = itertools.count()
 
 
@@ -95,6 +97,15 @@ class Studio:
     def __init__(self, host: HostServer, files: RandomFiles) -> None:
         self.host = host
         self.files = files
+
+    @property
+    def kind(self) -> Kind:
+        return self.host.place.kind
+
+    def needs(self, case: str) -> None:
+        """Ends a test of what is not an option on this host; its table tells why."""
+        if case in self.kind.missing:
+            pytest.skip(f"host: not an option in {self.kind.name}: {self.kind.missing[case]}")
 
     @cached_property
     def baseline(self) -> Job:

@@ -182,8 +182,7 @@ class TestContract:
     def test_without_guidance(self, studio: Studio) -> None:
         calls = studio.record(two_subjects(), cfg_scale=1)
         assert [(call.fired, call.changed) for call in calls] == [(LAYERS, LAYERS)] * 3
-        rows = {"a1111": (True, False), "forge": (True,)}[studio.host.place.name]
-        assert {call.is_cond for call in calls} == {rows}
+        assert {call.is_cond for call in calls} == {studio.kind.unguided}
 
     @pytest.mark.parametrize("sampler", ["Heun", "DPM++ SDE"])
     def test_samplers_of_second_order(self, studio: Studio, sampler: str) -> None:
@@ -208,8 +207,9 @@ class TestContract:
         assert max(replay.differences(calls, two_subjects())) < CLOSE
 
     def test_steps_without_unconditional_rows(self, studio: Studio) -> None:
-        calls = studio.record(two_subjects(), s_min_uncond=100.0)
-        assert [len(call.is_cond) for call in calls] == [2, 1, 2]
+        with studio.options(s_min_uncond=100.0):  # reForge does not look at the request's
+            calls = studio.record(two_subjects(), s_min_uncond=100.0)
+        assert tuple(len(call.is_cond) for call in calls) == studio.kind.sparing
         assert {sum(call.is_cond) for call in calls} == {1}
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
 
@@ -219,11 +219,9 @@ class TestContract:
         assert {call.fired for call in calls} == {LAYERS}
 
     def test_hires_fix(self, studio: Studio) -> None:
-        larger = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.9}
-        if studio.host.place.name == "forge":
-            larger["hr_additional_modules"] = ["Use same choices"]
+        larger = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.9, **studio.kind.hires}
         calls = studio.record(two_subjects(), **larger)
-        assert {tuple(call.tensors["x"].shape[-2:]) for call in calls} == {(16, 24), (24, 36)}
+        assert {tuple(call.tensors["x"].shape[-2:]) for call in calls} == {(16, 24), studio.kind.hires_grid}
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
 
     def test_img2img(self, studio: Studio) -> None:

@@ -132,22 +132,22 @@ def test_no_subject_in_the_masked_part(studio: Studio) -> None:
 
 def square(studio: Studio) -> dict[str, Any]:
     """Hires fix from 192 x 128 to another aspect."""
-    cut = {"enable_hr": True, "hr_resize_x": 192, "hr_resize_y": 192, "hr_upscaler": "Latent", "denoising_strength": 0.9}
-    return {**cut, "hr_additional_modules": ["Use same choices"]} if studio.host.place.name == "forge" else cut
+    return {"enable_hr": True, "hr_resize_x": 192, "hr_resize_y": 192, "denoising_strength": 0.9, **studio.kind.hires}
 
 
 def test_hires_fix_to_another_aspect(studio: Studio) -> None:
-    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 are left."""
+    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 are left. Or it is stretched."""
     job, calls = studio.watch(at((0, 0, 1 / 6, 1), (0.5, 0, 1, 0.5)), **square(studio))
     first = [call for call in calls if call.tensors["x"].shape[-2] == 16]
     second = [call for call in calls if call.tensors["x"].shape[-2] == 24]
     assert len(first) + len(second) == len(calls)
     check(first, tokens(8, 12, (0, 8, 0, 2), (0, 4, 6, 12)))
-    check(second, tokens(12, 12, (0, 6, 6, 12)))
+    check(second, tokens(12, 12, *([(0, 6, 6, 12)] if studio.kind.hires_cuts else [(0, 12, 0, 2), (0, 6, 6, 12)])))
     assert [subject["box"][2] for subject in json.loads(told(studio, job)["AnyMS"])["subjects"]] == [1 / 6, 1]
 
 
 def test_a_second_pass_without_a_subject(studio: Studio) -> None:
+    studio.needs("a second pass that cuts")
     job, calls = studio.watch(at((0, 0, 1 / 6, 1)), **square(studio))
     changed = {(call.tensors["x"].shape[-2], call.changed) for call in calls}
     assert changed == {(16, LAYERS), (24, 0)}
@@ -173,10 +173,16 @@ IN_PARTS = {
 
 @pytest.mark.parametrize("script", IN_PARTS)
 def test_parts_at_unknown_places_are_stepped_aside_for(studio: Studio, script: str) -> None:
+    studio.needs(script)
     picture = encoded(reference("green", (320, 192)))
-    job = {**START, "init_images": [picture], "script_name": script, "script_args": IN_PARTS[script]}
+    job = {
+        **START,
+        "init_images": [picture],
+        "script_name": script,
+        "script_args": studio.kind.arguments.get(script, IN_PARTS[script]),
+    }
     plain = settled(studio, **job)
-    said = f"the script {script} makes the picture in parts"
+    said = f"the script {studio.kind.titles.get(script, script)} makes the picture in parts"
     before = studio.host.tail(10_000).count(said)
     made, calls = studio.watch(at((0, 0, 1, 1)), **job)
     assert {(call.fired, call.changed) for call in calls} == {(0, 0)}

@@ -16,13 +16,12 @@ import pytest
 from lib_anyms import infotext
 from lib_anyms.request import Request
 from tests.hosts import server
+from tests.hosts.kinds import PLOT
 from tests.hosts.studio import LAYERS, SCENE, Job, Studio, encoded, pixels_of, reference, two_subjects
 from tests.hosts.test_page import CHROMIUM, QUIET, Page
 
 AWKWARD = 'a "straw, hat": one\ntwo <b> \\ 猫 🐈 \u2028ключ'
 PICTURES = {1: reference("orange"), 2: reference("navy", mode="RGBA")}
-# The X/Y/Z plot's arguments after its axes: no legend, with the cells' own pictures, no sub-grids, seeds fixed, values as CSV.
-PLOT_REST = [False, True, False, False, False, False, False, 0, True]
 
 
 def awkward(**settings: Any) -> dict[str, Any]:
@@ -206,7 +205,7 @@ def axes_of(studio: Studio, kind: str = "txt2img") -> list[str]:
 def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""), request: Any = None) -> Any:
     labels = axes_of(studio)
     axes = [[labels.index(label), values, []] for label, values in (x, y, ("Nothing", ""))]
-    arguments = [value for axis in axes for value in axis] + PLOT_REST
+    arguments = [value for axis in axes for value in axis] + [*studio.kind.arguments.get("x/y/z plot", PLOT)]
     request = two_subjects() if request is None else request
     return studio.ask(request, script_name="x/y/z plot", script_args=arguments)
 
@@ -267,7 +266,7 @@ def test_what_the_api_tells(studio: Studio) -> None:
     ask = studio.host.get
     told = ask("/anyms/v1/version").body
     assert told["request"] == 1
-    assert told["host"].lower() == studio.host.place.name
+    assert told["host"] == studio.kind.name
     assert set(ask("/anyms/v1/schema").body["properties"]) >= {"subjects", "scale", "mode"}
     models = ask("/anyms/v1/models").body
     assert models["checkpoint"]["attn2"] == LAYERS

@@ -39,7 +39,7 @@ def play(kind: str, extension: Path, data: Path) -> dict[str, Any]:
     return json.loads(told.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("kind", ["a1111", "forge"])
+@pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
 def test_a_whole_job(data: Path, kind: str) -> None:
     extension = data / "extensions" / "sd-webui-anyms"
     told = play(kind, extension, data)
@@ -54,13 +54,13 @@ def test_a_whole_job(data: Path, kind: str) -> None:
     assert [row["name"] for row in infotext["subjects"]] == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("kind", ["a1111", "forge"])
+@pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
 def test_an_import_failure_is_shown_and_refuses_requests(data: Path, tmp_path: Path, kind: str) -> None:
     extension = install_extension(tmp_path / "hôst data")
     (extension / "lib_anyms" / "geometry.py").write_text("raise RuntimeError('half an update')\n", encoding="utf-8")
     told = play(kind, extension, data)
     assert told["title"] == "AnyMS"
-    assert "AnyMS could not be loaded" in told["shown"]
+    assert any(text.startswith("AnyMS could not be loaded") for text in told["shown"])
     assert any("RuntimeError: half an update" in text for text in told["shown"])
     assert told["sentence"] == "AnyMS: it could not be loaded (RuntimeError: half an update). Restart the WebUI."
     assert told["disabled"] == [False, False]

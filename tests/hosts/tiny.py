@@ -22,10 +22,11 @@ from lib_anyms.standalone.structure import (
 
 PROBE = Path(__file__).parent / "probe"
 FAMILIES = {"tiny": TINY, "sprites": SPRITES}  # what every host here is taught to read
+READ_A_YAML = ("a1111", "reforge", "forge_classic")  # beside the checkpoint
 
 
 def install(host: str, data: Path, family: str = "tiny", files: RandomFiles | None = None) -> RandomFiles:
-    """Write the probe extension for `host` ("a1111" or "forge") below `data`, and a model as `place` does."""
+    """Write the probe extension for `host` (see kinds.py) below `data`, and a model as `place` does."""
     extension = _extension(data)
     shutil.copytree(PROBE, extension, ignore=shutil.ignore_patterns("__pycache__"))
     told = {name: _TEACH[host](extension / name, name) for name in FAMILIES}
@@ -49,7 +50,7 @@ def place(host: str, data: Path, family: str = "tiny", files: RandomFiles | None
                 "plus": _copy(made.adapters["plus"], models / "ControlNet" / f"{name}-plus.safetensors"),
             },
         )
-    if host == "a1111":
+    if host in READ_A_YAML:
         config = _sgm_config(FAMILIES[family], _clip(_extension(data) / family), _architecture(family))
         _write(_yaml(placed), config)  # YAML understands JSON
     return placed
@@ -79,7 +80,21 @@ def _for_forge(folder: Path, family: str) -> dict[str, Any]:
     return {"repository": str(repository), "unet": forge_unet_config(FAMILIES[family])}
 
 
-_TEACH = {"a1111": _for_a1111, "forge": _for_forge}
+def _for_ldm_patched(folder: Path, family: str) -> dict[str, Any]:
+    """The UNet is told from the weights, both text encoders' sizes and the VAE's are not; the rest is the yaml."""
+    structure, configs = FAMILIES[family], folder / "configs"
+    write_configs(configs, structure)
+    texts = [str(configs / name / "config.json") for name in ("text_encoder", "text_encoder_2")]
+    return {"unet": forge_unet_config(structure), "texts": texts, "vae": ldm_vae_config(structure)}
+
+
+_TEACH = {
+    "a1111": _for_a1111,
+    "forge": _for_forge,
+    "reforge": _for_ldm_patched,
+    "forge_classic": _for_ldm_patched,
+    "forge_neo": _for_forge,
+}
 
 
 def _extension(data: Path) -> Path:

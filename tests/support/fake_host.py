@@ -22,6 +22,10 @@ class FakeHost:
         self.folder = folder
         self.cond = cond
         self.bypass: str | None = None
+        self.tiler: str | None = None
+        self.stopped = False
+        self.words: list[str | None] = [None]
+        self.room: list[int] = []
         self.shown = WHOLE
         self.step = SimpleNamespace(progress=0.0)
 
@@ -31,6 +35,9 @@ class FakeHost:
     def bypassed_by(self) -> str | None:
         return self.bypass
 
+    def tiled_by(self) -> str | None:
+        return self.tiler
+
     def device(self) -> torch.device:
         return torch.device("cpu")
 
@@ -39,6 +46,14 @@ class FakeHost:
 
     def make_room(self, size: int) -> None:
         assert size > 0
+        self.room.append(size)
+
+    def tell(self, words: str | None) -> str | None:
+        self.words.append(words)
+        return self.words[-2]
+
+    def interrupted(self) -> bool:
+        return self.stopped
 
     def folders(self) -> list[Path]:
         return [self.folder]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-STAND_INS = ("gradio", "modules", "fastapi", "backend")
+STAND_INS = ("gradio", "modules", "fastapi", "backend", "ldm_patched")
 OURS = ("lib_anyms.ui", "lib_anyms.web_api", "lib_anyms.hosts.facts")
 
 

@@ -1,6 +1,6 @@
 """Plays a WebUI in a process of its own: loads scripts/anyms.py as the hosts do, builds its page, runs one API job.
 
-    webui_job.py KIND EXTENSION DATA        KIND: a1111 or forge; DATA: folder with models/ and request.json
+    webui_job.py KIND EXTENSION DATA        KIND: a1111, forge or reforge; DATA: folder with models/ and request.json
 -> one JSON object on stdout
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 STEPS = 2
+PATCHERS = {"forge": "backend.patcher.base", "reforge": "ldm_patched.modules.model_patcher"}
 
 
 class Blocked(importlib.abc.MetaPathFinder):
@@ -58,10 +59,12 @@ class Job:
         self.script = script
         self.unet = tiny_unet()
         self.inputs = inputs(2, 8, 8)
-        model = SimpleNamespace(diffusion_model=self.unet)
+        dtype = next(self.unet.parameters()).dtype
+        model = SimpleNamespace(diffusion_model=self.unet, manual_cast_dtype=None, get_dtype=lambda: dtype)
         whole = SimpleNamespace(model=model)
-        if kind == "forge":
-            whole = SimpleNamespace(forge_objects=SimpleNamespace(unet=whole))
+        if kind in PATCHERS:
+            patcher = type("UnetPatcher", (), {"__module__": PATCHERS[kind], "model": model})()
+            whole = SimpleNamespace(forge_objects=SimpleNamespace(unet=patcher))
         importlib.import_module("modules.shared").sd_model = whole
         self.comments: list[str] = []
         self.p = SimpleNamespace(sd_model=whole, extra_generation_params={}, comment=self.comments.append)
@@ -69,7 +72,7 @@ class Job:
     def call(self) -> Any:
         import torch
 
-        flags = {"transformer_options": {"cond_or_uncond": [0, 1]}} if self.kind == "forge" else {}
+        flags = {"transformer_options": {"cond_or_uncond": [0, 1]}} if self.kind in PATCHERS else {}
         with torch.no_grad():
             return self.unet(*self.inputs, **flags)
 

@@ -120,11 +120,65 @@ def test_a_slot_without_a_subject_is_emptied(page: Page) -> None:
     assert page.request() == one
 
 
-def test_more_subjects_than_slots_are_told_by_name(page: Page) -> None:
-    subjects = [{"name": f"cat {n}", "box": [0, 0, 1, 1], "images": [RED] * n} for n in (1, 2, 3)]
+def test_as_many_subjects_as_there_may_be_are_pasted(page: Page) -> None:
+    subjects = [{"name": f"cat {n}", "box": [0, 0, n / 12, 1], "images": [RED] * (1 + n % 2)} for n in range(1, 13)]
     note = page.paste({"AnyMS": infotext.write(Request.from_json({"subjects": subjects}))})
-    assert "that of: cat 1, cat 2 (2 pictures)." in note
-    assert "left out: cat 3." in note
+    assert "that of: cat 1 (2 pictures), cat 2, cat 3 (2 pictures)," in note
+    page.fill(**{f"slot{n}_image": RED for n in range(1, 13)})
+    assert [subject.name for subject in page.request().layout.subjects] == [f"cat {n}" for n in range(1, 13)]
+
+
+def test_the_order_of_the_slots_is_kept_in_words(page: Page) -> None:
+    page.fill(enabled=True, **{f"slot{n}_image": RED for n in (1, 2, 3)}, **{f"slot{n}_name": f"cat {n}" for n in (1, 2, 3)})
+    for order, names in (("3 1 2", "312"), ("2,1", "213"), ("as numbered", "123"), ("12 3", "312")):
+        page.fill(order=order)
+        assert [subject.name for subject in page.request().layout.subjects] == [f"cat {n}" for n in names]
+    for wrong in ("1 1", "0 1", "13", "topmost", "2 -1", "²"):
+        page.fill(order=wrong)
+        with pytest.raises(Refused, match="Correct it") as refusal:
+            page.request()
+        assert refusal.value.cause == "order_form"
+
+
+def test_a_slot_that_is_not_used_takes_no_part(page: Page) -> None:
+    fill_both(page)
+    page.fill(slot1_use=False)
+    assert [subject.name for subject in page.request().layout.subjects] == ["<dog>"]
+    page.paste({"AnyMS": infotext.write(page.request())})
+    assert page.by_name["slot1_use"].value is True
+
+
+def test_the_editor_is_told_of_what_it_shows_by_the_browser_alone(page: Page) -> None:
+    told = {name: getattr(page.by_name[name], "in_browser", []) for name in page.by_name}
+    assert told["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
+    assert {name for name, scripts in told.items() if scripts} == {
+        "order",
+        *(f"slot{n}_{name}" for n in range(1, 13) for name in ("image", "name", "role", "x0", "y0", "x1", "y1", "use")),
+    }
+
+
+def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Page) -> None:
+    fill_both(page)
+    opened = page.webui("lib_anyms.ui.paste")
+    hat = {"name": "hat", "box": [0.1, 0.1, 0.3, 0.3], "role": "attribute", "weight": 0.5}
+    note, *values = opened.opened(json.dumps({"number": 1, "layout": {"version": 1, "subjects": [hat]}}))
+    assert not note["visible"]
+    page.fill(**dict(zip(opened.LAYOUT_NAMES, values, strict=True)))
+    subjects = page.request().layout.subjects
+    assert [(subject.name, subject.weight, subject.box.x0) for subject in subjects] == [("hat", 0.5, 0.1)]
+    for wrong in ("", "[]", '{"layout": {"version": 2, "subjects": []}}', '{"layout": {"version": 1, "subjects": [{"box": 5}]}}'):
+        note, *values = opened.opened(wrong)
+        assert note["value"].startswith("AnyMS: ")
+        assert all("value" not in value for value in values)
+
+
+def test_the_host_s_sizes_are_watched(page: Page) -> None:
+    editor, gradio = page.webui("lib_anyms.ui.editor"), page.webui("gradio")
+    for elem_id, tab in (("txt2img_width", "txt2img"), ("img2img_height", "img2img"), ("txt2img_steps", None), (None, None)):
+        component = gradio.Slider(64, 2048)
+        editor.watch_size(component, elem_id)
+        scripts = getattr(component, "in_browser", [])
+        assert scripts == ([f'() => {{ window.anyms?.resized("{tab}"); return []; }}'] if tab else [])
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"scale": 9}, {"subjects": "x"}, None])

@@ -33,3 +33,21 @@ def test_a_cursor_refuses_rows_nobody_announced() -> None:
         cursor.take(2)
     assert refusal.value.cause == "rows_unknown"
     assert cursor.take(1).is_cond == (U,)
+
+
+def copies(rows: RowMap, count: int) -> list[tuple[tuple[bool, ...], list[int], bool]]:
+    return [(found.is_cond, sources, padded) for found, sources, padded in rows.with_copies(count)]
+
+
+def test_conditional_chunks_may_stand_several_times_in_a_layer() -> None:
+    both = RowMap.of_chunks((U, C), 2)
+    assert copies(both, 6) == [((U, U, C, C, C, C), [0, 1, 2, 3, 2, 3], False)]
+    assert copies(both, 7) == []
+    turned = RowMap.of_chunks((C, U), 1)
+    assert copies(turned, 4) == [((C, C, C, U), [0, 0, 0, 3], False), ((C, C, U, U), [0, 0, 2, 3], True)]
+
+
+def test_a_row_of_zeros_makes_them_even() -> None:
+    assert copies(RowMap((U,)), 2) == [((U, U), [0, 1], True)]
+    assert copies(RowMap((U,)), 3) == []
+    assert copies(RowMap.of_chunks((U, C, C), 1), 6) == [((U, C, C, C, C, C), [0, 1, 1, 3, 3, 5], True)]

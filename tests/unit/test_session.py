@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,27 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms import session as session_module
 from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, live, open_session
-from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
+from tests.support.adapter_files import HIDDEN, write_adapter
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
-    write_encoder(tmp_path / "encoder.safetensors")
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _nothing_live() -> Iterator[None]:
-    yield
-    close_session()
 
 
 def request(*colours: str, **settings: object) -> Request:
@@ -79,10 +64,7 @@ def test_before_the_first_step_and_while_another_job_samples_nothing_happens(fol
     assert torch.equal(sample(unet), before)
 
 
-def test_the_encoding_is_done_once_a_job_and_begin_pass_is_idempotent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encodings = []
-    whole = session_module.image_tokens
-    monkeypatch.setattr(session_module, "image_tokens", lambda *args: encodings.append(1) or whole(*args))
+def test_the_encoding_is_done_once_a_job_and_begin_pass_is_idempotent(folder: Path, encodings: list[int]) -> None:
     wish = request()
     session, _, unet = start(folder, wish)
     hooks = hook_count(unet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,40 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms import lifecycle
-from lib_anyms import session as session_module
+from lib_anyms import encoding, lifecycle
 from lib_anyms.errors import SteppedAside
 from lib_anyms.geometry import WHOLE, Frame
 from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, live, open_session
-from tests.support.adapter_files import write_adapter, write_encoder
+from lib_anyms.session import Session, live, open_session
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet
 
 LEFT, RIGHT = Frame(0, 0, 0.5, 1), Frame(0.5, 0, 1, 1)
 FAR = Frame(-1, 0, -0.5, 1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
-    write_encoder(tmp_path / "encoder.safetensors")
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _nothing_live() -> Iterator[None]:
-    yield
-    close_session()
-
-
-@pytest.fixture
-def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    counted: list[int] = []
-    whole = session_module.image_tokens
-    monkeypatch.setattr(session_module, "image_tokens", lambda *args: counted.append(1) or whole(*args))
-    return counted
 
 
 def request(**boxes: list[float]) -> Request:
@@ -82,6 +59,7 @@ def test_each_pass_is_placed_and_the_subjects_are_encoded_once(folder: Path, enc
     host = FakeHost(tiny_unet(), folder)
     singly = [made(host, sides(), frame) for frame in (WHOLE, RIGHT, LEFT)]
     encodings.clear()
+    encoding.kept.clear()
     wish = sides()
     session = open_session(Session(host, job=object()))
     for frame, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):
@@ -210,3 +188,19 @@ def test_many_jobs_of_one_script_are_told_once(host: FakeHost, caplog: pytest.Lo
         assert "AnyMS skipped" in passes(p, host, sides, FAR)
     assert len(p.comments) == 1
     assert len([record for record in caplog.records if "no subject's box" in record.getMessage()]) == 1
+
+
+def test_another_job_s_steps_are_not_ours(host: FakeHost) -> None:
+    p, other = Job(), Job()
+
+    def step(of: Any) -> torch.Tensor:
+        lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=of), progress=0.0))
+        return sample(host.current)
+
+    plain = sample(host.current)
+    lifecycle.job_begins(p)
+    lifecycle.pass_begins(p, sides)
+    ours = step(p)
+    assert not torch.equal(ours, plain)
+    assert torch.equal(step(other), plain)
+    assert torch.equal(step(p), ours)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from torch import nn
 
@@ -197,7 +197,7 @@ def test_the_doctor_tells_what_happened_and_no_secret(webui: FakeWebUI, models: 
     handle.remove()
     for line in (
         "AnyMS 0.1.0 in A1111 v1.10.1 (82a973c04367)",
-        f"torch {torch.__version__}",
+        f"torch {metadata.version('torch')}",
         "flags: --medvram --use-cpu all --precision full",
         f"checkpoint: {layers} attn2 (",
         "last job: ran through (fake), 3 steps",
@@ -231,9 +231,9 @@ def test_what_stopped_a_job_is_told_by_its_cause(webui: FakeWebUI, models: Path)
     with pytest.raises(SteppedAside) as aside:
         session.finish_pass()
     session.outcome = aside.value.cause
-    assert last_report().outcome == "unet_not_called"  # while the session is still live
+    assert last_report().outcome == "unet_went_silent"  # while the session is still live
     close_session()
-    assert last_report().outcome == "unet_not_called"
+    assert last_report().outcome == "unet_went_silent"
 
 
 def test_what_the_stream_itself_raised_is_told(webui: FakeWebUI, models: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields, replace
 from random import Random
 
@@ -78,37 +79,34 @@ KNOWN = {"shape": SHAPES, "body": COLOURS, "second": COLOURS, "pattern": PATTERN
 
 def trained_identity(random: Random) -> Identity:
     """Any identity that training may show, all equally likely."""
-    while True:
-        drawn = _draw(random, SHAPES, COLOURS, PATTERNS)
-        if drawn.possible and drawn.trained:
-            return drawn
+    return _drawn(random, lambda one: one.trained, SHAPES, patterns=PATTERNS)
 
 
 def painted_identity(random: Random) -> Identity:
     """An identity for training the base model and the adapters."""
-    while True:
-        drawn = _draw(random, PAINTED_SHAPES, COLOURS)
-        if drawn.possible and drawn.trained:
-            return drawn
+    return _drawn(random, lambda one: one.trained)
 
 
 def held_out_identity(random: Random) -> Identity:
     """An identity of painted shapes and known colours in a combination kept for the evaluation."""
-    while True:
-        drawn = _draw(random, PAINTED_SHAPES, COLOURS)
-        if drawn.possible and drawn.held_out:
-            return drawn
+    return _drawn(random, lambda one: one.held_out)
 
 
 def unseen_identity(random: Random, what: str) -> Identity:
-    """An identity whose `what` ("shape" or "colour") training never shows; the rest is known."""
-    while True:
-        drawn = _draw(random, UNSEEN_SHAPES, COLOURS) if what == "shape" else _draw(random, PAINTED_SHAPES, ALL_COLOURS)
-        if drawn.possible and drawn.unseen:
-            return drawn
+    """An identity whose `what` ("shape" or "colour") training never shows; the rest is painted."""
+    if what == "shape":
+        return _drawn(random, lambda one: one.unseen, UNSEEN_SHAPES)
+    return _drawn(random, lambda one: one.unseen, colours=ALL_COLOURS)
 
 
-def _draw(
-    random: Random, shapes: tuple[str, ...], colours: tuple[str, ...], patterns: tuple[str, ...] = PAINTED_PATTERNS
+def _drawn(
+    random: Random,
+    fits: Callable[[Identity], bool],
+    shapes: tuple[str, ...] = PAINTED_SHAPES,
+    colours: tuple[str, ...] = COLOURS,
+    patterns: tuple[str, ...] = PAINTED_PATTERNS,
 ) -> Identity:
-    return Identity(random.choice(shapes), random.choice(colours), random.choice(colours), random.choice(patterns))
+    while True:
+        one = Identity(random.choice(shapes), random.choice(colours), random.choice(colours), random.choice(patterns))
+        if one.possible and fits(one):
+            return one

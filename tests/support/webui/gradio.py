@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+__version__ = "3.41.2"
 MADE: list[Component] = []
 
 
@@ -13,7 +14,7 @@ class Component:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(self.positional, args)), **kwargs}
-        known = {"value", "label", "visible", "elem_id", "min_width", "scale", *self.positional, *self.allowed}
+        known = {"value", "label", "visible", "elem_id", "min_width", "scale", "elem_classes", *self.positional, *self.allowed}
         assert len(args) <= len(self.positional), f"{type(self).__name__} got {args}"
         assert given.keys() <= known, f"{type(self).__name__} got {sorted(given.keys() - known)}"
         self.value = given.get("value")
@@ -24,8 +25,11 @@ class Component:
     def on(self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True) -> None:
         self.events = {**getattr(self, "events", {}), event: (fn, inputs, outputs)}
 
-    def change(self, fn: Any, **wiring: Any) -> None:
-        self.on("change", fn, **wiring)
+    def change(self, fn: Any, _js: str = "", **wiring: Any) -> None:
+        if fn is None:
+            self.in_browser = [*getattr(self, "in_browser", []), _js]
+        else:
+            self.on("change", fn, **wiring)
 
     def click(self, fn: Any, **wiring: Any) -> None:
         self.on("click", fn, **wiring)

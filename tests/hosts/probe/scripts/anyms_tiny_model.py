@@ -18,19 +18,69 @@ def teach_a1111(family: dict) -> None:
     open_clip.add_model_config(Path(family["open_clip"]))
 
 
-def teach_forge(family: dict) -> None:
-    """Forge tells the family from the weights: one more family, asked first."""
+def small_unet(sdxl: type, unet: dict) -> dict:
+    """What differs in the class body of a small SDXL whose weights the host tells the family from."""
+    heads = {name: unet[name] for name in ("num_heads", "num_head_channels")}
+    return {"unet_config": {name: unet[name] for name in sdxl.unet_config}, "unet_extra_config": heads}
+
+
+def teach_forge(family: dict) -> type:
+    """One more family, asked first. Its folder is joined to Forge's own, so an absolute path stays what it is."""
     from huggingface_guess import model_list
 
-    unet = family["unet"]
-
-    class SmallSDXL(model_list.SDXL):
-        huggingface_repo = family["repository"]  # joined to Forge's own folder, so an absolute path stays what it is
-        unet_config = {name: unet[name] for name in model_list.SDXL.unet_config}
-        unet_extra_config = {name: unet[name] for name in ("num_heads", "num_head_channels")}
-
-    model_list.models.insert(0, SmallSDXL)
+    body = {"huggingface_repo": family["repository"], **small_unet(model_list.SDXL, family["unet"])}
+    small = type("SmallSDXL", (model_list.SDXL,), body)
+    model_list.models.insert(0, small)
+    return small
 
 
+def teach_forge_neo(family: dict) -> None:
+    """Its engine takes the classes it knows only."""
+    from backend.diffusion_engine.sdxl import StableDiffusionXL
+
+    StableDiffusionXL.matched_guesses.append(teach_forge(family))
+
+
+def teach_ldm_patched(family: dict) -> None:
+    """The same, with text encoders made as its SDXL makes them, from other files, and a VAE told by its first convolution."""
+    import torch
+    from ldm_patched.modules import sd1_clip, sdxl_clip, supported_models, supported_models_base
+    from modules_forge import forge_loader
+
+    class SmallClip(sdxl_clip.SDXLClipModel):
+        def __init__(self, device="cpu", dtype=None, **_options) -> None:
+            torch.nn.Module.__init__(self)
+            made = {"layer": "hidden", "layer_idx": 1, "device": device, "dtype": dtype, "layer_norm_hidden_state": False}
+            first, second = family["texts"]
+            ends = {"start": 49406, "end": 49407, "pad": 0}
+            self.clip_l = sd1_clip.SDClipModel(textmodel_json_config=first, **made)
+            self.clip_g = sd1_clip.SDClipModel(textmodel_json_config=second, special_tokens=ends, **made)
+            self.dtypes = {dtype} - {None}
+
+    def clip_target(_self, state_dict=None):
+        return supported_models_base.ClipTarget(sdxl_clip.SDXLTokenizer, SmallClip)
+
+    sdxl = supported_models.SDXL
+    small = type("SmallSDXL", (sdxl,), {"clip_target": clip_target, **small_unet(sdxl, family["unet"])})
+    supported_models.models.insert(0, small)
+    known = forge_loader.VAE
+
+    class SmallVAE(known):
+        def __init__(self, sd=None, **given) -> None:
+            first = (sd or {}).get("encoder.conv_in.weight")
+            if first is not None and first.shape[0] == family["vae"]["ch"]:
+                given["config"] = {"params": {"ddconfig": dict(family["vae"]), "embed_dim": 4}}
+            super().__init__(sd=sd, **given)
+
+    forge_loader.VAE = SmallVAE
+
+
+TEACH = {
+    "a1111": teach_a1111,
+    "forge": teach_forge,
+    "reforge": teach_ldm_patched,
+    "forge_classic": teach_ldm_patched,
+    "forge_neo": teach_forge_neo,
+}
 for told in TOLD["families"].values():
-    {"a1111": teach_a1111, "forge": teach_forge}[TOLD["host"]](told)
+    TEACH[TOLD["host"]](told)

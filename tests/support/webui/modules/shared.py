@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 sd_model: Any = None
+state = SimpleNamespace(textinfo=None, interrupted=False, skipped=False)
 cmd_opts = SimpleNamespace(api=True, nowebui=False, api_auth=None)
 
 

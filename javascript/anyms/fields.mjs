@@ -1,0 +1,118 @@
+// The host's components as the page shows them. They are what is sent on Generate: this reads them, and writes what an edit changed.
+
+import { shows } from "./layout.mjs?v=0.1.0";
+import { allSlots, writeOrder } from "./order.mjs?v=0.1.0";
+
+/** @typedef {import("./layout.mjs").Layout} Layout */
+/** @typedef {import("./layout.mjs").Told} Told */
+/** @typedef {import("./layout.mjs").Fact} Fact */
+/** @typedef {import("./boxes.mjs").Size} Size */
+
+export const EDGES = ["x0", "y0", "x1", "y1"];
+const SETTINGS = ["name", "role", "weight", "start", "end", "blocks"];
+
+/** Sets a value as typing does, so that gradio takes it over. @type {(entry: HTMLInputElement, value: string | number) => void} */
+function type(entry, value) {
+  if (typeof value === "number" ? Number(entry.value) === value : entry.value === value) return;
+  entry.value = String(value);
+  entry.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+export class Fields {
+  /**
+   * @param {string} prefix of our components' element ids
+   * @param {string} tab of the host
+   * @param {number} slots
+   */
+  constructor(prefix, tab, slots) {
+    this.prefix = prefix;
+    this.tab = tab;
+    this.slots = slots;
+  }
+
+  /** @type {(name: string) => string} */
+  id(name) {
+    return this.prefix + name;
+  }
+
+  /** The input of a component; throws where the page has none. @type {(name: string) => HTMLInputElement} */
+  entry(name) {
+    const found = document.getElementById(this.id(name))?.querySelector("textarea, input:not([type=range])");
+    if (!found) throw new Error(`the page has no field ${name}`);
+    return /** @type {HTMLInputElement} */ (found);
+  }
+
+  /** Whether the page has been built so far. */
+  get ready() {
+    const last = document.getElementById(this.id(`slot${this.slots}_use`));
+    return Boolean(last?.querySelector("input") && document.getElementById(this.id("order"))?.querySelector("textarea, input"));
+  }
+
+  /** @returns {Told} */
+  told() {
+    const slots = allSlots(this.slots);
+    return {
+      boxes: slots.map((slot) => EDGES.map((edge) => this.entry(`slot${slot}_${edge}`).valueAsNumber)),
+      used: slots.map((slot) => this.entry(`slot${slot}_use`).checked),
+      order: this.entry("order").value,
+    };
+  }
+
+  /** @type {(slot: number) => Fact} */
+  fact(slot) {
+    const shown = document.getElementById(this.id(`slot${slot}_image`))?.querySelector("img");
+    const [name, role] = ["name", "role"].map((field) => this.entry(`slot${slot}_${field}`).value);
+    return { name, role, picture: shown?.getAttribute("src") ?? "" };
+  }
+
+  /** All that a layout file has of a slot besides its box. @type {(slot: number) => Record<string, string | number>} */
+  settings(slot) {
+    /** @type {(name: string) => [string, string | number]} */
+    const told = (name) => {
+      const entry = this.entry(`slot${slot}_${name}`);
+      return [name, entry.type === "number" ? entry.valueAsNumber : entry.value];
+    };
+    return Object.fromEntries(SETTINGS.map(told));
+  }
+
+  /** Of the picture; null while the host's own fields are not there. @returns {Size | null} */
+  size() {
+    const [width, height] = ["width", "height"].map((side) => {
+      const entry = document.getElementById(`${this.tab}_${side}`)?.querySelector("input[type=number]");
+      return entry instanceof HTMLInputElement ? entry.valueAsNumber : NaN;
+    });
+    return width >= 8 && height >= 8 ? { width, height } : null;
+  }
+
+  /**
+   * @param {Layout} layout
+   * @param {(slot: number) => boolean} kept whether a slot that is not shown must be switched off to stay so
+   */
+  write(layout, kept) {
+    for (const { slot, box } of layout.regions) EDGES.forEach((edge, n) => type(this.entry(`slot${slot}_${edge}`), box[n]));
+    for (const slot of allSlots(this.slots)) {
+      const use = this.entry(`slot${slot}_use`);
+      if (use.checked !== (shows(layout, slot) || !kept(slot))) use.click();
+    }
+    type(this.entry("order"), writeOrder(layout.order));
+  }
+
+  /** Sets a text field of ours. @type {(name: string, value: string) => void} */
+  send(name, value) {
+    type(this.entry(name), value);
+  }
+
+  /** Puts a picture into a slot as dropping it there does. @type {(slot: number, file: File) => Promise<void>} */
+  async give(slot, file) {
+    const place = document.getElementById(this.id(`slot${slot}_image`));
+    const chooser = () => /** @type {HTMLInputElement | null} */ (place?.querySelector("input[type=file]"));
+    if (!chooser()) /** @type {HTMLElement | null} */ (place?.querySelector("button[aria-label=Clear], button[aria-label='Remove Image']"))?.click();
+    for (let frame = 0; frame < 60 && !chooser(); frame++) await new Promise(requestAnimationFrame);
+    const files = new DataTransfer();
+    files.items.add(file);
+    const found = chooser();
+    if (!found) return;
+    found.files = files.files;
+    found.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+}

@@ -1,0 +1,26 @@
+// What a key does: a table, and no page here.
+
+/** @typedef {{key: string, shift: boolean, alt: boolean, command: boolean, onBox: boolean}} Stroke command: Ctrl, or Cmd on a Mac */
+/** @typedef {{does: "move" | "resize", by: readonly [number, number], fine: boolean}} Nudge */
+/** @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "undo"} | {does: "redo"}} Action */
+
+/** @type {Record<string, readonly [number, number]>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+/** @type {Record<string, Action>} */
+const ON_BOX = {
+  "]": { does: "layer", by: 1 },
+  "[": { does: "layer", by: -1 },
+  Delete: { does: "remove" },
+  Backspace: { does: "remove" },
+};
+
+/** @type {(stroke: Stroke) => Action | null} */
+export function actionOf({ key, shift, alt, command, onBox }) {
+  if (command) {
+    if (key.toLowerCase() === "z") return { does: shift ? "redo" : "undo" };
+    return key.toLowerCase() === "y" && !shift ? { does: "redo" } : null;
+  }
+  if (!onBox) return null;
+  if (key in ARROWS) return { does: shift ? "resize" : "move", by: ARROWS[key], fine: alt };
+  return shift || alt ? null : (ON_BOX[key] ?? null);
+}

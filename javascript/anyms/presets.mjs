@@ -1,0 +1,53 @@
+// Arrangements of any number of subjects: each gives boxes for subjects in their order of numbers.
+
+import { fitted } from "./boxes.mjs?v=0.1.0";
+
+/** @typedef {import("./boxes.mjs").Box} Box */
+
+/** @type {(count: number) => Box[]} */
+export function sideBySide(count) {
+  const gap = Math.min(0.04, 0.3 / count);
+  const width = (0.9 - gap * (count - 1)) / count;
+  return boxes(count, (n) => [0.05 + n * (width + gap), 0.15, 0.05 + n * (width + gap) + width, 0.95]);
+}
+
+/** The picture's thirds; one subject takes the middle, two the outer ones. @type {(count: number) => Box[]} */
+export function thirds(count) {
+  if (count < 3) return boxes(count, (n) => cell(count === 1 ? 1 : 2 * n, 0, 3, 1));
+  return cells(count, 3);
+}
+
+/** @type {(count: number) => Box[]} */
+export const grid = (count) => cells(count, Math.ceil(Math.sqrt(count)));
+
+/** People for a photograph: shoulder to shoulder, from five on in two rows, the front one lower. @type {(count: number) => Box[]} */
+export function groupPhoto(count) {
+  const front = count < 5 ? count : Math.ceil(count / 2);
+  const back = count - front;
+  return boxes(count, (n) => (n < back ? standing(n, back, 0.05, 0.6) : standing(n - back, front, back ? 0.4 : 0.2, 1)));
+}
+
+/** @type {(n: number, count: number, top: number, bottom: number) => number[]} */
+function standing(n, count, top, bottom) {
+  const width = Math.min(0.5, 1.15 / (count + 0.15)); // neighbours overlap by a few hundredths
+  const first = count > 1 ? 0.02 + (n * (0.96 - width)) / (count - 1) : (1 - width) / 2;
+  return [first, top, first + width, bottom];
+}
+
+/** @type {(count: number, columns: number) => Box[]} */
+function cells(count, columns) {
+  const rows = Math.ceil(count / columns);
+  return boxes(count, (n) => {
+    const row = Math.floor(n / columns);
+    const inRow = row === rows - 1 ? count - row * columns : columns;
+    return cell(n - row * columns, row, inRow, rows);
+  });
+}
+
+/** @type {(column: number, row: number, columns: number, rows: number) => number[]} */
+const cell = (column, row, columns, rows) => [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
+
+/** @type {(count: number, place: (n: number) => number[]) => Box[]} */
+const boxes = (count, place) => Array.from({ length: count }, (_, n) => fitted(place(n)));
+
+export const PRESETS = { sideBySide, thirds, grid, groupPhoto };

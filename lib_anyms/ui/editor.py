@@ -1,0 +1,45 @@
+"""The region editor's place on the page: its element, and what tells it that a component has changed.
+
+The components remain what is sent on Generate; javascript/ reads them off the page and writes them at the end of a gesture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gradio as gr
+
+from lib_anyms.ui.slots import SHOWN_FIRST, SLOTS
+
+TABS = ("txt2img", "img2img")
+SIDES = ("width", "height")
+PLAIN_HELP = (
+    "The region editor has not started, so these are its plain fields. Drop a picture of each subject and name it in the prompt. "
+    "Its box is in fractions of the picture: 0 is left and top, 1 right and bottom. Where boxes overlap the topmost wins."
+)
+
+
+def element(elem_id: Callable[[str], str], tab: str) -> Any:
+    """The editor's own element. What it encloses is shown for as long as the script has not taken its place."""
+    tag = f'<anyms-editor fields="{elem_id("")}" tab="{tab}" slots="{SLOTS}" shown="{SHOWN_FIRST}">{PLAIN_HELP}</anyms-editor>'
+    return gr.HTML(tag, elem_id=elem_id("editor"))
+
+
+def watch(components: Iterable[Any], elem_id: Callable[[str], str]) -> None:
+    """Tell the editor when any of `components` has changed, by whomever; nothing goes to the server."""
+    for component in components:
+        _in_browser(component.change, f"window.anyms?.changed({json.dumps(elem_id(''))});")
+
+
+def watch_size(component: Any, elem_id: str | None) -> None:
+    """Script.after_component: the host's width and height give the picture its shape."""
+    if elem_id in {f"{tab}_{side}" for tab in TABS for side in SIDES}:
+        _in_browser(component.change, f"window.anyms?.resized({json.dumps(str(elem_id).partition('_')[0])});")
+
+
+def _in_browser(event: Callable[..., Any], code: str) -> None:
+    """gradio 3 calls the argument `_js`. It wants a list of outputs back, of which there are none."""
+    argument = "js" if int(gr.__version__.partition(".")[0]) >= 4 else "_js"
+    event(fn=None, inputs=None, outputs=None, **{argument: f"() => {{ {code} return []; }}"})

@@ -1,0 +1,350 @@
+"""Stand-ins for A1111's, Forge's and diffusers' sampling: the same job, each host's own order of callbacks and rows.
+
+What they do was read off the hosts and seen on them (tests/hosts runs the real ones). AnyMS is in the first two by
+scripts/anyms.py, loaded as they load it; in diffusers by a Session, as the standalone has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib_anyms.hosts.diffusers import Diffusers
+from lib_anyms.request import Request
+from lib_anyms.session import Session, close_session, open_session
+from tests.contract.jobs import SECOND_ORDER, STRUCTURE, Call, Interrupted, Job, Painted, sample, schedule, timestep_of
+from tests.hosts.replay import Given
+from tests.support.streams import hook_count
+
+Texts = dict[str, torch.Tensor]
+_PROMPTED = {row.name for row in fields(Job)}
+
+
+class StandIn:
+    """A host with one loaded UNet. `truth` of every call comes from the host's own order of rows, never from AnyMS."""
+
+    name = ""
+    twice_in_hires = False
+
+    def __init__(self, unet: nn.Module) -> None:
+        self.unet = unet
+        self.calls: list[Call] = []
+
+    @torch.no_grad()
+    def paint(self, request: Any = None, **changes: Any) -> Painted:
+        """A whole job, with AnyMS's JSON object or without AnyMS."""
+        assert changes.keys() <= _PROMPTED
+        return self.process(Job(**changes), request)
+
+    def process(self, p: Job, request: Any = None) -> Painted:
+        outer, self.calls = self.calls, []
+        p.sd_model = p.sd_model or self.model()
+        try:
+            latents = self._run(p, request)
+            return Painted(latents, self.calls, p.extra_generation_params, p.comments)
+        finally:
+            self.calls = outer
+
+    def model(self) -> Any:
+        """What the host has as `sd_model`."""
+        raise NotImplementedError
+
+    def _run(self, p: Job, request: Any) -> list[torch.Tensor]:
+        raise NotImplementedError
+
+    def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
+        raise NotImplementedError
+
+    def _before_pass(self, p: Job, request: Any) -> None:
+        """The host tells its scripts that a sampling begins."""
+
+    def _sample(self, p: Job, iteration: int, request: Any) -> torch.Tensor:
+        """One iteration: a pass, and a second one for a hires fix."""
+        p.is_hr_pass = False
+        sigmas = schedule(p.steps)
+        x = sigmas[0] * p.noise(iteration, p.height, p.width)
+        self._before_pass(p, request)
+        x = sample(p, self._denoiser(p), x, sigmas)
+        if p.hires:
+            p.is_hr_pass = True
+            x = torch.nn.functional.interpolate(x, size=p.hires, mode="nearest")
+            x = x + sigmas[1] * p.noise(iteration, *p.hires)
+            for _ in range(2 if self.twice_in_hires else 1):
+                self._before_pass(p, request)
+            x = sample(p, self._denoiser(p), x, sigmas[1:])
+        return x
+
+    def _denoiser(self, p: Job) -> Any:
+        """Counts its calls, as the hosts' denoisers do."""
+        done = SimpleNamespace(step=0)
+        total = p.steps * (2 if p.sampler in SECOND_ORDER else 1)
+
+        def denoise(x: torch.Tensor, sigma: float, step: int | None = None) -> torch.Tensor:
+            if p.interrupted:
+                raise Interrupted
+            if step is not None:
+                done.step = step
+            p.before_step(done.step)
+            denoised = self._denoise(p, x, sigma, done.step, total)
+            done.step += 1
+            return denoised
+
+        return denoise
+
+    def _noise_in(
+        self, x: torch.Tensor, sigma: float, texts: Texts, is_cond: Sequence[bool], progress: float, **more: Any
+    ) -> torch.Tensor:
+        """One UNet call, recorded -> the noise it sees."""
+        given = {
+            "x": x / (sigma**2 + 1) ** 0.5,
+            "timesteps": torch.full((len(x),), timestep_of(sigma)),
+            "context": texts["crossattn"],
+            "y": texts["vector"],
+        }
+        kept = {name: tensor.clone() for name, tensor in given.items()}
+        output = self._call_unet(given, **more)
+        self.calls.append(Call(self.unet, kept, tuple(is_cond), progress, output.clone()))
+        return output
+
+    def _call_unet(self, given: Texts, **more: Any) -> torch.Tensor:
+        return self.unet(given["x"], timesteps=given["timesteps"], context=given["context"], y=given["y"], **more)
+
+    @cached_property
+    def baseline(self) -> Painted:
+        """Without AnyMS."""
+        return self.paint()
+
+    @cached_property
+    def at_rest(self) -> Painted:
+        """One step without AnyMS, made before anything else was."""
+        return self.paint(steps=1)
+
+    def hooks(self) -> int:
+        return hook_count(self.unet)
+
+    def exchange(self, unet: nn.Module, p: Job | None = None) -> nn.Module:
+        """Another UNet is loaded, in mid-sampling of `p` if given -> the one before."""
+        before, self.unet = self.unet, unet
+        if p is not None:
+            p.sd_model = self.model()
+        return before
+
+
+def catenated(*texts: Texts) -> Texts:
+    return {name: torch.cat([text[name] for text in texts]) for name in texts[0]}
+
+
+def rows_of(texts: Texts, rows: slice) -> Texts:
+    return {name: tensor[rows] for name, tensor in texts.items()}
+
+
+class WebUIStandIn(StandIn):
+    """A host that runs `script`, and the callbacks it has registered."""
+
+    def __init__(self, unet: nn.Module, webui: Any, script: Any) -> None:
+        super().__init__(unet)
+        self.webui = webui
+        self.script = script
+        self.defaults = [component.value for component in script.ui(False)]
+
+    def _run(self, p: Job, request: Any) -> list[torch.Tensor]:
+        told = self._told(request)
+        if p.scripted:
+            self.script.before_process(p, *told)
+        latents = []
+        for iteration in range(p.n_iter):
+            latents.append(self._sample(p, iteration, request))
+            if p.scripted:
+                self.script.post_sample(p, None, *told)
+            p.after_image()
+        if p.scripted:
+            self.script.postprocess(p, None, *told)
+        return latents
+
+    def _told(self, request: Any) -> list[Any]:
+        return self.defaults if request is None else [request, *self.defaults[1:]]
+
+    def _before_pass(self, p: Job, request: Any) -> None:
+        if p.scripted:
+            self.script.process_before_every_sampling(p, *self._told(request), x=None)
+
+    def _announce(self, p: Job, x: torch.Tensor, cond: Any, uncond: Texts, step: int, total: int) -> None:
+        denoiser = SimpleNamespace(p=p, step=step, total_steps=total)
+        params = SimpleNamespace(
+            x=x, text_cond=cond, text_uncond=uncond, denoiser=denoiser, sampling_step=0, total_sampling_steps=p.steps
+        )
+        for callback in self.webui("modules.script_callbacks").ON_CFG_DENOISER:
+            callback(params)
+
+    @staticmethod
+    def _skips(p: Job, sigma: float, step: int, total: int) -> bool:
+        """Skip early CFG, and NGMS in every second step."""
+        return bool(p.skip_early and step / total <= p.skip_early) or bool(step % 2 and sigma < p.s_min_uncond)
+
+
+class A1111StandIn(WebUIStandIn):
+    """Rows: every picture's conditional ones, then all unconditional ones; consumed in one call, or in several."""
+
+    name = "a1111"
+
+    def model(self) -> Any:
+        found = SimpleNamespace(model=SimpleNamespace(diffusion_model=self.unet))
+        self.webui("modules.shared").sd_model = found
+        return found
+
+    def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
+        parts, pictures = len(p.prompt), len(x)
+        joined = catenated(*(p.text(words, p.chunks) for words in p.prompt))
+        order = [part * pictures + picture for picture in range(pictures) for part in range(parts)]
+        cond = {name: tensor[order] for name, tensor in joined.items()}
+        uncond = p.text(p.negative, p.negative_chunks)
+        everything = torch.cat((x.repeat_interleave(parts, 0), x))
+        is_cond = [True] * (parts * pictures) + [False] * pictures
+        self._announce(p, everything, cond, uncond, step, total)
+        skipped = self._skips(p, sigma, step, total)
+        if skipped:
+            everything, is_cond = everything[:-pictures], is_cond[:-pictures]
+        noise = torch.empty_like(everything)
+        for rows in self._splits(p, parts * pictures, pictures, skipped):
+            inside = rows.stop <= parts * pictures
+            texts = rows_of(cond, rows) if inside else uncond
+            if rows.start < parts * pictures < rows.stop:
+                texts = catenated(cond, uncond)
+            noise[rows] = self._noise_in(everything[rows], sigma, texts, is_cond[rows], min(step / total, 1 - 1e-6))
+        denoised = everything - sigma * noise
+        positive = denoised[: parts * pictures].unflatten(0, (pictures, parts))
+        if skipped:
+            base, scale = positive[:, 0], 1.0
+        else:
+            base, scale = denoised[parts * pictures :], p.cfg_scale
+        return base + scale * (positive - base[:, None]).sum(1)
+
+    @staticmethod
+    def _splits(p: Job, conds: int, pictures: int, skipped: bool) -> list[slice]:
+        """The rows of each UNet call of a step."""
+        total = conds if skipped else conds + pictures
+        if p.chunks == p.negative_chunks or skipped:
+            size = total if p.batch_cond_uncond else pictures
+            return [slice(start, start + size) for start in range(0, total, size)]
+        size = 2 * pictures if p.batch_cond_uncond else pictures
+        return [*(slice(start, min(start + size, conds)) for start in range(0, conds, size)), slice(conds, total)]
+
+
+class UnetPatcher:
+    """Forge's handle of a UNet: what neighbours hang on it reaches the UNet with every call."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        self.model = SimpleNamespace(diffusion_model=unet, computation_dtype=torch.float32)
+        self.model_options: dict[str, Any] = {"transformer_options": {}}
+
+
+UnetPatcher.__module__ = "backend.patcher.unet"
+
+
+class ForgeStandIn(WebUIStandIn):
+    """Chunks of rows in the order the host's batching takes them, named in `cond_or_uncond`; 0 is conditional."""
+
+    name = "forge"
+    twice_in_hires = True
+
+    def __init__(self, unet: nn.Module, webui: Any, script: Any) -> None:
+        super().__init__(unet, webui, script)
+        self.patches: dict[str, Any] = {}  # transformer_options of every call
+        self.post_cfg: list[Any] = []  # (predict, x, cond, uncond) -> what to add
+
+    def model(self) -> Any:
+        return SimpleNamespace(forge_objects=SimpleNamespace(unet=UnetPatcher(self.unet)))
+
+    def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
+        cond = [p.text(words, p.chunks) for words in p.prompt]
+        uncond = p.text(p.negative, p.negative_chunks)
+        self._announce(p, x, cond, uncond, step, total)
+        scale = 1.0 if self._skips(p, sigma, step, total) else p.cfg_scale
+        progress = min(step / total, 1 - 1e-6)
+
+        def predict(positive: list[Texts], negative: Texts | None, latents: torch.Tensor) -> tuple[Any, Any]:
+            return self._predict(p, latents, sigma, positive, negative, progress)
+
+        positive, negative = predict(cond, None if scale == 1 else uncond, x)
+        strength = len(cond)  # every AND part weighs 1
+        denoised = positive if negative is None else negative + (positive - negative) * scale * strength
+        for function in self.post_cfg:
+            denoised = denoised + function(predict, x, cond, uncond)
+        return denoised
+
+    def _predict(
+        self, p: Job, x: torch.Tensor, sigma: float, cond: list[Texts], uncond: Texts | None, progress: float
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What is left of noise: the mean of the conditional parts, and the unconditional one."""
+        waiting = [(text, 0) for text in cond] + ([(uncond, 1)] if uncond is not None else [])
+        found: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+        while waiting:
+            length = waiting[0][0]["crossattn"].shape
+            together = [number for number, (text, _) in enumerate(waiting) if text["crossattn"].shape == length][::-1]
+            if p.low_memory:
+                together = together[:1]
+            batch = [waiting.pop(number) for number in together]
+            flags = [flag for _, flag in batch]
+            is_cond = [flag == 0 for flag in flags for _ in range(len(x))]
+            options = {**self.patches, "cond_or_uncond": flags, "sigmas": torch.tensor([sigma])}
+            rows = torch.cat([x] * len(batch))
+            noise = self._noise_in(
+                rows, sigma, catenated(*(text for text, _ in batch)), is_cond, progress, transformer_options=options
+            )
+            for flag, denoised in zip(flags, (rows - sigma * noise).chunk(len(batch))):
+                found[flag].append(denoised)
+        return torch.stack(found[0]).mean(0), found[1][0] if found[1] else None
+
+
+class DiffusersStandIn(StandIn):
+    """The pipeline's rows: unconditional, conditional; the latter alone without guidance."""
+
+    name = "diffusers"
+
+    def __init__(self, unet: nn.Module, files: list[Path]) -> None:
+        super().__init__(unet)
+        self.files = files
+        self.session: Session | None = None
+
+    def model(self) -> Any:
+        return SimpleNamespace()
+
+    def _run(self, p: Job, request: Any) -> list[torch.Tensor]:
+        pipeline = SimpleNamespace(unet=self.unet, device="cpu", do_classifier_free_guidance=p.cfg_scale > 1)
+        self.session = open_session(Session(Diffusers(pipeline, self.files), pipeline)) if request is not None else None
+        try:
+            latents = [self._sample(p, iteration, request) for iteration in range(p.n_iter)]
+            if self.session is not None:
+                self.session.finish_pass()
+            return latents
+        finally:
+            close_session()
+
+    def _before_pass(self, p: Job, request: Any) -> None:
+        if self.session is not None:
+            self.session.begin_pass(Request.from_json(request))
+
+    def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
+        progress = min(step / total, 1 - 1e-6)
+        if self.session is not None:
+            self.session.begin_step(progress)
+        cond = p.text(p.prompt[0], p.chunks)
+        if p.cfg_scale == 1:
+            return x - sigma * self._noise_in(x, sigma, cond, [True] * len(x), progress)
+        texts, is_cond = catenated(p.text(p.negative, p.chunks), cond), [False] * len(x) + [True] * len(x)
+        rows = torch.cat((x, x))
+        negative, positive = (rows - sigma * self._noise_in(rows, sigma, texts, is_cond, progress)).chunk(2)
+        return negative + p.cfg_scale * (positive - negative)
+
+    def _call_unet(self, given: Texts, **more: Any) -> torch.Tensor:
+        pooled = STRUCTURE.text_2.projection
+        self.unet.add_time_proj = Given(given["y"][:, pooled:])  # sizes and crop come embedded here
+        added = {"text_embeds": given["y"][:, :pooled], "time_ids": torch.zeros(len(given["y"]), 6)}
+        return self.unet(given["x"], given["timesteps"], given["context"], added_cond_kwargs=added).sample

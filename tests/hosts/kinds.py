@@ -1,0 +1,82 @@
+"""The hosts the tests know: how AnyMS names each, how it is started, and what is different or not to be had there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_COMMON = ("--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-install", "--no-hashing")
+_NO_MODEL = ("--no-download-sd-model",)
+_CPU = ("--always-cpu", "--all-in-fp32")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One host. `missing` says of the cases it cannot do why: they are not an option there, which is not the same as untested.
+
+    `unguided` are the rows of a call at CFG 1; `sparing`, the rows of three calls with "NGMS"; `hires`, further fields of such a
+    job; `hires_grid`, the latent's height and width at 1.5 times the scene; `hires_cuts`, whether a second pass of another aspect
+    shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles` and `arguments`, of
+    scripts that have others than A1111's; `page_error`, what its page shows of any exception in a job, where that is not the
+    exception's own sentence.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unguided: tuple[bool, ...] = (True,)
+    sparing: tuple[int, ...] = (2, 1, 2)
+    hires: Mapping[str, Any] = field(default_factory=lambda: {"hr_upscaler": "Latent"})
+    hires_grid: tuple[int, int] = (24, 36)
+    hires_cuts: bool = True
+    refiner: Mapping[str, Any] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    page_error: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+# After the axes: no legend, with the cells' own pictures, no sub-grids, seeds fixed, values as CSV.
+PLOT = [False, True, False, False, False, False, False, 0, True]
+_SAME_MODULES = {"hr_additional_modules": ["Use same choices"]}
+_NO_OUTPAINTING = dict.fromkeys(("Outpainting mk2", "Poor man's outpainting"), "it has no such script")
+_UNTOLD = "TypeError: 'NoneType' object is not iterable"  # their main thread prints an exception and hands on nothing
+_UPSCALE = {"SD upscale": "SD Upscale"}
+
+KINDS = {
+    "a1111": Kind(
+        "A1111",
+        (*_COMMON, *_NO_MODEL, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
+        unguided=(True, False),
+    ),
+    "forge": Kind("Forge", (*_COMMON, *_NO_MODEL, *_CPU), hires={"hr_upscaler": "Latent", **_SAME_MODULES}),
+    "reforge": Kind(
+        "reForge",
+        (*_COMMON, *_NO_MODEL, *_CPU),
+        sparing=(1, 2, 1),
+        page_error=_UNTOLD,
+        arguments={"x/y/z plot": [False, False, False, 0, *PLOT[1:]]},
+    ),
+    "forge_classic": Kind(
+        "Forge classic",
+        (*_COMMON, *_NO_MODEL, *_CPU),
+        sparing=(1, 1, 1),
+        page_error=_UNTOLD,
+        titles=_UPSCALE,
+        arguments={"SD upscale": [64, "None", 1]},
+        missing=_NO_OUTPAINTING,
+    ),
+    "forge_neo": Kind(
+        "Forge Neo",
+        (*_COMMON, "--cpu", "--force-fp32"),
+        settings={"VERSION_UID": "PY313"},  # without it, a host whose config.json is there asks on the console
+        hires={"hr_upscaler": "None", **_SAME_MODULES},
+        hires_grid=(24, 40),  # sizes rounded to 64 pixels
+        hires_cuts=False,
+        refiner={"refiner_use_steps": True},
+        titles=_UPSCALE,
+        arguments={"SD upscale": [64, "None", 1, False], "x/y/z plot": [*PLOT[:7], 0, *PLOT[7:]]},
+        missing={**_NO_OUTPAINTING, "a second pass that cuts": "it stretches"},
+    ),
+}

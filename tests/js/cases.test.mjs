@@ -1,0 +1,54 @@
+// What Python and JavaScript must agree on; tests/unit/test_editor_cases.py runs the same cases.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/boxes.mjs";
+import { readLayout, writeLayout } from "../../javascript/anyms/exchange.mjs";
+import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/order.mjs";
+
+const cases = JSON.parse(readFileSync(new URL("cases.json", import.meta.url), "utf-8"));
+const sized = ([width, height]) => ({ width, height });
+
+for (const { text, subjects, cause } of cases.layouts) {
+  test(`layout file ${text.slice(0, 90)}`, () => {
+    if (cause) return assert.throws(() => readLayout(text), { cause });
+    assert.deepEqual(readLayout(text), subjects);
+    assert.deepEqual(readLayout(writeLayout(subjects)), subjects);
+  });
+}
+
+test("more than twelve subjects are no layout", () => {
+  const text = JSON.stringify({ version: 1, subjects: Array(13).fill({ box: [0, 0, 1, 1] }) });
+  assert.throws(() => readLayout(text), { cause: "subject_count" });
+});
+
+for (const { text, order, written, cause } of cases.orders) {
+  test(`order "${text}"`, () => {
+    const read = readOrder(text, 12);
+    assert.deepEqual(read, cause ? undefined : order);
+    if (cause) return;
+    assert.deepEqual(readOrder(writeOrder(read), 12), order);
+    if (written) assert.equal(writeOrder(read), written);
+  });
+}
+
+for (const { subjects, order } of cases.proposed) {
+  test(`proposed order of ${subjects.map(([name]) => name)}`, () => {
+    assert.deepEqual(proposedOrder(subjects.map(([name, role, box]) => ({ role: roleOf(role, name), box }))), order);
+  });
+}
+
+for (const { box, size, halvings, rect } of cases.tokens) {
+  test(`tokens of ${box} at ${size}, ${halvings} times halved`, () => {
+    const { top, bottom, left, right } = tokensOf(box, tokenGrid(sized(size), halvings));
+    assert.deepEqual([top, bottom, left, right], rect);
+  });
+}
+
+for (const { boxes, size, shares } of cases.shares) {
+  test(`visible shares of ${JSON.stringify(boxes)}`, () => {
+    assert.deepEqual(visibleShares(boxes, tokenGrid(sized(size), 1)), shares);
+  });
+}

@@ -1,0 +1,208 @@
+// The layout without a page: each thing that can be done with it, and any sequence of them.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { fitted, moved, resized, SMALLEST, TOKEN } from "../../javascript/anyms/boxes.mjs";
+import { begun, changed, redone, undone } from "../../javascript/anyms/history.mjs";
+import { actionOf } from "../../javascript/anyms/keys.mjs";
+import * as layouts from "../../javascript/anyms/layout.mjs";
+import { PRESETS } from "../../javascript/anyms/presets.mjs";
+import { typed } from "../../javascript/anyms/rows.mjs";
+
+const SIZE = { width: 1024, height: 768 };
+const SLOTS = 12;
+const held = (names) => (slot) => ({ name: names[slot] ?? "", role: "auto", picture: names[slot] ? "data:" : "" });
+const TWO = held({ 1: "cat", 2: "dog" });
+const START = { regions: [{ slot: 1, box: [0.05, 0.15, 0.48, 0.95] }, { slot: 2, box: [0.52, 0.15, 0.95, 0.95] }], order: null };
+
+test("a box moves by whole tokens and keeps its size", () => {
+  const box = moved([0.05, 0.15, 0.48, 0.95], [0.1, 0], SIZE, TOKEN);
+  assert.deepEqual(box, [0.1563, 0.15, 0.5862, 0.95]);
+  assert.deepEqual(moved([0.05, 0.15, 0.48, 0.95], [0.1, 0], SIZE, 0), [0.15, 0.15, 0.58, 0.95]);
+  assert.equal(resized([0.25, 0.25, 0.5, 0.5], "e", [0.02, 0], SIZE, TOKEN)[2], 0.5313); // pixel 532 goes to 544, not to 528
+});
+
+test("a box stops at the picture's edges", () => {
+  assert.deepEqual(moved([0.25, 0.25, 0.5, 0.5], [9, -9], SIZE, TOKEN), [0.75, 0, 1, 0.25]);
+  assert.deepEqual(resized([0.25, 0.25, 0.5, 0.5], "se", [9, 9], SIZE, TOKEN), [0.25, 0.25, 1, 1]);
+});
+
+test("each handle moves its own edges only, and none past the opposite one", () => {
+  const box = [0.25, 0.25, 0.5, 0.5];
+  const by = [0.125, 0.125];
+  const expected = { n: [0.25, 0.375, 0.5, 0.5], e: [0.25, 0.25, 0.625, 0.5], s: [0.25, 0.25, 0.5, 0.625], w: [0.375, 0.25, 0.5, 0.5] };
+  for (const [edges, result] of Object.entries(expected)) assert.deepEqual(resized(box, edges, by, SIZE, 0), result);
+  assert.deepEqual(resized(box, "nw", by, SIZE, 0), [0.375, 0.375, 0.5, 0.5]);
+  assert.deepEqual(resized(box, "e", [-9, 0], SIZE, TOKEN), [0.25, 0.25, 0.2813, 0.5]);
+  assert.deepEqual(resized(box, "n", [0, 9], SIZE, TOKEN), [0.25, 0.4688, 0.5, 0.5]);
+});
+
+test("any four numbers become a box", () => {
+  assert.deepEqual(fitted([0.9, 0.5, 0.1, 0.5]), [0.1, 0.5, 0.9, 0.5313]);
+  assert.deepEqual(fitted([NaN, 1, 2, 1]), [0, 0.9688, 1, 1]);
+});
+
+test("typing a place keeps the size, typing a size keeps the corner", () => {
+  assert.deepEqual(typed([0.25, 0.25, 0.5, 0.5], 0, 40), [0.4, 0.25, 0.65, 0.5]);
+  assert.deepEqual(typed([0.25, 0.25, 0.5, 0.5], 1, 90), [0.25, 0.75, 0.5, 1]);
+  assert.deepEqual(typed([0.25, 0.25, 0.5, 0.5], 2, 50), [0.25, 0.25, 0.75, 0.5]);
+  assert.deepEqual(typed([0.25, 0.25, 0.5, 0.5], 3, -5), [0.25, 0.25, 0.5, 0.2813]);
+});
+
+test("the page's fields become the layout; a slot that holds nothing is not shown beyond the first two", () => {
+  const told = { boxes: Array(12).fill([0, 0, 0.5, 0.00123456]), used: Array(12).fill(true), order: "2" };
+  const read = layouts.fromFields(told, held({ 5: "hat" }), 2);
+  assert.deepEqual(read.regions.map((region) => region.slot), [1, 2, 5]);
+  assert.deepEqual(read.regions[0].box, [0, 0, 0.5, 0.00123456]); // what was pasted stays as it is
+  assert.deepEqual(layouts.stacked(read, TWO), [2, 1, 5]);
+  const used = told.used.map((_, n) => n !== 1);
+  assert.deepEqual(layouts.fromFields({ ...told, used }, TWO, 2).regions.map((region) => region.slot), [1]);
+  assert.deepEqual(layouts.fromFields(told, TWO, 2, read).regions.map((region) => region.slot), [1, 2, 5]);
+  assert.equal(layouts.fromFields({ ...told, order: "nonsense" }, TWO, 2).order, null);
+});
+
+test("an added subject finds room beside the others while these stand as proposed", () => {
+  const { layout, slot } = layouts.added(START, TWO, SLOTS);
+  assert.equal(slot, 3);
+  assert.deepEqual(layout.regions.map((region) => region.box), PRESETS.sideBySide(3));
+  const moved = layouts.withBox(START, 1, [0, 0, 0.3, 0.3]);
+  const other = layouts.added(moved, TWO, SLOTS).layout;
+  assert.deepEqual(other.regions.slice(0, 2), moved.regions);
+});
+
+test("a removed slot that holds something is the last to be used again", () => {
+  const facts = held({ 1: "cat", 2: "dog" });
+  const without = layouts.removed(START, 2);
+  assert.equal(layouts.added(without, facts, SLOTS).slot, 3);
+  assert.equal(layouts.added(without, facts, 2).slot, 2);
+  assert.equal(layouts.added(START, facts, 2), null);
+});
+
+test("bringing forward makes the order the user's, until it is proposed again", () => {
+  const up = layouts.restacked(START, TWO, 1, 1, SLOTS);
+  assert.deepEqual(layouts.stacked(up, TWO), [2, 1]);
+  assert.equal(layouts.restacked(up, TWO, 1, 1, SLOTS), up);
+  assert.deepEqual(layouts.unordered(up), START);
+});
+
+test("the topmost wins; who takes no part covers nobody", () => {
+  const facts = held({ 1: "cat", 2: "straw hat", 3: "" });
+  const layout = { regions: [{ slot: 1, box: [0, 0, 1, 1] }, { slot: 2, box: [0, 0, 0.5, 0.5] }, { slot: 3, box: [0, 0, 1, 1] }], order: null };
+  assert.deepEqual(layouts.stacked(layout, facts), [3, 1, 2]);
+  assert.deepEqual([...layouts.shares(layout, facts, { width: 512, height: 512 })], [[1, 0.75], [2, 1], [3, null]]);
+  const turned = layouts.restacked(layout, facts, 1, 1, SLOTS);
+  assert.deepEqual([...layouts.shares(turned, facts, { width: 512, height: 512 })], [[1, 1], [2, 0], [3, null]]);
+});
+
+for (const [name, place] of Object.entries(PRESETS)) {
+  test(`${name}: every subject of any number is seen`, () => {
+    for (let count = 1; count <= 12; count++) {
+      const boxes = place(count);
+      assert.equal(boxes.length, count);
+      const layout = { regions: boxes.map((box, n) => ({ slot: n + 1, box })), order: boxes.map((_, n) => n + 1) };
+      const facts = () => ({ name: "someone", role: "auto", picture: "" });
+      for (const share of layouts.shares(layout, facts, SIZE).values()) assert.ok(share > 0.3, `${name} ${count}: ${share}`);
+      checked(layout);
+    }
+  });
+}
+
+test("a background keeps the whole picture when the others are placed", () => {
+  const placed = layouts.arranged(START, held({ 1: "beach", 2: "cat" }), "grid");
+  assert.deepEqual(placed.regions.map((region) => region.box), [[0, 0, 1, 1], [0, 0, 1, 1]]);
+});
+
+test("keys", () => {
+  const press = (key, more = {}) => actionOf({ key, shift: false, alt: false, command: false, onBox: true, ...more });
+  assert.deepEqual(press("ArrowLeft"), { does: "move", by: [-1, 0], fine: false });
+  assert.deepEqual(press("ArrowDown", { shift: true, alt: true }), { does: "resize", by: [0, 1], fine: true });
+  assert.deepEqual(press("]"), { does: "layer", by: 1 });
+  assert.deepEqual(press("Delete"), { does: "remove" });
+  assert.deepEqual(press("z", { command: true }), { does: "undo" });
+  assert.deepEqual(press("Z", { command: true, shift: true }), { does: "redo" });
+  assert.deepEqual(press("y", { command: true }), { does: "redo" });
+  for (const key of ["ArrowLeft", "Delete", "]"]) assert.equal(press(key, { onBox: false }), null);
+  for (const key of ["Enter", "ArrowUp", "a"]) assert.equal(press(key, { command: true }), null); // the host's own
+});
+
+test("a key held down is one step of the history", () => {
+  let history = begun(0);
+  for (const mark of ["", "move 1", "move 1", "move 2", "", ""]) history = changed(history, history.present + 1, mark);
+  assert.deepEqual(history.past, [0, 1, 3, 4, 5]);
+  assert.equal(undone(history).present, 5);
+});
+
+// -- any sequence of edits ------------------------------------------------------------------------------------------------
+
+function checked({ regions, order }) {
+  const slots = regions.map((region) => region.slot);
+  assert.deepEqual(slots, [...new Set(slots)].sort((a, b) => a - b));
+  assert.ok(slots.every((slot) => slot >= 1 && slot <= SLOTS));
+  if (order) assert.deepEqual([...order].sort((a, b) => a - b), Array.from({ length: order.length }, (_, n) => n + 1));
+  for (const { box } of regions) {
+    assert.ok(box.every((edge) => edge >= 0 && edge <= 1), `${box}`);
+    assert.ok(box[2] - box[0] > SMALLEST - 2e-4 && box[3] - box[1] > SMALLEST - 2e-4, `${box}`);
+  }
+}
+
+/** Numbers in 0..1, the same for a seed everywhere. */
+function seeded(seed) {
+  return () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 2 ** 32;
+  };
+}
+
+const NAMES = ["", "cat", "dog", "straw hat", "beach", "a cat", "mask"];
+const EDITS = [
+  (layout, facts, random, slot) => layouts.withBox(layout, slot, moved(layouts.boxOf(layout, slot), [random() * 3 - 1.5, random() - 0.5], SIZE, random() < 0.5 ? TOKEN : 0)),
+  (layout, facts, random, slot) => {
+    const edges = ["n", "ne", "e", "se", "s", "sw", "w", "nw"][Math.floor(random() * 8)];
+    return layouts.withBox(layout, slot, resized(layouts.boxOf(layout, slot), edges, [random() * 3 - 1.5, random() - 0.5], SIZE, random() < 0.5 ? TOKEN : 0));
+  },
+  (layout, facts, random, slot) => layouts.withBox(layout, slot, typed(layouts.boxOf(layout, slot), Math.floor(random() * 4), random() * 140 - 20)),
+  (layout, facts) => layouts.added(layout, facts, SLOTS)?.layout ?? layout,
+  (layout, facts, random, slot) => layouts.removed(layout, slot),
+  (layout, facts, random, slot) => layouts.restacked(layout, facts, slot, Math.floor(random() * 5) - 2, SLOTS),
+  (layout) => layouts.unordered(layout),
+  (layout, facts, random) => layouts.arranged(layout, facts, Object.keys(PRESETS)[Math.floor(random() * 4)]),
+];
+
+for (let seed = 1; seed <= 60; seed++) {
+  test(`any edits, seed ${seed}: all is in its bounds, undo leads to the start, redo back again`, () => {
+    const random = seeded(seed);
+    const names = Object.fromEntries(Array.from({ length: SLOTS }, (_, n) => [n + 1, NAMES[Math.floor(random() * NAMES.length)]]));
+    const facts = held(names);
+    let history = begun(START);
+    const seen = [START];
+    for (let step = 0; step < 60; step++) {
+      const { present } = history;
+      const slot = present.regions[Math.floor(random() * present.regions.length)]?.slot ?? 1;
+      const before = JSON.stringify(present);
+      const next = EDITS[Math.floor(random() * EDITS.length)](present, facts, random, slot);
+      assert.equal(JSON.stringify(present), before); // no edit changes what it was given
+      checked(next);
+      const order = layouts.stacked(next, facts);
+      assert.deepEqual([...order].sort((a, b) => a - b), next.regions.map((region) => region.slot));
+      if (order.length) {
+        const shares = layouts.shares(next, facts, SIZE);
+        for (const share of shares.values()) assert.ok(share === null || (share >= 0 && share <= 1));
+        const top = [...order].reverse().find((each) => layouts.takesPart(facts(each)));
+        if (top) assert.equal(shares.get(top), 1);
+      }
+      if (layouts.same(next, present)) continue;
+      history = changed(history, next);
+      seen.push(next);
+    }
+    for (const layout of [...seen].reverse()) {
+      assert.deepEqual(history.present, layout);
+      history = undone(history);
+    }
+    assert.deepEqual(history.present, START);
+    for (const layout of seen.slice(1)) {
+      history = redone(history);
+      assert.deepEqual(history.present, layout);
+    }
+  });
+}

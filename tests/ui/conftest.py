@@ -1,0 +1,57 @@
+"""A browser before a small page of each of the hosts' gradios."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.programs import find_program
+from tests.ui.editor import Editor
+from tests.ui.gradios import GRADIOS, Served, Unavailable, serve
+
+QUIET = ("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    if chromium is None:
+        pytest.skip("no Chromium for the editor's page: install chromium, or set ANYMS_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session", params=GRADIOS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    try:
+        page = serve(request.param, tmp_path_factory.mktemp(request.param) / "page.log")
+    except Unavailable as error:
+        pytest.skip(str(error))
+    yield page
+    page.stop()
+
+
+@pytest.fixture
+def editor(browser: Any, served: Served) -> Iterator[Editor]:
+    """The page, freshly opened, on a screen with a mouse."""
+    opened = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def phone(browser: Any, served: Served) -> Iterator[Editor]:
+    """The same on a phone."""
+    context = browser.new_context(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark")
+    opened = Editor(context, served)
+    opened.open("?__theme=dark")
+    yield opened
+    opened.close()

@@ -1,0 +1,182 @@
+"""What a user does with the region editor, and what the page and the server then have."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from tests.ui.gradios import Served
+
+WAIT = 20_000  # milliseconds
+EDGES = ("x0", "y0", "x1", "y1")
+Box = tuple[float, float, float, float]
+
+
+def picture(colour: str, size: tuple[int, int] = (90, 120)) -> bytes:
+    drawn = Image.new("RGB", size, "white")
+    ImageDraw.Draw(drawn).ellipse((10, 10, size[0] - 10, size[1] - 10), fill=colour)
+    data = io.BytesIO()
+    drawn.save(data, "PNG")
+    return data.getvalue()
+
+
+class Editor:
+    """One page with our accordion."""
+
+    def __init__(self, context: Any, served: Served) -> None:
+        self.context = context
+        self.gradio = served.gradio
+        self.url = served.url
+        self.page = context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.root = self.page.locator("anyms-editor")
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda error: self._listen(error.message, error.stack or ""))
+        self.page.on("console", lambda told: told.type == "error" and self._listen(told.text, told.location.get("url", "")))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, options: str = "") -> None:
+        self.page.goto(self.url + options, wait_until="load")
+        self.root.locator(".box").nth(1).wait_for()
+
+    def close(self) -> None:
+        self.context.close()
+        assert not self.complaints
+
+    def _listen(self, text: str, where: str) -> None:
+        """gradio complains too: only our own files count."""
+        if "anyms" in text.lower() or "anyms" in where:
+            self.complaints.append(f"{text} ({where})")
+
+    # -- our element ----------------------------------------------------------------------------------------------------
+
+    def box(self, slot: int) -> Any:
+        return self.root.locator(f".box[data-slot='{slot}']")
+
+    def handle(self, edges: str) -> Any:
+        return self.root.locator(f".handle[data-edges='{edges}']")
+
+    def row(self, slot: int) -> Any:
+        return self.root.locator(f".row[data-slot='{slot}']")
+
+    def press(self, name: str) -> None:
+        self.root.get_by_role("button", name=name, exact=True).click()
+
+    def rows(self) -> list[int]:
+        """The list's slots, topmost first."""
+        return [int(row.get_attribute("data-slot")) for row in self.root.locator(".row").all()]
+
+    def seen(self, slot: int) -> str:
+        return self.row(slot).locator(".seen").inner_text().strip()
+
+    def said(self) -> str:
+        return self.root.locator("[role=status]").text_content()
+
+    def focused(self) -> str:
+        return self.page.evaluate(
+            "(() => { const at = document.querySelector('anyms-editor').shadowRoot.activeElement;"
+            " return at ? at.dataset.slot ?? at.getAttribute('aria-label') ?? at.textContent : ''; })()"
+        )
+
+    # -- what is sent ---------------------------------------------------------------------------------------------------
+
+    def ours(self, name: str) -> Any:
+        return self.page.locator(f"#script_txt2img_anyms_{name}")
+
+    def entry(self, name: str) -> Any:
+        return self.ours(name).locator("textarea, input:not([type=range])").first
+
+    def fields(self, slot: int) -> Box:
+        """The host's own number fields."""
+        return tuple(float(self.entry(f"slot{slot}_{edge}").input_value()) for edge in EDGES)
+
+    def until_fields(self, slot: int, box: Box) -> None:
+        """Waits for them: what Python sets arrives later."""
+        names = [f"script_txt2img_anyms_slot{slot}_{edge}" for edge in EDGES]
+        self.until(f"{json.dumps(names)}.every((id, n) => +document.querySelector(`#${{id}} input`).value === {list(box)}[n])")
+
+    def until(self, condition: str) -> None:
+        self.page.wait_for_function(condition)
+
+    def inside(self, condition: str) -> None:
+        """Waits for a condition about `root`, the inside of our element."""
+        self.until(f"(() => {{ const root = document.querySelector('anyms-editor').shadowRoot; return {condition}; }})()")
+
+    def name(self, slot: int, name: str) -> None:
+        self.entry(f"slot{slot}_name").fill(name)
+        self.inside(f"root.querySelector('.box[data-slot=\"{slot}\"] .name')?.textContent === {json.dumps(name)}")
+
+    def give(self, slot: int, colour: str) -> None:
+        """A picture through the host's own component."""
+        file = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": picture(colour)}
+        self.ours(f"slot{slot}_image").locator("input[type=file]").first.set_input_files(file)
+        self.box(slot).locator("img").wait_for()
+
+    def size(self, side: str, value: int) -> None:
+        field = self.page.locator(f"#txt2img_{side} input[type=number]")
+        field.fill(str(value))
+        field.press("Tab")
+
+    def sent(self) -> dict[str, Any] | str:
+        """What Generate would be sent: the request, or the sentence why there is none."""
+        told = self.page.locator("#txt2img_sent textarea")
+        told.fill("waiting")
+        self.page.locator("#txt2img_generate").click()
+        self.until("!['waiting', ''].includes(document.querySelector('#txt2img_sent textarea').value)")
+        text = told.input_value()
+        return json.loads(text) if text.startswith("{") else text
+
+    def paste(self, text: str) -> None:
+        field = self.page.locator("#txt2img_infotext textarea")
+        field.fill(text)
+        field.press("Tab")
+        self.page.locator("#txt2img_paste").click()
+
+    # -- mouse and finger -----------------------------------------------------------------------------------------------
+
+    def middle(self, part: Any) -> tuple[float, float]:
+        part.scroll_into_view_if_needed()
+        area = part.bounding_box()
+        return area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+
+    def shift(self, by: tuple[float, float]) -> tuple[float, float]:
+        """Fractions of the picture in the screen's pixels."""
+        area = self.root.locator(".stage").bounding_box()
+        return by[0] * area["width"], by[1] * area["height"]
+
+    def grab(self, part: Any, by: tuple[float, float]) -> None:
+        """Press and move, without letting go."""
+        x, y = self.middle(part)
+        dx, dy = self.shift(by)
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + dx / 2, y + dy / 2)
+        self.page.mouse.move(x + dx, y + dy)
+
+    def drag(self, part: Any, by: tuple[float, float]) -> None:
+        self.grab(part, by)
+        self.page.mouse.up()
+
+    def touch(self) -> Any:
+        """Sends `touchStart`, `touchMove`, `touchEnd`, `touchCancel` with points as [(x, y), ...]."""
+        session = self.context.new_cdp_session(self.page)
+
+        def send(kind: str, *points: tuple[float, float]) -> None:
+            told = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": told})
+
+        return send
+
+    def keep(self, name: str) -> None:
+        """The page as it looks, where ANYMS_ARTIFACTS names a folder."""
+        folder = os.environ.get("ANYMS_ARTIFACTS")
+        if not folder:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(Path(folder, f"editor-{self.gradio}-{name}.png")), full_page=True)

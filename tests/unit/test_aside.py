@@ -1,0 +1,309 @@
+"""A step in which nothing fired: a known cause is stepped aside for, an unknown one is refused, and it is always said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from lib_anyms import lifecycle
+from lib_anyms.errors import Refused
+from lib_anyms.hosts.webui import WebUI
+from lib_anyms.image_stream import compiled
+from lib_anyms.request import Request
+from lib_anyms.session import close_session, live
+from tests.support.adapter_files import write_adapter, write_encoder
+from tests.support.fake_host import FakeHost, sample
+from tests.support.streams import hook_count
+from tests.support.tiny_unet import tiny_unet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models")
+    write_adapter(path / "adapter.safetensors", tiny_unet())
+    write_encoder(path / "encoder.safetensors")
+    return path
+
+
+class Job(SimpleNamespace):
+    """A host's `p` that AnyMS was wanted for."""
+
+    def __init__(self, host: FakeHost) -> None:
+        super().__init__(extra_generation_params={}, comments=[], host=host)
+
+    def comment(self, text: str) -> None:
+        self.comments.append(text)
+
+    def begin(self, **settings: Any) -> None:
+        lifecycle.job_begins(self)
+        lifecycle.pass_begins(self, lambda: wish(**settings))
+
+    def step(self, progress: float = 0.0) -> None:
+        lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=self), progress=progress))
+
+    def said(self) -> str:
+        """The one sentence on the page, which is the infotext's too."""
+        assert len(self.comments) == 1
+        assert self.extra_generation_params == {"AnyMS skipped": self.comments[0]}
+        assert hook_count(self.host.current) == 0
+        return self.comments[0]
+
+
+def wish(**settings: Any) -> Request:
+    cat = {"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}
+    return Request.from_json({"subjects": [cat], **settings})
+
+
+@pytest.fixture
+def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    host = FakeHost(tiny_unet(), folder)
+    monkeypatch.setattr(lifecycle, "detect", lambda _p: host)
+    yield Job(host)
+    close_session()
+
+
+def bypass_layers(monkeypatch: pytest.MonkeyPatch, unet: Any) -> None:
+    """The UNet is called, and none of its layers: a TensorRT engine behind its forward."""
+    monkeypatch.setattr(unet, "forward", lambda x, *_args, **_more: x)
+
+
+# -- known causes ---------------------------------------------------------------------------------------------------------
+
+
+def compile_whole(unet: nn.Module) -> None:
+    unet.compile(backend="eager")
+
+
+def compile_block(unet: Any) -> None:
+    block = unet.middle_block[1].transformer_blocks[0]
+    unet.middle_block[1].transformer_blocks[0] = torch.compile(block, backend="eager")
+
+
+def compile_forward(unet: nn.Module) -> None:
+    unet.forward = torch.compile(unet.forward, backend="eager")  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("how", [compile_whole, compile_block, compile_forward])
+def test_a_compiled_unet_is_known_and_a_plain_one_is_not(job: Job, how: Any) -> None:
+    """Before anything is attached: a hook that is there while torch compiles may stay in the graph for good."""
+    assert compiled(job.host.current) is None
+    how(job.host.current)
+    assert compiled(job.host.current) == "torch.compile"
+    job.begin()
+    assert job.said().startswith("AnyMS: torch.compile runs in place of the UNet")
+
+
+def test_an_optimized_module_in_the_unet_s_place_is_known(job: Job) -> None:
+    job.host.current = torch.compile(job.host.current, backend="eager")
+    job.begin()
+    assert "torch.compile runs in place of the UNet" in job.said()
+
+
+CAUSES = {
+    "an engine": ({"bypass": "TensorRT"}, "AnyMS: TensorRT runs in place of the UNet"),
+    "tiles": ({"tiler": "MultiDiffusion"}, "AnyMS: MultiDiffusion samples the picture in tiles of its own"),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after", "within"])
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_known_cause_is_stepped_aside_for(job: Job, monkeypatch: pytest.MonkeyPatch, cause: str, when: str) -> None:
+    """Scripts run in some order: Forge's MultiDiffusion may come after us, an engine may be switched on at any step."""
+    facts, sentence = CAUSES[cause]
+    if when == "before":
+        vars(job.host).update(facts)
+    job.begin()
+    before = sample(job.host.current)
+    if when == "after":
+        vars(job.host).update(facts)
+    job.step()
+    if when == "within":
+        vars(job.host).update(facts)
+        bypass_layers(monkeypatch, job.host.current)
+        sample(job.host.current)  # raises nothing
+        job.step(0.5)
+    else:
+        assert torch.equal(sample(job.host.current), before)
+    lifecycle.pass_ends(job)
+    assert job.said().startswith(sentence)
+
+
+def test_a_known_cause_in_the_last_step_is_said_too(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.begin()
+    job.step()
+    job.host.bypass = "TensorRT"
+    bypass_layers(monkeypatch, job.host.current)
+    sample(job.host.current)
+    assert hook_count(job.host.current) == 0
+    lifecycle.pass_ends(job)
+    assert "TensorRT" in job.said()
+
+
+# -- unknown ones ---------------------------------------------------------------------------------------------------------
+
+
+def test_layers_that_do_not_fire_for_no_known_reason_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.begin()
+    job.step()
+    bypass_layers(monkeypatch, job.host.current)
+    with pytest.raises(Refused, match="0 of 17 cross-attention layers"):
+        sample(job.host.current)
+    assert hook_count(job.host.current) == 0
+
+
+def test_some_layers_that_do_not_fire_are_refused_whatever_is_known(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.begin()
+    job.step()
+    job.host.bypass = "an engine"
+    middle = job.host.current.middle_block[1]
+    monkeypatch.setattr(middle, "forward", lambda x, _context: x)
+    with pytest.raises(Refused, match="15 of 17 cross-attention layers"):
+        sample(job.host.current)
+
+
+@pytest.mark.parametrize("at", ["next step", "end"])
+def test_a_unet_whose_own_hook_never_ran_is_said(job: Job, at: str) -> None:
+    job.begin()
+    job.step()
+    if at == "next step":
+        job.step(0.5)
+    lifecycle.pass_ends(job)
+    assert job.said().startswith("AnyMS: the UNet AnyMS was attached to never ran")
+
+
+def test_a_graph_that_replays_without_the_unet_is_said(job: Job) -> None:
+    """A CUDA graph is recorded in the first step, where all fires; nothing does from the second step on."""
+    job.begin()
+    job.step()
+    sample(job.host.current)
+    for progress in (0.25, 0.5, 0.75):
+        job.step(progress)
+    lifecycle.pass_ends(job)
+    assert "did not run any more after 1 calls" in job.said()
+
+
+def test_a_step_that_the_user_stopped_is_no_complaint(job: Job) -> None:
+    job.begin()
+    job.step()
+    job.host.stopped = True
+    lifecycle.pass_ends(job)
+    assert job.comments == []
+
+
+# -- a sampling that is not announced -------------------------------------------------------------------------------------
+
+
+def alternative(job: Job, wanted: bool = True, **settings: Any) -> None:
+    """As "img2img alternative test": the script puts a function in place of `p.sample`, which announces no pass."""
+    script = SimpleNamespace(title=lambda: "img2img alternative test")
+    job.scripts, job.script_args = SimpleNamespace(selectable_scripts=[script]), (1,)
+    lifecycle.job_begins(job)
+    job.step()
+    lifecycle.pass_ends(job, (lambda: wish(**settings)) if wanted else None)
+
+
+def test_a_sampling_that_is_not_announced_is_said(job: Job) -> None:
+    alternative(job)
+    assert job.said().startswith("AnyMS: the script img2img alternative test samples in a way of its own")
+
+
+def test_a_sampling_that_wants_nothing_of_us_needs_no_words(job: Job) -> None:
+    alternative(job, wanted=False)
+    alternative(job, scale=0)
+    assert (job.comments, job.extra_generation_params) == ([], {})
+
+
+def test_what_was_announced_is_not_complained_about(job: Job) -> None:
+    job.begin()
+    job.step()
+    sample(job.host.current)
+    lifecycle.pass_ends(job, wish)
+    assert job.comments == []
+    assert job.extra_generation_params.keys() == {"AnyMS"}
+    assert live() is not None
+
+
+def test_a_skipped_picture_says_so_and_the_next_one_does_not(job: Job) -> None:
+    job.host.stopped = True
+    job.begin()
+    assert "stopped while the reference pictures were read" in job.said()
+    job.host.stopped = False
+    lifecycle.pass_begins(job, wish)
+    assert job.extra_generation_params.keys() == {"AnyMS"}
+
+
+# -- tiles, told by the hosts' objects ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def method() -> Any:
+    """A method object as those of the extension's packages: only where its class comes from tells."""
+
+    def make(package: str) -> Any:
+        kind = type("MultiDiffusion", (), {"forward": lambda self, *_args: None, "__module__": f"{package}.multidiffusion"})
+        return kind()
+
+    return make
+
+
+@pytest.mark.parametrize("place", ["denoiser", "inner model", "model", "patcher"])
+@pytest.mark.parametrize("package", ["tile_methods", "lib_multidiffusion"])
+def test_tiled_diffusion_is_told_wherever_it_sits(method: Any, place: str, package: str) -> None:
+    inner, denoiser, model, patcher = nn.Identity(), nn.Identity(), nn.Identity(), SimpleNamespace(model_options={})
+    denoiser.inner_model = inner
+    model.forge_objects = SimpleNamespace(unet=patcher)
+    host = WebUI(SimpleNamespace(sampler=SimpleNamespace(model_wrap_cfg=denoiser), sd_model=model))
+    assert host.tiled_by() is None
+    foreign = method("sd_forge_freeu")
+    inner.forward = model.apply_model = foreign.forward
+    patcher.model_options["model_function_wrapper"] = foreign
+    assert host.tiled_by() is None
+    tiles = method(package)
+    if place == "patcher":
+        patcher.model_options["model_function_wrapper"] = tiles
+    else:
+        owner, name = {"denoiser": (denoiser, "forward"), "inner model": (inner, "forward"), "model": (model, "apply_model")}[
+            place
+        ]
+        setattr(owner, name, tiles.forward)
+    assert host.tiled_by() == "MultiDiffusion"
+
+
+def test_a_host_without_any_of_it_is_not_tiled() -> None:
+    assert WebUI(SimpleNamespace(sd_model=SimpleNamespace())).tiled_by() is None
+
+
+def test_an_engine_of_a1111_is_named_as_users_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_anyms.hosts.a1111 import A1111
+
+    fake = ModuleType("modules")
+    fake.sd_unet = SimpleNamespace(current_unet=type("TrtUnet", (), {})())  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules", fake)
+    host = A1111(SimpleNamespace(sd_model=None))
+    assert host.bypassed_by() == "TensorRT"
+    fake.sd_unet.current_unet = None  # type: ignore[attr-defined]
+    assert host.bypassed_by() is None
+
+
+STATES = [({}, False), ({"interrupted": True}, True), ({"skipped": True}, True), ({"stopping_generation": True}, False)]
+
+
+@pytest.mark.parametrize(("state", "stopped"), STATES)
+def test_progress_words_and_stopping_are_the_host_s(monkeypatch: pytest.MonkeyPatch, state: dict, stopped: bool) -> None:
+    fake = ModuleType("modules")
+    fake.shared = SimpleNamespace(state=SimpleNamespace(textinfo="before", **state))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules", fake)
+    host = WebUI(SimpleNamespace(sd_model=None))
+    assert host.interrupted() is stopped
+    assert host.tell("AnyMS reads") == "before"
+    assert fake.shared.state.textinfo == "AnyMS reads"  # type: ignore[attr-defined]
+    fake.shared = SimpleNamespace()  # type: ignore[attr-defined]
+    assert (host.tell("x"), host.interrupted()) == (None, False)

@@ -1,0 +1,309 @@
+"""Pictures to keys and values: memory that runs out, an encoder that is gone, equal pictures encoded once, and being stopped."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_anyms import encoding, session
+from lib_anyms.encoding import KeptTokens, prepare
+from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.ip_adapter.encoder import read_encoder
+from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.memory import out_of_memory
+from lib_anyms.model_files import ModelPair, choose_pair
+from lib_anyms.request import Request
+from lib_anyms.session import Session, close_session, open_session
+from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
+from tests.support.fake_host import FakeHost, sample
+from tests.support.tiny_unet import tiny_unet
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+class GpuHost(FakeHost):
+    """A host that says it samples on a GPU: no test runs on one, so whatever is done there fails or is done on the CPU."""
+
+    def device(self) -> torch.device:
+        return GPU
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models")
+    write_adapter(path / "adapter.safetensors", tiny_unet())
+    write_encoder(path / "encoder.safetensors")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_live() -> Iterator[None]:
+    yield
+    close_session()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """Every encoder that was loaded."""
+    found: list[weakref.ref] = []
+    whole = encoding.Encoder
+
+    def load(*args: Any) -> Any:
+        made = whole(*args)
+        found.append(weakref.ref(made._model))
+        return made
+
+    monkeypatch.setattr(encoding, "Encoder", load)
+    return found
+
+
+def request(*colours: str, **settings: Any) -> Request:
+    subjects = [
+        {"name": f"s{n}", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), each) for each in colour.split("+")]}
+        for n, colour in enumerate(colours)
+    ]
+    return Request.from_json({"subjects": subjects, **settings})
+
+
+def pair_of(folder: Path) -> ModelPair:
+    unet = tiny_unet()
+    return choose_pair([folder], unet, cross_attention_layers(unet))
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 1) -> list[torch.device]:
+    """The encoder's device at each load; the first `times` loads raise, as the device they are for would."""
+    whole, devices = encoding.Encoder, []
+
+    def load(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> Any:
+        devices.append(device)
+        if len(devices) <= times:
+            raise error
+        return whole(checkpoint, device, dtype)
+
+    monkeypatch.setattr(encoding, "Encoder", load)
+    return devices
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.20 GiB"),
+        RuntimeError("HIP out of memory. Tried to allocate 2 MiB"),
+        RuntimeError("Could not allocate tensor with 52428800 bytes. There is not enough GPU video memory available!"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    ],
+)
+def test_memory_that_runs_out_is_got_on_the_cpu(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    host, released = GpuHost(tiny_unet(), folder), []
+    devices = failing(monkeypatch, error)
+    monkeypatch.setattr(encoding, "collect", released.append)
+    found, notes = prepare(host, pair_of(folder), request("red", "blue"))
+    assert devices == [GPU, CPU]
+    assert released == [GPU]
+    assert [note.cause for note in notes] == ["encoded_on_cpu"]
+    expected, none = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red", "blue"))
+    assert none == ()
+    like = torch.zeros(1)
+    for (key, value), (wanted_key, wanted_value) in zip(found.of(1, True, like), expected.of(1, True, like)):
+        assert torch.equal(key, wanted_key)
+        assert torch.equal(value, wanted_value)
+
+
+def test_memory_that_runs_out_while_encoding_frees_what_it_took(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, loads: list[weakref.ref]
+) -> None:
+    """Not by collecting alone: at the second load nothing refers to the first encoder any more."""
+    monkeypatch.setattr(FakeHost, "device", lambda _self: torch.device("meta"))
+    whole, alive = encoding.image_tokens, []
+
+    def encode(*args: Any) -> Any:
+        alive.append([ref() is not None for ref in loads])
+        if len(alive) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return whole(*args)
+
+    monkeypatch.setattr(encoding, "image_tokens", encode)
+    prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    assert alive == [[True], [False, True]]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory")])
+def test_any_other_error_is_raised(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    devices = failing(monkeypatch, error)
+    with pytest.raises(type(error), match=str(error)):
+        prepare(GpuHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    assert devices == [GPU]
+
+
+def test_on_the_cpu_there_is_nowhere_else_to_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = failing(monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    assert devices == [CPU]
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("an illegal memory access was encountered"))
+
+
+def test_the_encoder_is_gone_before_sampling(folder: Path, loads: list[weakref.ref]) -> None:
+    gc.disable()
+    try:
+        opened = open_session(Session(FakeHost(tiny_unet(), folder), job=object()))
+        opened.begin_pass(request("red", "blue"))
+        assert [ref() for ref in loads] == [None]
+    finally:
+        gc.enable()
+
+
+def test_a_refusal_that_waits_for_the_unet_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traceback of what went wrong holds the encoder, and on Windows the file."""
+    kept: list[weakref.ref] = []
+
+    def encode(_adapter: Any, encoder: Any, *_rest: Any) -> None:
+        kept.append(weakref.ref(encoder._model))
+        try:
+            raise OSError("the disk is gone")
+        except OSError as error:
+            raise Refused("file_damaged", path="a", got="a test") from error
+
+    monkeypatch.setattr(encoding, "image_tokens", encode)
+    opened = open_session(Session(FakeHost(tiny_unet(), folder), job=object()))
+    try:
+        opened.begin_pass(request("red"))
+    except Refused as refusal:
+        opened.refuse(refusal)
+    gc.collect()
+    assert [ref() for ref in kept] == [None]
+
+
+def test_the_manager_is_told_the_encoder_s_weights_and_its_work(folder: Path) -> None:
+    checkpoint = read_encoder(folder / "encoder.safetensors")
+    with open(folder / "encoder.safetensors", "rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    weights = (folder / "encoder.safetensors").stat().st_size - 8 - header
+    assert 4 * checkpoint.parameters == weights
+    one, three = FakeHost(tiny_unet(), folder), FakeHost(tiny_unet(), folder)
+    prepare(one, pair_of(folder), request("red"))
+    encoding.kept.clear()
+    prepare(three, pair_of(folder), request("red+blue+lime"))
+    projection = 4 * (4 * 24 * 20 + 4 * 24 + 2 * 24)
+    assert one.room == [weights + 4 * checkpoint.activations + projection]
+    assert three.room[0] - one.room[0] == 2 * 4 * checkpoint.activations
+    # all hidden states of the picture's five patches at least
+    assert checkpoint.activations > 3 * 5 * HIDDEN
+
+
+def test_equal_pictures_are_encoded_once_whatever_job_they_are_of(folder: Path, loads: list[weakref.ref]) -> None:
+    host, pair = FakeHost(tiny_unet(), folder), pair_of(folder)
+    first, _ = prepare(host, pair, request("red", "blue", "red"))
+    again, _ = prepare(host, pair, request("blue", "red"))
+    assert len(loads) == len(host.room) == 1
+    like = torch.zeros(1)
+    sets, turned = first.of(3, True, like), again.of(3, True, like)
+    for mine, yours in zip((sets[0], sets[1], sets[2]), (turned[1], turned[0], turned[1])):
+        assert torch.equal(mine[0], yours[0])
+    assert torch.equal(first.of(3, False, like)[0][1], again.of(3, False, like)[0][1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request("lime"),
+        request("red", fit="crop"),
+        request("red+red"),
+        request("red", combine="concatenate"),
+        request("red", unconditional="cond-only"),
+    ],
+    ids=["another picture", "fit", "one more picture", "combine", "unconditional"],
+)
+def test_what_changes_the_tokens_is_encoded_anew(folder: Path, loads: list[weakref.ref], other: Request) -> None:
+    pair = pair_of(folder)
+    prepare(FakeHost(tiny_unet(), folder), pair, request("red"))
+    prepare(FakeHost(tiny_unet(), folder), pair, other)
+    assert len(loads) == (1 if other.unconditional == "cond-only" else 2)
+
+
+@pytest.mark.parametrize("name", ["adapter", "encoder"])
+def test_a_file_that_was_replaced_is_another(folder: Path, loads: list[weakref.ref], tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(folder, tmp_path / "models"))
+    before, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    path = folder / f"{name}.safetensors"
+    if name == "adapter":
+        write_adapter(path, tiny_unet(), seed=1)
+    else:
+        write_encoder(path, seed=1)
+    after, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    assert len(loads) == 2
+    like = torch.zeros(1)
+    assert not torch.equal(before.of(1, True, like)[0][0], after.of(1, True, like)[0][0])
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first() -> None:
+    kept = KeptTokens(limit=80)
+    for name in "abc":
+        kept.keep((name,), torch.zeros(6))
+        kept.find(("a",))
+    assert kept.bytes == 72
+    kept.keep(("d",), torch.zeros(6))
+    assert [name for name in "abcd" if kept.find((name,)) is not None] == ["a", "c", "d"]
+    kept.keep(("e",), torch.zeros(21))
+    assert kept.bytes == 0
+
+
+def test_the_pictures_are_read_in_float32_within_the_host_s_autocast(folder: Path) -> None:
+    like = torch.zeros(1)
+    plain, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    encoding.kept.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    assert torch.equal(plain.of(1, True, like)[0][0], cast.of(1, True, like)[0][0])
+
+
+# -- what the user sees of it ---------------------------------------------------------------------------------------------
+
+
+def test_the_host_shows_how_far_it_is_and_then_what_it_showed(folder: Path) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    host.words = ["Batch 2 out of 3"]
+    prepare(host, pair_of(folder), request("red", "blue"))
+    assert [words for words in host.words if words and "of 2" in words] == [
+        "AnyMS reads the reference pictures: 1 of 2",
+        "AnyMS reads the reference pictures: 2 of 2",
+    ]
+    assert host.words[-1] == "Batch 2 out of 3"
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_job_that_is_stopped_ends_without_a_trace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, loads: list[weakref.ref], when: str
+) -> None:
+    unet = tiny_unet()
+    before = sample(unet)
+    host = FakeHost(unet, folder)
+    seen = []
+
+    def tell(words: str | None) -> str | None:
+        seen.append(words)
+        host.stopped = when == "before" or (when == "between" and bool(words and "1 of 2" in words))
+        return None
+
+    monkeypatch.setattr(host, "tell", tell)
+    opened = open_session(Session(host, job=object()))
+    with pytest.raises(SteppedAside) as aside:
+        opened.begin_pass(request("red", "blue"))
+    assert aside.value.cause == "interrupted"
+    assert len(loads) == (when == "between")
+    assert seen[-1] is None
+    assert not any("2 of 2" in (words or "") for words in seen)
+    assert torch.equal(sample(unet), before)
+    when = "never"
+    opened.begin_pass(request("red", "blue"))  # the next picture of the same job
+    assert opened.stream is not None
+    assert session.live() is opened

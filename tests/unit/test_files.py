@@ -1,0 +1,175 @@
+"""Files as Windows has them: nothing keeps one that is to be replaced, texts are UTF-8, and a name may be spelt in any way."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from lib_anyms import model_files
+from lib_anyms.encoding import prepare
+from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.checkpoint import read_adapter
+from lib_anyms.ip_adapter.encoder import read_encoder
+from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.model_files import adapters_in, choose_pair
+from lib_anyms.request import Request
+from tests.support.adapter_files import write_adapter, write_encoder
+from tests.support.fake_host import FakeHost
+from tests.support.tiny_unet import tiny_unet
+
+ROOT = Path(__file__).parents[2]
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells what a process holds")
+# A host's own folders, as users have them; a backslash is a letter here and a separator on Windows.
+FOLDERS = ("plain", "with a space", "Модели 模型 é", "back\\slash", "C:\\Users\\ü", "percent %s {0}")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """An adapter and an encoder in each format."""
+    path = tmp_path_factory.mktemp("models")
+    write_adapter(path / "adapter.safetensors", tiny_unet())
+    write_encoder(path / "encoder.safetensors")
+    torch.save(load_file(path / "adapter.safetensors"), path / "adapter.bin")
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def put(files: dict[str, bytes], folder: Path, adapter: str = "adapter.safetensors") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (adapter, "encoder.safetensors"):
+        (folder / name).write_bytes(files[name])
+    return folder
+
+
+def red() -> Request:
+    return Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]})
+
+
+def held(folder: Path) -> set[str]:
+    """The folder's files that this process has open or mapped."""
+    opened = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if is_link(number)]
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {path.name for path in folder.iterdir() if str(path) in opened or any(line.endswith(str(path)) for line in mapped)}
+
+
+def is_link(number: str) -> bool:
+    return os.path.islink(f"/proc/self/fd/{number}")
+
+
+@LINUX
+@pytest.mark.parametrize("adapter", ["adapter.safetensors", "adapter.bin"])
+def test_nothing_is_held_after_the_encoding_so_a_file_can_be_replaced(files: dict, tmp_path: Path, adapter: str) -> None:
+    folder = put(files, tmp_path / "models", adapter)
+    with open_tensors(folder / adapter) as file:
+        assert held(folder) == {adapter}  # this does see a file that is held
+        kept = file.load(next(iter(file.shapes)))
+        before = kept.clone()
+    unet = tiny_unet()
+    pair = choose_pair([folder], unet, cross_attention_layers(unet))
+    found, _ = prepare(FakeHost(unet, folder), pair, red())
+    assert held(folder) == set()
+    for path in folder.iterdir():
+        path.write_bytes(b"\0" * path.stat().st_size)  # in place: a mapped tensor would change with it
+        path.unlink()
+    assert torch.equal(kept, before)
+    again, _ = prepare(FakeHost(unet, put(files, folder, adapter)), pair, red())
+    like = torch.zeros(1)
+    assert torch.equal(found.of(1, True, like)[0][0], again.of(1, True, like)[0][0])
+
+
+@LINUX
+@pytest.mark.parametrize("name", ["adapter.safetensors", "encoder.safetensors", "adapter.bin"])
+def test_a_file_that_is_refused_is_not_held_while_the_user_reads_why(files: dict, tmp_path: Path, name: str) -> None:
+    """An error keeps what the failed calls had in their hands as long as it is itself kept."""
+    path = tmp_path / name
+    read = read_encoder if "adapter" in name else read_adapter
+    path.write_bytes(files[name])
+    with pytest.raises(Refused) as refusal:
+        read(path)
+    path.write_bytes(files[name][:-9])
+    with pytest.raises(Refused) as damage:
+        read(path)
+    assert held(tmp_path) == set()
+    assert refusal.value.cause != damage.value.cause
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_any_folder_will_do(files: dict, tmp_path: Path, name: str) -> None:
+    folder, unet = put(files, tmp_path / name), tiny_unet()
+    pair = choose_pair([folder], unet, cross_attention_layers(unet), str(folder / "adapter.safetensors"))
+    prepare(FakeHost(unet, folder), pair, red())
+    with pytest.raises(Refused) as refusal:
+        choose_pair([tmp_path / name / "none"], unet, cross_attention_layers(unet))
+    assert str(tmp_path / name / "none") in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["Адаптер.safetensors", "back\\slash.safetensors", "CON.safetensors", "two words.safetensors"])
+def test_any_file_name_will_do(files: dict, tmp_path: Path, name: str) -> None:
+    folder, unet = put(files, tmp_path), tiny_unet()
+    (folder / "adapter.safetensors").rename(folder / name)
+    assert [found.path.name for found in adapters_in([folder])] == [name]
+    for wanted in ("auto", name, name.rpartition(".")[0], str(folder / name)):
+        assert choose_pair([folder], unet, cross_attention_layers(unet), wanted).adapter.path.name == name
+
+
+@pytest.mark.parametrize(
+    "wanted", ["D:/models/sub/Plus.safetensors", "d:\\models\\SUB\\plus.safetensors", "PLUS", "plus.SAFETENSORS"]
+)
+def test_windows_names_one_file_in_many_ways(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    path = PureWindowsPath("D:\\models\\sub\\plus.safetensors")
+    monkeypatch.setattr(model_files, "Path", PureWindowsPath)
+    monkeypatch.setattr(model_files, "_files", lambda _folders: [path])
+    assert model_files._named(wanted, [], lambda found: found) is path
+    with pytest.raises(Refused):
+        model_files._named("other" + wanted, [], lambda found: found)
+
+
+@pytest.mark.parametrize("name", ["CON", "aux.txt", "..\\..\\x", "../x", "a:b", "trailing. "])
+def test_a_subject_s_name_is_words_and_never_a_file(files: dict, tmp_path: Path, name: str) -> None:
+    folder, unet = put(files, tmp_path / "models"), tiny_unet()
+    wish = Request.from_json({"subjects": [{"name": name, "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]})
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    prepare(FakeHost(unet, folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert wish.to_json()["subjects"][0]["name"] == name
+
+
+# -- texts ----------------------------------------------------------------------------------------------------------------
+
+SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("*.py")])
+
+
+def text_calls(path: Path) -> Iterator[ast.Call]:
+    """Calls that open a text, by name: Path.open and the built-in alike; not those that open bytes or something else."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name not in ("open", "read_text", "write_text"):
+            continue
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        values = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
+        modes = [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+        of_bytes = name == "open" and any("b" in mode and len(mode) <= 3 for mode in modes)
+        if not of_bytes and getattr(owner, "id", "") != "Image":
+            yield node
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_text_is_utf_8(path: Path) -> None:
+    """Windows would take the code page of the user's language."""
+    for call in text_calls(path):
+        told = [word.value for word in call.keywords if word.arg == "encoding"]
+        assert [getattr(value, "value", "") for value in told] == ["utf-8"], f"line {call.lineno}"
+
+
+def test_the_check_sees_a_text_without() -> None:
+    assert sum(len(list(text_calls(path))) for path in SOURCES) > 10
