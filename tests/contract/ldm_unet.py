@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lib_anyms.standalone.structure import LATENT_CHANNELS, NORM_GROUPS, Structure
+from tests.support.tiny_unet import Downsample
 
 PREFIX = "model.diffusion_model."
 Options = dict[str, Any]
@@ -136,15 +137,6 @@ class ResBlock(nn.Module):
     def forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
         inner = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
         return self.skip_connection(x) + self.out_layers(inner)
-
-
-class Downsample(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.op(x)
 
 
 class Upsample(nn.Module):

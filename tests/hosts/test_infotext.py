@@ -18,7 +18,7 @@ from lib_anyms.request import Request
 from tests.hosts import server
 from tests.hosts.kinds import PLOT
 from tests.hosts.studio import LAYERS, SCENE, Job, Studio, encoded, pixels_of, reference, two_subjects
-from tests.hosts.test_page import CHROMIUM, QUIET, Page
+from tests.hosts.test_page import Page, opened
 
 AWKWARD = 'a "straw, hat": one\ntwo <b> \\ 猫 🐈 \u2028ключ'
 PICTURES = {1: reference("orange"), 2: reference("navy", mode="RGBA")}
@@ -106,17 +106,7 @@ class Tab(Page):
 
 @pytest.fixture
 def tab(studio: Studio) -> Iterator[Tab]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        opened = Tab(browser.new_page(viewport={"width": 1400, "height": 1000}), studio)
-        opened.open()
-        yield opened
-        browser.close()
-    assert not opened.complaints
+    yield from opened(Tab, studio)
 
 
 SHOWN = {

@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from PIL import Image
 
 from tests.hosts.server import EXTENSION
 from tests.hosts.studio import SCENE, Studio, encoded, pixels_of, reference, two_subjects
+from tests.support.programs import find_program
 
-CHROMIUM = os.environ.get("ANYMS_CHROMIUM") or shutil.which("chromium")
+PageT = TypeVar("PageT", bound="Page")
 QUIET = ("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 WAIT = 60_000  # milliseconds
 NAMES = {"cat": "orange", "straw hat": "navy"}  # and the colours of their pictures
@@ -89,19 +89,25 @@ class Page:
             self.complaints.append(f"{text} ({where})")
 
 
-@pytest.fixture
-def page(studio: Studio) -> Iterator[Page]:
-    if CHROMIUM is None:
+def opened(kind: type[PageT], studio: Studio) -> Iterator[PageT]:
+    """The host's page in a browser; it must not have complained of our files in the end."""
+    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    if chromium is None:
         pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        opened = Page(browser.new_page(viewport={"width": 1400, "height": 1000}), studio)
-        opened.open()
-        yield opened
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        page = kind(browser.new_page(viewport={"width": 1400, "height": 1000}), studio)
+        page.open()
+        yield page
         browser.close()
-    assert not opened.complaints
+    assert not page.complaints
+
+
+@pytest.fixture
+def page(studio: Studio) -> Iterator[Page]:
+    yield from opened(Page, studio)
 
 
 def test_the_page_makes_what_the_api_makes(page: Page, measured: list[str]) -> None:

@@ -19,18 +19,9 @@ from lib_anyms.hosts.webui import WebUI
 from lib_anyms.image_stream import compiled
 from lib_anyms.request import Request
 from lib_anyms.session import close_session, live
-from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    write_adapter(path / "adapter.safetensors", tiny_unet())
-    write_encoder(path / "encoder.safetensors")
-    return path
 
 
 class Job(SimpleNamespace):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import shutil
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.memory import out_of_memory
 from lib_anyms.model_files import ModelPair, choose_pair
 from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, open_session
+from lib_anyms.session import Session, open_session
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.tiny_unet import tiny_unet
@@ -34,20 +33,6 @@ class GpuHost(FakeHost):
 
     def device(self) -> torch.device:
         return GPU
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    write_adapter(path / "adapter.safetensors", tiny_unet())
-    write_encoder(path / "encoder.safetensors")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _nothing_live() -> Iterator[None]:
-    yield
-    close_session()
 
 
 @pytest.fixture

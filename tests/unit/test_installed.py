@@ -18,8 +18,6 @@ from lib_anyms import doctor, installed, lifecycle
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.facts import HostFacts
 from lib_anyms.request import Request
-from lib_anyms.session import close_session
-from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.streams import hook_count
@@ -62,13 +60,10 @@ def test_the_doctor_says_so(on_disk: Path) -> None:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
-    write_encoder(tmp_path / "encoder.safetensors")
-    host = FakeHost(tiny_unet(), tmp_path)
+def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    host = FakeHost(tiny_unet(), folder)
     monkeypatch.setattr(lifecycle, "detect", lambda _p: host)
-    yield SimpleNamespace(extra_generation_params={}, comment=lambda _text: None, host=host)
-    close_session()
+    return SimpleNamespace(extra_generation_params={}, comment=lambda _text: None, host=host)
 
 
 def wish(**settings: Any) -> Request:

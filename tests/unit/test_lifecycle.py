@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,20 +12,15 @@ from PIL import Image
 
 from lib_anyms import infotext, lifecycle
 from lib_anyms.request import Request
-from lib_anyms.session import close_session
-from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost
 from tests.support.tiny_unet import tiny_unet
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    write_adapter(tmp_path / "adapter.safetensors", tiny_unet())
-    write_encoder(tmp_path / "encoder.safetensors")
-    host = FakeHost(tiny_unet(), tmp_path)
+def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    host = FakeHost(tiny_unet(), folder)
     monkeypatch.setattr(lifecycle, "detect", lambda _p: host)
-    yield SimpleNamespace(extra_generation_params={"Other": "kept"}, comment=lambda _text: None, host=host)
-    close_session()
+    return SimpleNamespace(extra_generation_params={"Other": "kept"}, comment=lambda _text: None, host=host)
 
 
 def request(**settings: Any) -> Request:

@@ -23,20 +23,11 @@ from lib_anyms.request import Request
 from lib_anyms.session import close_session, live
 from lib_anyms.softmax import REFUSED_BY, attend, is_fused
 from tests.support import oracle
-from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import Rows, injected, layer_changes, layout_of, random_pair, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 
 LAYOUT = layout_of((0.0, 0.0, 0.6, 0.7), (0.4, 0.3, 1.0, 0.8))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    write_adapter(path / "adapter.safetensors", tiny_unet())
-    write_encoder(path / "encoder.safetensors")
-    return path
 
 
 @pytest.fixture
