@@ -1,6 +1,7 @@
 """What AnyMS is compared with: the image stream without local decoupling, and with it as masks (the paper's ablation, Eq. 7).
 
-All have `crop_and_merge`'s signature; `regions` are whole boxes here, because nothing hides anything.
+Each takes the queries (batch, tokens, channels) of the whole feature map, every subject's key and value, the token numbers of its
+whole box (nothing hides anything here) and its weight -> Z_image, as the queries.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lib_anyms.attention import KeyValue, crop_and_merge, image_attention
+from lib_anyms.attention import KeyValue, image_attention
 
 Merge = Callable[[torch.Tensor, Sequence[KeyValue], Sequence[torch.Tensor], Sequence[float], int], torch.Tensor]
 
@@ -49,7 +50,6 @@ def masked_sum(query, keys_values, regions, weights, heads):  # type: ignore[no-
 
 
 MERGES: dict[str, Merge] = {
-    "crop-merge": crop_and_merge,
     "masked-sum": masked_sum,
     "global-sum": global_sum,
     "global-mean": global_mean,

@@ -108,6 +108,9 @@ def _pair(pair: ModelPair) -> Iterator[str]:
         f"layers ({widths}), context {adapter.context_width}, "
         f"takes {adapter.encoder_width} from its encoder"
     )
+    if encoder is None:
+        yield "encoder: none, every subject has a card"
+        return
     yield (
         f"encoder {encoder.path.name}: hidden width {encoder.hidden_width}, projected {encoder.projection_width}, "
         f"{encoder.image_size} px; gives {encoder.width_for(adapter.kind)}"

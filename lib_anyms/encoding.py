@@ -9,19 +9,23 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 
-from lib_anyms.errors import Noted, SteppedAside
+from lib_anyms.cards.card import Card, Encoding
+from lib_anyms.cards.fingerprint import fingerprint
+from lib_anyms.errors import Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
-from lib_anyms.ip_adapter.encoder import Encoder
+from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
+from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint
 from lib_anyms.ip_adapter.key_values import KeyValues, project_key_values
+from lib_anyms.ip_adapter.references import ANIMATED
 from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.ip_adapter.tokens import ImageTokens, image_tokens
 from lib_anyms.memory import collect, out_of_memory, release
@@ -47,7 +51,7 @@ class KeptTokens:
 
     @property
     def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._tokens.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in [*self._tokens.values()])
 
     def find(self, key: Key) -> torch.Tensor | None:
         if key in self._tokens:
@@ -66,13 +70,53 @@ class KeptTokens:
 kept = KeptTokens(KEPT_BYTES)
 
 
+class Place(Protocol):
+    """What the encoding asks of a host."""
+
+    def device(self) -> torch.device:
+        """As `Host.device`."""
+
+    def make_room(self, size: int) -> None:
+        """As `Host.make_room`."""
+
+    def tell(self, words: str | None) -> str | None:
+        """As `Host.tell`."""
+
+    def interrupted(self) -> bool:
+        """As `Host.interrupted`."""
+
+
+class OnCPU:
+    """In a host's place where nothing is sampled: it takes nothing of the GPU's memory."""
+
+    def device(self) -> torch.device:
+        return CPU
+
+    def make_room(self, size: int) -> None:
+        """There is virtual memory."""
+
+    def tell(self, words: str | None) -> str | None:
+        return None
+
+    def interrupted(self) -> bool:
+        return False
+
+
 def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
     """K_j and V_j of all subjects, and what there is to say of it. Raises SteppedAside where the user stops the job meanwhile."""
     shown = host.tell("AnyMS reads the reference pictures")
     try:
-        return _prepare(host, pair, request)
+        keys_values, notes = _prepare(host, pair, request)
+        return keys_values, (*notes, *_animated(request))
     finally:
         host.tell(shown)
+
+
+def _animated(request: Request) -> Iterator[Noted]:
+    subjects = request.layout.subjects if request.layout else ()
+    for subject, pictures in zip(subjects, request.pictures):
+        if any(picture.info.get(ANIMATED) for picture in pictures):
+            yield Noted("first_frame", name=subject.name)
 
 
 def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
@@ -99,14 +143,63 @@ def _prepare_on(device: torch.device, host: Host, pair: ModelPair, request: Requ
 
 
 def _tokens(device: torch.device, dtype: torch.dtype, host: Host, pair: ModelPair, request: Request) -> ImageTokens:
-    """c_j of each subject and of nobody; the encoder is loaded for those that are not kept, and gone afterwards."""
-    made_of = (*_identity(pair.adapter.path), *_identity(pair.encoder.path), _precise(dtype))
+    """c_j of each subject, from its card or its pictures, and of nobody: from the first card where there are cards only."""
+    carded = [None if card is None else _of_card(card, pair.adapter) for card in request.cards]
+    groups = [group for group, card in zip(request.pictures, carded) if card is None]
+    if not groups:
+        cards = [card for card in carded if card is not None]
+        return ImageTokens(tuple(card.tokens.to(device) for card in cards), cards[0].nobody.to(device))
+    pictured = encode_pictures(device, dtype, host, pair, groups, request.fit, request.combine)
+    rest = iter(pictured.subjects)
+    subjects = tuple(next(rest) if card is None else card.tokens.to(device) for card in carded)
+    return ImageTokens(subjects, pictured.unconditional)
+
+
+def suits(request: Request, adapter: AdapterCheckpoint) -> bool:
+    """Whether all cards of the request have tokens for this adapter."""
+    return all(card is None or _encoding(card, adapter) is not None for card in request.cards)
+
+
+def encode_on_cpu(pair: ModelPair, pictures: Group, fit: str, combine: str) -> ImageTokens:
+    """c_j of one subject where nothing is sampled: what a job has encoded is taken from there, all else is done on the CPU."""
+    with _as_written(CPU), torch.no_grad():
+        return encode_pictures(CPU, torch.float32, OnCPU(), pair, [pictures], fit, combine)
+
+
+def _of_card(card: Card, adapter: AdapterCheckpoint) -> Encoding:
+    found = _encoding(card, adapter)
+    if found is None:
+        made_for = ", ".join(each.file or f"an adapter of the kind {each.kind}" for each in card.encodings)
+        raise Refused("card_adapter", name=card.name, got=made_for, expected=adapter.path.name)
+    return found
+
+
+def _encoding(card: Card, adapter: AdapterCheckpoint) -> Encoding | None:
+    """By the sizes first: the adapter's file need not be read for a card that cannot fit."""
+    if not any(each.nobody.shape == (adapter.tokens, adapter.context_width) for each in card.encodings):
+        return None
+    return card.encoding_for(fingerprint(adapter))
+
+
+def encode_pictures(
+    device: torch.device, dtype: torch.dtype, host: Place, pair: ModelPair, groups: Sequence[Group], fit: str, combine: str
+) -> ImageTokens:
+    """c_j of each group of pictures and of nobody; the encoder is loaded for those that are not kept, and gone afterwards."""
+    encoder = pair.encoder
+    assert encoder is not None  # chosen with the adapter where there are pictures
+    made_of = (*_identity(pair.adapter.path), *_identity(encoder.path), _precise(dtype))
     nobody: Key = (*made_of, "nobody")
-    keys: list[Key] = [(*made_of, request.fit, request.combine, *map(_digest, group)) for group in request.pictures]
+    keys: list[Key] = [(*made_of, fit, combine, *map(_digest, group)) for group in groups]
     found = {key: tokens for key in (nobody, *keys) if (tokens := kept.find(key)) is not None}
-    lacking = {key: group for key, group in zip(keys, request.pictures) if key not in found}
+    lacking = {key: group for key, group in zip(keys, groups) if key not in found}
     if lacking or nobody not in found:
-        computed = _encode(device, dtype, host, pair, request, lacking)
+        encoder_dtype = _precise(dtype) if device.type == "cpu" else torch.float16
+        if device == host.device():
+            host.make_room(_need(pair.adapter, encoder, encoder_dtype, max(map(len, lacking.values()), default=1)))
+        _stop_if_asked(host)
+        loaded = Encoder(encoder, device, encoder_dtype)
+        computed = image_tokens(pair.adapter, loaded, _one_by_one(host, lacking), fit, combine)
+        del loaded
         made = {nobody: computed.unconditional, **dict(zip(lacking, computed.subjects))}
         for key, tokens in made.items():
             kept.keep(key, tokens)
@@ -114,18 +207,7 @@ def _tokens(device: torch.device, dtype: torch.dtype, host: Host, pair: ModelPai
     return ImageTokens(tuple(found[key].to(device) for key in keys), found[nobody].to(device))
 
 
-def _encode(
-    device: torch.device, dtype: torch.dtype, host: Host, pair: ModelPair, request: Request, lacking: dict[Key, Group]
-) -> ImageTokens:
-    encoder_dtype = _precise(dtype) if device.type == "cpu" else torch.float16
-    if device == host.device():
-        host.make_room(_need(pair, encoder_dtype, max(map(len, lacking.values()), default=1)))
-    _stop_if_asked(host)
-    encoder = Encoder(pair.encoder, device, encoder_dtype)
-    return image_tokens(pair.adapter, encoder, _one_by_one(host, lacking), request.fit, request.combine)
-
-
-def _one_by_one(host: Host, lacking: dict[Key, Group]) -> Iterator[Group]:
+def _one_by_one(host: Place, lacking: dict[Key, Group]) -> Iterator[Group]:
     """Encoding takes seconds a subject on a CPU: a user who stops the job is heard between two."""
     for number, group in enumerate(lacking.values(), 1):
         _stop_if_asked(host)
@@ -137,17 +219,17 @@ def _precise(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _stop_if_asked(host: Host) -> None:
+def _stop_if_asked(host: Place) -> None:
     if host.interrupted():
         raise SteppedAside("interrupted")
 
 
-def _need(pair: ModelPair, dtype: torch.dtype, pictures: int) -> int:
+def _need(adapter: AdapterCheckpoint, encoder: EncoderCheckpoint, dtype: torch.dtype, pictures: int) -> int:
     """Bytes: the encoder in `dtype`, what it computes for `pictures` at once, and the adapter's projection in float32."""
-    with open_tensors(pair.adapter.path) as file:
-        projection = sum(prod(file.shapes[key]) for key in pair.adapter.projection.values())
+    with open_tensors(adapter.path) as file:
+        projection = sum(prod(file.shapes[key]) for key in adapter.projection.values())
     size = torch.empty(0, dtype=dtype).element_size()
-    return size * (pair.encoder.parameters + pictures * pair.encoder.activations) + 4 * projection
+    return size * (encoder.parameters + pictures * encoder.activations) + 4 * projection
 
 
 def _identity(path: Path) -> Key:

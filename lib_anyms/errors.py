@@ -21,6 +21,11 @@ class AnyMSError(Exception):
         self._facts = facts
         super().__init__("AnyMS: " + self.causes[cause].format(**facts))
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What is filled into the sentence, by name."""
+        return dict(self._facts)
+
     def __reduce__(self) -> tuple[Callable[[], AnyMSError], tuple[()]]:
         """As pickled by a process that hands it to another."""
         return partial(type(self), self.cause, **self._facts), ()
@@ -50,18 +55,49 @@ class Refused(AnyMSError):
         # infotexts, and what else the page reads
         "infotext_damaged": "the picture's AnyMS entry cannot be read ({got}), so the subjects were not pasted. Copy the whole infotext again, or set them by hand.",
         "infotext_version": "the picture's AnyMS entry has version {got}, this AnyMS reads version {expected}, so the subjects were not pasted. Update AnyMS, or set them by hand.",
+        "infotext_absent": "this picture tells nothing of AnyMS (expected an infotext with an entry of AnyMS). Take a picture that AnyMS made, or drop this one onto a box to use it as a reference.",
         "axis_off": "an axis of the X/Y/Z plot changes AnyMS, which is off (expected it on, with subjects). Switch AnyMS on or take another axis.",
         # pictures
         "picture_missing": "subject {name!r} has no reference picture (expected at least one). Add a picture of it or turn the subject off.",
         "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",
         "picture_unreadable": "a reference picture of subject {name!r} cannot be read ({got}). Save it as PNG or JPEG and add it again.",
         "picture_too_large": "a reference picture of subject {name!r} is too large (got {got}, expected at most {high}). Make it smaller.",
+        "picture_form": "{field} is {got} (expected base64 text, or an object with data and, if wanted, crop and mask). Correct it.",
+        "rembg_absent": "removing a background needs the Python package rembg, which is not installed here. Install it, give a mask, or crop the picture.",
+        "rembg_model": "rembg has none of its models {expected} in {folder}. Use rembg once by itself, which fetches one, or give a mask.",
+        "rembg_failed": "rembg could not remove the background ({got}). Give a mask, or crop the picture.",
+        # subject cards
+        "card_kind": "{card} is no subject card (expected a .safetensors file that AnyMS has saved as one). Pick another file, or make a card from the subject's pictures.",
+        "card_version": "the subject card {card} has version {got}, this AnyMS reads version {expected}. Update AnyMS, or save the card again.",
+        "card_damaged": "the subject card {card} is damaged ({got}). Get it again, or make one from the subject's pictures.",
+        "card_too_large": "the subject card {card} is too large (got {got}, expected at most {high}). Save it again from fewer pictures or for fewer adapters.",
+        "card_adapter": "the card of subject {name!r} has no tokens for the adapter {expected} (it has them for {got}). Pick that adapter, or have the card's kept picture encoded anew for this one: `python -m lib_anyms card add`, or Use its pictures on the page.",
+        "card_unknown": "there is no subject card named {got!r} in the library (found: {expected}). Pick one of these or add the file.",
+        "card_and_pictures": "subject {name!r} has a card and pictures too (expected one of them). Leave one out.",
+        "card_pictures": "the card of subject {name!r} keeps no such picture. Give the subject's pictures themselves.",
+        "card_unwritten": "the card cannot be written into the folder {folder} ({got}). Check that it may be written to, or set another folder.",
+        "card_taken": "{path} is there already (expected a new file's name). Give another name, or move that file away.",
+        "card_suffix": "{path} does not end in {expected}, by which a card is told from a picture. Give another name.",
+        "card_already": "subject {name!r} is a card already (expected pictures). Take its card out of the slot and add its pictures to save a new one.",
+        "card_model": "no checkpoint is loaded, so it is unknown which adapter a card is to be for. Load one, or generate once, then save the card.",
+        "card_full": "the card {card} has tokens for {high} adapters already. Save a new card for this one.",
         # the model and the adapter
-        "adapter_absent": "no IP-Adapter for SDXL was found (looked in: {places}). Put ip-adapter-plus_sdxl_vit-h.safetensors into one of these folders.",
+        "adapter_absent": 'no IP-Adapter for SDXL was found (looked in: {places}{found}). Put {file} into {into}, or fetch it under "model files" in the AnyMS panel.',
         "file_unknown": "there is no model file named {got!r} (found: {expected}). Pick one of these or add the file.",
-        "encoder_absent": "no image encoder of the width {expected} was found (looked in: {places}). Put the encoder that belongs to {adapter} there.",
+        "encoder_absent": 'no image encoder that gives {width} numbers, as {adapter} needs, was found (encoders there: {found}; looked in: {places}). Put {file} into {into}, or fetch it under "model files" in the AnyMS panel.',
         "encoder_mismatch": "the image encoder {encoder} does not fit the adapter {adapter} (got width {got}, expected {expected}). Pick the encoder that belongs to it.",
         "encoder_form": "{path} is no CLIP image encoder with a projection ({got}). Pick CLIP-ViT-H-14 or CLIP-ViT-bigG-14 in Hugging Face's key names.",
+        # fetching model files
+        "download_unknown": "{got!r} is no file AnyMS can fetch (expected {expected}). Pick one of these, or download it by hand.",
+        "download_running": "{file} is being fetched already (expected one download at a time). Wait for it, or stop it.",
+        "download_busy": "a picture is being made, and {file} is not fetched meanwhile. Press again when it is done.",
+        "download_taken": "{file} is there already, in the folder {folder}. Use it, or move it away and press again.",
+        "download_mirror": "the address to fetch from is {got!r} (expected one that begins with https:// or http://). Correct it in the settings.",
+        "download_space": "the disk of the folder {folder} has too little free space for {file} (got {got}). Free some and press again.",
+        "download_unwritable": "nothing can be written into the models folder {folder} ({got}). Check its rights, or put the file there by hand.",
+        "download_refused": "the server does not give {file} ({got}). Download it by hand, or set a mirror in the settings.",
+        "download_broken": "the connection broke off while {file} was fetched ({got}; {done} are there). Press again: it goes on from there.",
+        "download_other": "what came as {file} is another file (got {got}, expected {expected}), so it was thrown away. Press again, or set another mirror in the settings.",
         # files of tensors
         "file_unreadable": "{path} cannot be read ({got}). Check that it is there and may be read.",
         "file_kind": "{path} is {got} (expected a .safetensors file, or a .bin or .pth in torch's zip format). Download the file itself again.",
@@ -157,6 +193,8 @@ class Noted(AnyMSError):
     """Never raised: the picture is made with AnyMS, and the sentence says what was done otherwise than usual."""
 
     causes = {
+        "first_frame": "a reference picture of subject {name!r} is animated, and only its first frame is used.",
         "encoded_on_cpu": "the device had too little free memory to read the reference pictures, so that was done on the CPU: slower, and the picture is the same but for rounding. Close other programs on the GPU to speed it up.",
+        "no_comparison": "the other modes' pictures were not made for comparison ({got}). {remedy}",
         "plain_softmax": "this device does not run torch's fused attention ({got}), so plain softmax takes its place: slower, and the picture is the same but for rounding.",
     }

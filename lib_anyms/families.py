@@ -42,7 +42,7 @@ def family_mismatch(unet: nn.Module, layers: Sequence[Layer], adapter: AdapterCh
     for what, got, expected in checks:
         if got != expected:
             known = FAMILIES.get((len(layers), contexts[0] if len(contexts) == 1 else 0))
-            return {"what": what, "got": got, "expected": expected, "remedy": _remedy(known)}
+            return {"what": what, "got": got, "expected": expected, "remedy": _remedy(known, adapter)}
     if widths != wanted:
         facts = {"got": "another order", "expected": "the adapter's order of the same widths"}
         return {"what": "widths of the layers", **facts, "remedy": _ELSE}
@@ -63,7 +63,11 @@ def input_channels(unet: nn.Module) -> int:
     return next((module.in_channels for module in unet.modules() if isinstance(module, nn.Conv2d)), 0)
 
 
-def _remedy(known: tuple[str, str] | None) -> str:
+def _remedy(known: tuple[str, str] | None, adapter: AdapterCheckpoint | None = None) -> str:
+    """By what is loaded; where that is none of the known, by what the adapter is for."""
+    made_for = FAMILIES.get((len(adapter.layers), adapter.context_width)) if adapter else None
+    if known is None and adapter and made_for:
+        return f"The adapter {adapter.path.name} is for {made_for[0]}. For SDXL pick ip-adapter-plus_sdxl_vit-h."
     return f"It is {known[0]}. {known[1]}" if known else _ELSE
 
 

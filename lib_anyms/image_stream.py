@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.ablations import MERGES
-from lib_anyms.attention import add_image_stream
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.key_values import KeyValues
 from lib_anyms.layer_map import Layer
 from lib_anyms.layout import Layout
+from lib_anyms.merging import Merging
 from lib_anyms.rows import RowMap
 from lib_anyms.softmax import REFUSED_BY
 
@@ -55,20 +54,16 @@ class ImageStream:
         self.calls = 0  # UNet calls that ran whole
         self.step_calls = 0  # of them, since the host last set this to 0
         self.failure = ""  # the cause of what it raised
+        self.refusal = ""  # the sentence, of a refusal
         self.excused: SteppedAside | None = None  # why it let go by itself
         self.not_fused = ""  # how fused attention failed, if it did
         self.layout = layout
+        self.merging = Merging(layout, keys_values, scale, mode, layers)
         self._layers = layers
-        self._keys_values = keys_values
-        self._scale = scale
-        self._mode = mode
         self._read_call = read_call
         self._excuse = excuse
-        self._sees = {layer.number: [layer.sees(subject.blocks) for subject in layout.subjects] for layer in layers}
         self._handles: list[Any] = []
-        self._regions: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
         self._call: UNetCall | None = None
-        self._weights: list[float] = []  # w_j in this call
         self._copies: dict[int, RowMap] = {}  # of this call: rows a layer sees -> what they are, where they are not the call's
         self._grid = TokenGrid(0, 0)
         self._query: torch.Tensor | None = None
@@ -86,7 +81,7 @@ class ImageStream:
     @property
     def grids(self) -> set[TokenGrid]:
         """The token grids it has merged on."""
-        return {grid for grid, _ in list(self._regions)}  # another thread may ask
+        return self.merging.grids.copy()  # another thread may ask
 
     def inject(self) -> None:
         """Attach; a second call changes nothing."""
@@ -123,7 +118,7 @@ class ImageStream:
         self._copies.clear()
         self._call = self._guarded(self._read_call, args, kwargs)
         if self._call is not None:
-            self._weights = [subject.strength(self._call.progress) for subject in self.layout.subjects]
+            self.merging.begin_call(self._call.progress)
 
     def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
         self._grid = TokenGrid(*args[0].shape[-2:])
@@ -155,28 +150,18 @@ class ImageStream:
         self.calls += 1
         self.step_calls += 1
 
-    # -- the mathematics --------------------------------------------------------------------------------------------------
-
     def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall) -> torch.Tensor:
         """Z_text + s * Z_image of one layer, (rows, tokens, channels)."""
-        weights = [weight if sees else 0.0 for weight, sees in zip(self._weights, self._sees[layer.number])]
-        if not self._scale or not any(weights):
+        if not self.merging.acts_on(layer):
             return text
-        row_map = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
+        rows = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
-        regions = self._regions_of(self._grid, query.device)
-        merge = MERGES[self._mode]
-        parts = []
-        for rows, is_cond in row_map.runs:
-            sets = self._keys_values.of(layer.number, is_cond, query)
-            if sets is None:  # no image stream on unconditional rows
-                parts.append(text[rows])
-                continue
-            image = merge(query[rows], sets, regions, weights, layer.heads)
-            parts.append(add_image_stream(text[rows], image.to(text.dtype), self._scale))
+        if len(layer.to_out._forward_pre_hooks) > 1:
+            text = text.clone()  # another's hook may have kept what it saw
+        merged = self.merging.add(layer, self._grid, query, text, rows)
         self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return merged
 
     def _rows_with_copies(self, query: torch.Tensor, rows: RowMap) -> RowMap:
         """Another extension hands the layer copies of conditional rows: the first layer of a call tells whether that is so. Each
@@ -192,20 +177,13 @@ class ImageStream:
             raise Refused("rows_unknown", got=len(query), expected=len(rows.is_cond))
         return found
 
-    def _regions_of(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
-        """For each subject its token numbers on `grid`: visible ones for crop-and-merge, whole boxes for the ablations."""
-        key = (grid, device)
-        if key not in self._regions:
-            tokens = self.layout.visible_tokens if self._mode == "crop-merge" else self.layout.box_tokens
-            self._regions[key] = [torch.tensor(numbers, dtype=torch.long, device=device) for numbers in tokens(grid)]
-        return self._regions[key]
-
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
         """Hosts run no callback of ours after an exception, so the stream lets go of the UNet before it raises."""
         try:
             return function(*args)
         except BaseException as error:
             self.failure = getattr(error, "cause", type(error).__name__)
+            self.refusal = str(error) if isinstance(error, Refused) else ""
             self.eject()
             raise
 

@@ -12,21 +12,26 @@ from typing import Any
 
 from lib_anyms.errors import Refused
 from lib_anyms.fields import REQUEST_FIELDS, read_fields
-from lib_anyms.layout import HASHES, MAX_SUBJECTS, Subject, read_subject
+from lib_anyms.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_subject
 from lib_anyms.request import MAX_PICTURES, VERSION, Request
 
 NAME = "AnyMS"
 SKIPPED = "AnyMS skipped"  # why the picture was made without
+_ENTRY = re.compile(rf'(?:^|[,\n] *){NAME}: ("(?:[^"\\]|\\.)*")')
 _HASH = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """A request without its pixels: the settings by name, the subjects back to front, and each one's pictures by hash."""
+    """A request without its pixels: the settings by name, the subjects back to front, and each one's pictures by hash.
+
+    `cards` has a hash for each subject that was made from a card, "" for the others.
+    """
 
     settings: dict[str, Any]
     subjects: tuple[Subject, ...]
     pictures: tuple[tuple[str, ...], ...]
+    cards: tuple[str, ...] = ()
 
 
 def write(request: Request) -> str:
@@ -48,8 +53,18 @@ def read(text: str) -> Recalled:
     if len(subjects) > MAX_SUBJECTS:
         raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
     settings = read_fields(REQUEST_FIELDS, given, "the infotext", ("version", "subjects"))
-    placed = tuple(read_subject(subject, number, (HASHES,)) for number, subject in enumerate(subjects, 1))
-    return Recalled(settings, placed, tuple(_hashes(subject.get(HASHES, [])) for subject in subjects))
+    placed = tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(subjects, 1))
+    pictures = tuple(_hashes(subject.get(HASHES, [])) for subject in subjects)
+    return Recalled(settings, placed, pictures, tuple(_card(subject.get(CARD, "")) for subject in subjects))
+
+
+def entries(parameters: Any) -> dict[str, str]:
+    """What AnyMS wrote into a whole infotext, by its name as the hosts' parser has it; empty where it wrote nothing."""
+    found = _ENTRY.findall(parameters) if isinstance(parameters, str) else []
+    try:
+        return {NAME: str(json.loads(found[-1]))} if found else {}  # the last: a prompt may tell of another
+    except ValueError:
+        return {}
 
 
 def _hashes(given: Any) -> tuple[str, ...]:
@@ -58,3 +73,9 @@ def _hashes(given: Any) -> tuple[str, ...]:
     if not all(isinstance(told, str) and _HASH.fullmatch(told) for told in given):
         raise Refused("infotext_damaged", got="a picture hash that is none")
     return tuple(given)
+
+
+def _card(given: Any) -> str:
+    if not isinstance(given, str) or not (given == "" or _HASH.fullmatch(given)):
+        raise Refused("infotext_damaged", got="a card's hash that is none")
+    return given

@@ -13,6 +13,7 @@ from lib_anyms.geometry import Box, Frame, TokenGrid
 VERSION = 1
 MAX_SUBJECTS = 12
 HASHES = "pictures"  # of a subject of an infotext: what its pictures were, in their place; no part of a layout
+CARD = "card"  # of a subject of a request, in place of its pictures; of an infotext its hash
 ROLES = ("background", "subject", "attribute")  # back to front, as proposed
 BLOCKS = ("all", "style", "composition")
 
@@ -113,7 +114,7 @@ class Layout:
             raise Refused("layout_form", got=type(given).__name__)
         if given.get("version") != VERSION:
             raise Refused("layout_version", got=given.get("version"), expected=VERSION)
-        return cls(tuple(read_subject(subject, number, (HASHES,)) for number, subject in enumerate(given["subjects"], 1)))
+        return cls(tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(given["subjects"], 1)))
 
 
 def subject_json(subject: Subject) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lib_anyms import infotext, installed
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.frames import running_script
+from lib_anyms.influence import Influence
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, live, open_session
 
@@ -24,15 +25,20 @@ _STOPPED = str(SteppedAside("interrupted"))
 def job_begins(p: Any) -> None:
     """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet.
 
-    The infotext too: scripts run one job again, or copies that share their infotext.
+    The infotext too: scripts run one job again, or copies that share their infotext. It is exchanged, not changed: a copy that is
+    made within our job (adetailer) must not take our words from the picture it is made for.
     """
     close_session()
-    for name in (infotext.NAME, infotext.SKIPPED):
-        p.extra_generation_params.pop(name, None)
+    ours, told = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
+    if ours & told.keys():
+        p.extra_generation_params = {name: value for name, value in told.items() if name not in ours}
 
 
-def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True) -> None:
-    """process_before_every_sampling: once a pass, twice in Forge's hires fix. `tell`: write the request into the infotext."""
+def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True, record: bool = False) -> None:
+    """process_before_every_sampling: once a pass, twice in Forge's hires fix.
+
+    `tell`: write the request into the infotext. `record`: keep where the image stream acts, until the job ends.
+    """
     session = live()
     if session is None or session.job is not p:
         try:
@@ -40,6 +46,8 @@ def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True) 
         except SteppedAside as reason:
             say(p, reason)
             return
+
+    session.influence = session.influence or (Influence() if record else None)
 
     def begin() -> None:
         request = session.request or read_request()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -26,7 +29,22 @@ def collect(device: torch.device) -> None:
 
 
 def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more: torch keeps what it has freed for itself."""
+    """Give back what nothing refers to any more: torch keeps what it has freed for itself, and so does the C library on Linux,
+    which held on to as much as a whole image encoder (2.4 GiB) after it was dropped.
+    """
     empty = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty is not None:
         empty()
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc's own; other systems' libraries have none."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+    return found

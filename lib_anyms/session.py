@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from lib_anyms.encoding import prepare
+from torch import nn
+
+from lib_anyms.encoding import prepare, suits
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.fields import REQUEST_FIELDS
 from lib_anyms.geometry import WHOLE
 from lib_anyms.hosts.base import Host
 from lib_anyms.image_stream import ImageStream, UNetCall, arm_refusal, compiled
+from lib_anyms.influence import Influence
 from lib_anyms.ip_adapter.key_values import KeyValues
 from lib_anyms.job_report import JobReport, PassReport, report_pass
-from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.layout import Layout
-from lib_anyms.model_files import ModelPair, choose_pair
+from lib_anyms.model_files import ModelPair, choose_adapter, choose_pair
 from lib_anyms.request import Request
 
 log = logging.getLogger("anyms")
@@ -35,11 +39,13 @@ class Session:
         self.request: Request | None = None
         self.stream: ImageStream | None = None
         self.pair: ModelPair | None = None
+        self.influence: Influence | None = None  # of a job that asked for it
         self.frame = WHOLE  # of the pass `stream` is for
         self._keys_values: KeyValues | None = None
         self._sampling = False  # between the host's announcement of one of our steps and the next
         self._disarm: Callable[[], None] | None = None
         self.outcome = ""  # the cause of what stopped it
+        self._refusal = ""
         self.notes: list[Noted] = []
         self._passes: list[PassReport] = []
         self._reported: ImageStream | None = None
@@ -78,13 +84,21 @@ class Session:
         layers = cross_attention_layers(unet)
         if not layers:
             raise SteppedAside("no_unet", got=type(unet).__name__)
-        pair = choose_pair(self.host.folders(), unet, layers, request.adapter, request.encoder)
+        pair = self._choose(request, unet, layers)
         if self._keys_values is None or pair != self.pair:
             self.pair, self._keys_values = pair, self._prepare(pair, request)
         sets, layout = self._keys_values.of_subjects(tuple(shown)), Layout(tuple(shown.values()))
         self.stream = ImageStream(unet, layers, sets, layout, request.scale, request.mode, self._read_call, self._cause)
+        self.stream.merging.influence = self.influence
         self.frame = frame
         self.stream.inject()
+
+    def _choose(self, request: Request, unet: nn.Module, layers: Sequence[Layer]) -> ModelPair:
+        """No encoder is looked for where every subject has a card."""
+        folders, wanted = self.host.folders(), partial(suits, request)
+        if all(request.cards):
+            return ModelPair(choose_adapter(folders, unet, layers, request.adapter, wanted), None)
+        return choose_pair(folders, unet, layers, request.adapter, request.encoder, wanted)
 
     def begin_step(self, step: Any) -> None:
         """At the host's callback before the UNet calls of one denoiser step. Raises SteppedAside, with the stream ejected."""
@@ -107,9 +121,14 @@ class Session:
     def refuse(self, error: Refused) -> None:
         """Let go, and make the UNet's next call raise `error`: hosts only log what a callback raises."""
         self.end_pass()
-        self.outcome = error.cause
+        self.outcome, self._refusal = error.cause, str(error)
         error.__traceback__ = error.__cause__ = error.__context__ = None  # they keep what the failed calls had in their hands
         self._disarm = arm_refusal(self.host.unet(), error)
+
+    @property
+    def refusal(self) -> str:
+        """The sentence that ended the job; "" of none."""
+        return self._refusal or (self.stream.refusal if self.stream is not None else "")
 
     def end_pass(self) -> None:
         """After the sampling, or on any failure: let go of the UNet."""
@@ -133,7 +152,7 @@ class Session:
         self.end_pass()
         if self._disarm is not None:
             self._disarm()
-        self.stream = self._reported = self._keys_values = self._disarm = None
+        self.stream = self._reported = self._keys_values = self._disarm = self.influence = None
 
     def report(self) -> JobReport | None:
         """What has been done until now; None for a job that wanted nothing of AnyMS."""
@@ -211,6 +230,11 @@ _last: JobReport | None = None
 def last_report() -> JobReport | None:
     """Of the job under way, else of the last one that had to do with AnyMS."""
     return (_live.report() if _live is not None else None) or _last
+
+
+def last_refusal() -> str:
+    """The sentence that ended the last job, where AnyMS refused it; "" once another one has begun."""
+    return _live.refusal if _live is not None else ""
 
 
 def live() -> Session | None:

@@ -1,6 +1,7 @@
-"""AnyMS's own addresses below /anyms/v1/ of a WebUI started with --api: what may be asked before a picture is.
+"""AnyMS's own addresses below /anyms/v1/ of a WebUI started with --api: what may be asked, and fetched, before a picture is.
 
-They stand behind the host's own --api-auth, and behind the page's login where there is one. Answers name files, never folders.
+They stand behind the host's own --api-auth, and behind the page's login where there is one. Answers name files, never folders;
+only a refusal may. It is asked by the page itself, so it is there without --api too.
 """
 
 from __future__ import annotations
@@ -8,38 +9,52 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
+from dataclasses import asdict
 from secrets import compare_digest
 from typing import Any
 
-from fastapi import Depends, HTTPException
+from fastapi import Body, Depends, HTTPException
 from fastapi import Request as Call
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 from modules import shared
 from torch import nn
 
 from lib_anyms import __version__, doctor
+from lib_anyms.card_making import save_to_library
+from lib_anyms.downloads import Progress, downloads
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.families import family_mismatch
 from lib_anyms.hosts.facts import host_facts, loaded_unet
-from lib_anyms.hosts.webui import model_folders
+from lib_anyms.hosts.fetching import begin, mirror
+from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
+from lib_anyms.known_files import KNOWN, known_file
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.model_files import adapters_in, encoders_in
 from lib_anyms.request import VERSION
 from lib_anyms.schema import request_schema
-from lib_anyms.session import last_report
+from lib_anyms.session import last_refusal, last_report
+from lib_anyms.ui import kept
 
 ROOT = "/anyms/v1"
 WHY_NOT = "{what}: the checkpoint has {got}, the adapter is for {expected}"
 
 
 def register(_demo: Any, app: Any) -> None:
-    """on_app_started. Who started the WebUI without an API is given none."""
+    """on_app_started. Who started the WebUI without an API is given none but what its own page asks."""
+    behind = [Depends(guard(app))]
+    guarded = {"methods": ["GET"], "dependencies": behind}
+    app.add_api_route(f"{ROOT}/refusal", refusal, **guarded)
     if not (getattr(shared.cmd_opts, "api", False) or getattr(shared.cmd_opts, "nowebui", False)):
         return
-    guarded = {"methods": ["GET"], "dependencies": [Depends(guard(app))]}
     app.add_api_route(f"{ROOT}/version", version, **guarded)
     app.add_api_route(f"{ROOT}/schema", request_schema, **guarded)
     app.add_api_route(f"{ROOT}/models", models, **guarded)
+    app.add_api_route(f"{ROOT}/downloads", downloads_told, **guarded)
+    app.add_api_route(f"{ROOT}/downloads", download, methods=["POST"], dependencies=behind)
+    app.add_api_route(f"{ROOT}/cards", cards_told, **guarded)
+    app.add_api_route(f"{ROOT}/cards", save_card, methods=["POST"], dependencies=behind)
+    app.add_api_route(f"{ROOT}/pictures/{{name}}", kept_picture, response_class=Response, **guarded)
     app.add_api_route(f"{ROOT}/doctor", doctor_report, response_class=PlainTextResponse, **guarded)
 
 
@@ -47,6 +62,20 @@ def version() -> dict[str, Any]:
     """This AnyMS, its host, and the version of the requests it reads."""
     host = host_facts()
     return {"anyms": __version__, "request": VERSION, "host": host.name, "host_version": host.version}
+
+
+def refusal() -> dict[str, str]:
+    """Why AnyMS refused the last job, for pages of hosts that do not tell; "" where it did not."""
+    return {"sentence": last_refusal()}
+
+
+def kept_picture(name: str):  # type: ignore[no-untyped-def]  # FastAPI would take it for a model of the answer
+    """The reference picture whose hash an infotext has, as PNG. 404: it is not kept, or nothing is."""
+    store = kept.store()
+    data = store.find(name) if store else None
+    if data is None:
+        raise HTTPException(404, "AnyMS: no reference picture of this hash is kept here.")
+    return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-store"})
 
 
 def doctor_report() -> str:
@@ -74,6 +103,55 @@ def models() -> dict[str, Any]:
             for found in encoders
         ],
     }
+
+
+def cards_told(search: str = "") -> list[dict[str, Any]]:
+    """The library's subject cards; `adapters` are the fingerprints each has tokens for."""
+    return [asdict(entry) for entry in card_library().entries(search)]
+
+
+def save_card(request: dict[str, Any] = Body(embed=True)) -> dict[str, str]:  # noqa: B008  # as FastAPI reads defaults
+    """Save the one subject of a request as a card in the library. 422: it cannot be, and why."""
+    try:
+        return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet())}
+    except (Refused, SteppedAside) as reason:
+        raise HTTPException(422, str(reason)) from reason
+
+
+def downloads_told() -> dict[str, Any]:
+    """The files that can be fetched, and how far the last download is."""
+    found = [
+        {
+            "name": row.name,
+            "folder": row.folder,
+            "size": row.size,
+            "sha256": row.sha256,
+            "licence": row.licence,
+            "address": row.address(mirror()),
+            "there": any((folder / row.name).is_file() for folder in model_folders()),
+        }
+        for row in KNOWN
+        if row.offered
+    ]
+    return {"files": found, "progress": _progress(downloads.progress)}
+
+
+def download(name: str = Body(embed=True)) -> dict[str, Any]:
+    """Begin to fetch the file of that name, one of `downloads_told`'s; answers at once. 404: no such file; 409: not now.
+
+    No address and no path is taken from the caller.
+    """
+    file = known_file(name)
+    if file is None:
+        raise HTTPException(404, str(Refused("download_unknown", got=name[:80], expected=", ".join(row.name for row in KNOWN))))
+    try:
+        return {"progress": _progress(begin(file))}
+    except Refused as refusal:
+        raise HTTPException(409, str(refusal)) from refusal
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    return None if progress is None else asdict(progress)
 
 
 def _fit(unet: nn.Module | None, adapter: AdapterCheckpoint) -> dict[str, Any]:

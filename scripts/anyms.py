@@ -16,7 +16,9 @@ log = logging.getLogger("anyms")
 
 try:
     from lib_anyms import installed, lifecycle, web_api
-    from lib_anyms.ui import axes, editor, panel, settings
+    from lib_anyms.file_index import index
+    from lib_anyms.hosts import webui
+    from lib_anyms.ui import axes, editor, extras, kept, panel, settings
 
     import_failure = installed.restart_sentence()  # this file may be newer than what it calls
 except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
@@ -52,12 +54,14 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
             disarm()
         else:
             lifecycle.job_begins(p)
+            extras.begin(p, values)
 
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
         if import_failure:
             refuse_without_lib(p, values)
         elif panel.wanted(values):
-            lifecycle.pass_begins(p, lambda: panel.page_request(values), settings.writes_infotext())
+            tell, record = settings.writes_infotext(), extras.wants_maps(values)
+            lifecycle.pass_begins(p, lambda: kept.remember(panel.page_request(values)), tell, record)
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
@@ -65,6 +69,7 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         if not import_failure:
+            extras.end(p, processed)
             lifecycle.job_ends(p)
 
 
@@ -98,6 +103,7 @@ def disarm() -> None:
 
 if not import_failure:
     script_callbacks.on_cfg_denoiser(lifecycle.step_begins)
-    script_callbacks.on_ui_settings(settings.register)
+    script_callbacks.on_ui_settings(lambda: settings.register(kept.settings_changed))
     script_callbacks.on_before_ui(axes.register)
     script_callbacks.on_app_started(web_api.register)
+    index.keep_in(webui.kept_files() / "files.json")

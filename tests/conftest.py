@@ -7,6 +7,7 @@ import os
 import pytest
 
 from lib_anyms import encoding, softmax
+from lib_anyms.file_index import index
 
 NEEDS_HOST = "host:"  # how such a skip's reason starts
 
@@ -15,6 +16,7 @@ NEEDS_HOST = "host:"  # how such a skip's reason starts
 def _nothing_remembered() -> None:
     """Each test begins as a process does."""
     encoding.kept.clear()
+    index.clear()
     softmax.REFUSED_BY.clear()
 
 

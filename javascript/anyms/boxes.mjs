@@ -133,21 +133,33 @@ function span(low, high, count) {
 }
 
 /**
+ * The owner of each row-major token: a box's number, back to front, where the last one wins; -1 for nobody.
+ * @param {readonly Box[]} boxes
+ * @param {Grid} grid
+ * @returns {Int16Array}
+ */
+export function ownersOf(boxes, grid) {
+  const owners = new Int16Array(grid.columns * grid.rows).fill(-1);
+  boxes.forEach((box, number) => {
+    const { top, bottom, left, right } = tokensOf(box, grid);
+    for (let row = top; row < bottom; row++) owners.fill(number, row * grid.columns + left, row * grid.columns + right);
+  });
+  return owners;
+}
+
+/**
  * For each box, back to front, the share of its tokens that no later box covers.
  * @param {readonly Box[]} boxes
  * @param {Grid} grid
  * @returns {number[]}
  */
 export function visibleShares(boxes, grid) {
-  const owners = new Int16Array(grid.columns * grid.rows).fill(-1);
-  const whole = boxes.map((box, number) => {
-    const rect = tokensOf(box, grid);
-    for (let row = rect.top; row < rect.bottom; row++) owners.fill(number, row * grid.columns + rect.left, row * grid.columns + rect.right);
-    return (rect.bottom - rect.top) * (rect.right - rect.left);
-  });
   const seen = boxes.map(() => 0);
-  for (const owner of owners) if (owner >= 0) seen[owner] += 1;
-  return seen.map((count, number) => count / whole[number]);
+  for (const owner of ownersOf(boxes, grid)) if (owner >= 0) seen[owner] += 1;
+  return boxes.map((box, number) => {
+    const { top, bottom, left, right } = tokensOf(box, grid);
+    return seen[number] / ((bottom - top) * (right - left));
+  });
 }
 
 /** @type {(box: Box) => number} */

@@ -1,15 +1,22 @@
 // Holds the layout with its history, and lets stage, rows, toolbar and the host's fields work on it.
 
+import { Aids } from "./aids.mjs?v=0.1.0";
+import { AID_STYLES } from "./aidstyles.mjs?v=0.1.0";
+import { Background } from "./background.mjs?v=0.1.0";
 import { moved, resized, TOKEN } from "./boxes.mjs?v=0.1.0";
 import { colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
+import { bringsPictures, chosenFiles } from "./files.mjs?v=0.1.0";
 import { NoLayout, readLayout, writeLayout } from "./exchange.mjs?v=0.1.0";
+import { Giving } from "./giving.mjs?v=0.1.0";
 import { begun, changed, redone, undone } from "./history.mjs?v=0.1.0";
 import { actionOf } from "./keys.mjs?v=0.1.0";
 import * as layouts from "./layout.mjs?v=0.1.0";
 import { allSlots, roleOf } from "./order.mjs?v=0.1.0";
+import { infotextOf } from "./png.mjs?v=0.1.0";
 import { Rows } from "./rows.mjs?v=0.1.0";
 import { Stage } from "./stage.mjs?v=0.1.0";
 import { STYLES } from "./styles.mjs?v=0.1.0";
+import { Thumbs } from "./thumbs.mjs?v=0.1.0";
 import { Toolbar } from "./toolbar.mjs?v=0.1.0";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
@@ -42,30 +49,36 @@ export class Editor {
     /** @type {Layout | null} */
     this.previewed = null;
     this.history = begun(this.read());
+    this.background = new Background(this);
     this.toolbar = new Toolbar(this);
     this.stage = new Stage(this);
     this.rows = new Rows(this);
+    this.giving = new Giving(this);
+    this.thumbs = new Thumbs(this);
+    this.aids = new Aids(this);
     this.problem = make("div", { className: "problem", role: "alert" });
     this.said = make("div", { className: "unseen", role: "status" });
     this.page = new CSSStyleSheet(); // of the host's fields: gradio would take classes of ours away again
     this.shadow = host.attachShadow({ mode: "open" });
-    this.build();
+    this.build(host);
     this.draw();
     this.refresh(); // what has changed while this was built
   }
 
-  build() {
+  /** @param {HTMLElement} host */
+  build(host) {
     const look = new CSSStyleSheet();
-    look.replaceSync(STYLES);
+    look.replaceSync(STYLES + AID_STYLES);
     this.shadow.adoptedStyleSheets = [look];
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, this.page];
     const keys = make("div", { id: "keys", className: "unseen" }, t(KEYS));
     const mat = make("div", { className: "mat" }, this.stage.root);
-    this.shadow.append(this.toolbar.root, this.problem, mat, this.toolbar.rule, this.rows.root, this.said, keys);
+    const { aids } = this;
+    const below = [aids.cut.root, this.toolbar.rule, this.rows.root, aids.root, this.said, keys];
+    this.shadow.append(this.toolbar.root, this.problem, aids.hints.root, mat, ...below);
     this.shadow.addEventListener("keydown", (event) => this.key(/** @type {KeyboardEvent} */ (event)));
-    const slots = document.getElementById(this.fields.id("slots"));
-    const pictures = new MutationObserver(() => this.refresh());
-    if (slots) pictures.observe(slots, { attributes: true, attributeFilter: ["src"], childList: true, subtree: true });
+    this.shadow.addEventListener("paste", (event) => this.giving.pasted(/** @type {ClipboardEvent} */ (event), this.slotOf(event)));
+    for (const kind of ["dragover", "drop"]) host.addEventListener(kind, (event) => this.drag(/** @type {DragEvent} */ (event)));
   }
 
   // -- the page's fields --------------------------------------------------------------------------------------------------
@@ -121,7 +134,9 @@ export class Editor {
     if (!layouts.shows(this.layout, this.chosen)) this.chosen = 0;
     this.stage.draw();
     this.rows.draw();
+    if (!this.previewed) this.thumbs.draw(); // megabytes to compare, and a drag changes none of them
     this.toolbar.draw();
+    this.aids.draw();
     this.dress();
   }
 
@@ -150,6 +165,11 @@ export class Editor {
     const layer = `${t("layer")} ${this.order.indexOf(slot) + 1} ${t("of")} ${this.order.length}`;
     const seen = share === null ? t("no picture yet") : `${percent(share)} ${t("seen")}`;
     return `${t("Subject")} ${slot}${name ? ` ${name}` : ""}: ${place}; ${layer}; ${seen}`;
+  }
+
+  /** What went wrong, in a sentence; "" takes it away. @param {string} words */
+  complain(words) {
+    text(this.problem, words);
   }
 
   /** @param {string} words */
@@ -258,33 +278,55 @@ export class Editor {
     this.draw();
   }
 
-  /** @type {(slot: number, file: File) => Promise<void>} */
-  async give(slot, file) {
-    if (!slot) return;
-    this.choose(slot);
-    await this.fields.give(slot, file);
+  /** One more slot, for a picture; 0: all are shown. @returns {number} */
+  addSlot() {
+    const more = layouts.added(this.history.present, (slot) => this.fact(slot), this.fields.slots);
+    if (more) this.commit(more.layout, `${t("Added subject")} ${more.slot}`);
+    return more?.slot ?? 0;
+  }
+
+  /** The slot in whose box or row something happened; 0: none. @param {Event} event */
+  slotOf(event) {
+    return Number(/** @type {HTMLElement} */ (event.target).closest("[data-slot]")?.getAttribute("data-slot"));
+  }
+
+  /** A file over the editor, but over no box. @param {DragEvent} event */
+  drag(event) {
+    if (!bringsPictures(event.dataTransfer)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.type === "drop") this.giving.dropped(event, 0);
   }
 
   // -- layout files -------------------------------------------------------------------------------------------------------
 
   save() {
-    const subjects = this.order.map((slot) => {
+    this.download(this.exported(this.order), "layout.json");
+  }
+
+  /** A layout file of these slots, back to front. @param {readonly number[]} slots */
+  exported(slots) {
+    const subjects = slots.map((slot) => {
       const told = this.fields.settings(slot);
       const name = this.fact(slot).name.trim() || `subject ${slot}`;
       return { ...told, name, role: roleOf(String(told.role), name), box: layouts.boxOf(this.layout, slot) };
     });
-    const address = URL.createObjectURL(new Blob([writeLayout(/** @type {any} */ (subjects))], { type: "application/json" }));
-    make("a", { href: address, download: "layout.json" }).click();
+    return writeLayout(/** @type {any} */ (subjects));
+  }
+
+  /** @type {(told: string, name: string) => void} */
+  download(told, name) {
+    const address = URL.createObjectURL(new Blob([told], { type: "application/json" }));
+    make("a", { href: address, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
   }
 
   open() {
-    const chooser = /** @type {HTMLInputElement} */ (make("input", { type: "file", accept: ".json,application/json" }));
-    chooser.addEventListener("change", async () => {
-      const told = await chooser.files?.[0]?.text();
-      if (told !== undefined) this.take(told);
+    void chosenFiles(".json,application/json,image/png", false).then(async ([file]) => {
+      const infotext = infotextOf(new Uint8Array(await file.arrayBuffer()));
+      if (infotext) this.send({ parameters: infotext });
+      else this.take(await file.text());
     });
-    chooser.click();
   }
 
   /** A layout file's text: the server fills the fields with it, for gradio's lists take no value from here. @param {string} told */
@@ -297,8 +339,13 @@ export class Editor {
       text(this.problem, `${t("This file is no layout that can be used here.")} (${error.message})`);
       return;
     }
+    this.send({ layout: JSON.parse(told) });
+  }
+
+  /** To the server, which fills the fields. @param {{layout: unknown} | {parameters: string}} told */
+  send(told) {
     this.openings += 1; // the same file once more is news, too
-    this.fields.send("opened", JSON.stringify({ number: this.openings, layout: JSON.parse(told) }));
+    this.fields.send("opened", JSON.stringify({ number: this.openings, ...told }));
   }
 
   // -- keys ---------------------------------------------------------------------------------------------------------------

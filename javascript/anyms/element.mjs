@@ -2,7 +2,9 @@
 // shown: one line about the plain fields.
 
 import { Editor } from "./editor.mjs?v=0.1.0";
+import { watchCards } from "./cards.mjs?v=0.1.0";
 import { Fields } from "./fields.mjs?v=0.1.0";
+import { tellRefusals } from "./refusal.mjs?v=0.1.0";
 
 /** The page's elements by their fields' prefix. @type {Map<string, AnymsEditor>} */
 export const elements = new Map();
@@ -20,6 +22,8 @@ export class AnymsEditor extends HTMLElement {
     const start = () => {
       if (this.editor || !fields.ready) return;
       waiting.disconnect();
+      tellRefusals(fields.tab);
+      watchCards(fields);
       try {
         this.editor = new Editor(this, fields, Number(this.getAttribute("shown")));
       } catch (error) {

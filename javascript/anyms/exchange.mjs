@@ -17,7 +17,7 @@ const RULES = {
   end: { fallback: 1, low: 0, high: 1 },
   blocks: { fallback: "all", choices: ["all", "style", "composition"] },
 };
-const IGNORED = ["box", "pictures"]; // the hashes of an infotext may stay
+const IGNORED = ["box", "pictures", "card"]; // the hashes of an infotext may stay
 
 /** Why a file is no layout: `cause` is a name of lib_anyms/errors.py. */
 export class NoLayout extends Error {

@@ -1,7 +1,9 @@
 // The host's components as the page shows them. They are what is sent on Generate: this reads them, and writes what an edit changed.
 
+import { pictureSize } from "./hostpage.mjs?v=0.1.0";
 import { shows } from "./layout.mjs?v=0.1.0";
 import { allSlots, writeOrder } from "./order.mjs?v=0.1.0";
+import { readPictures, writePictures } from "./pictures.mjs?v=0.1.0";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Told} Told */
@@ -28,6 +30,8 @@ export class Fields {
     this.prefix = prefix;
     this.tab = tab;
     this.slots = slots;
+    /** What was read last of a slot's pictures, which are megabytes. @type {Map<number, {text: string, pictures: import("./pictures.mjs").Pictures}>} */
+    this.read = new Map();
   }
 
   /** @type {(name: string) => string} */
@@ -45,7 +49,7 @@ export class Fields {
   /** Whether the page has been built so far. */
   get ready() {
     const last = document.getElementById(this.id(`slot${this.slots}_use`));
-    return Boolean(last?.querySelector("input") && document.getElementById(this.id("order"))?.querySelector("textarea, input"));
+    return Boolean(last?.querySelector("input") && this.place(this.slots) && document.getElementById(this.id("order"))?.querySelector("textarea, input"));
   }
 
   /** @returns {Told} */
@@ -60,9 +64,28 @@ export class Fields {
 
   /** @type {(slot: number) => Fact} */
   fact(slot) {
-    const shown = document.getElementById(this.id(`slot${slot}_image`))?.querySelector("img");
     const [name, role] = ["name", "role"].map((field) => this.entry(`slot${slot}_${field}`).value);
-    return { name, role, picture: shown?.getAttribute("src") ?? "" };
+    return { name, role, picture: this.pictures(slot)[0] ?? "" };
+  }
+
+  /** Where a slot's pictures are drawn. @type {(slot: number) => HTMLElement} */
+  place(slot) {
+    return /** @type {HTMLElement} */ (document.getElementById(this.id(`slot${slot}_shown`))?.querySelector(".anyms-pictures"));
+  }
+
+  /** The slot's reference pictures. @type {(slot: number) => import("./pictures.mjs").Pictures} */
+  pictures(slot) {
+    const text = this.entry(`slot${slot}_pictures`).value;
+    const read = this.read.get(slot);
+    if (read?.text === text) return read.pictures;
+    const pictures = readPictures(text);
+    this.read.set(slot, { text, pictures });
+    return pictures;
+  }
+
+  /** @type {(slot: number, pictures: import("./pictures.mjs").Pictures) => void} */
+  setPictures(slot, pictures) {
+    this.send(`slot${slot}_pictures`, writePictures(pictures));
   }
 
   /** All that a layout file has of a slot besides its box. @type {(slot: number) => Record<string, string | number>} */
@@ -77,11 +100,7 @@ export class Fields {
 
   /** Of the picture; null while the host's own fields are not there. @returns {Size | null} */
   size() {
-    const [width, height] = ["width", "height"].map((side) => {
-      const entry = document.getElementById(`${this.tab}_${side}`)?.querySelector("input[type=number]");
-      return entry instanceof HTMLInputElement ? entry.valueAsNumber : NaN;
-    });
-    return width >= 8 && height >= 8 ? { width, height } : null;
+    return pictureSize(this.tab);
   }
 
   /**
@@ -100,19 +119,5 @@ export class Fields {
   /** Sets a text field of ours. @type {(name: string, value: string) => void} */
   send(name, value) {
     type(this.entry(name), value);
-  }
-
-  /** Puts a picture into a slot as dropping it there does. @type {(slot: number, file: File) => Promise<void>} */
-  async give(slot, file) {
-    const place = document.getElementById(this.id(`slot${slot}_image`));
-    const chooser = () => /** @type {HTMLInputElement | null} */ (place?.querySelector("input[type=file]"));
-    if (!chooser()) /** @type {HTMLElement | null} */ (place?.querySelector("button[aria-label=Clear], button[aria-label='Remove Image']"))?.click();
-    for (let frame = 0; frame < 60 && !chooser(); frame++) await new Promise(requestAnimationFrame);
-    const files = new DataTransfer();
-    files.items.add(file);
-    const found = chooser();
-    if (!found) return;
-    found.files = files.files;
-    found.dispatchEvent(new Event("change", { bubbles: true }));
   }
 }

@@ -2,6 +2,7 @@
 
 import { moved, resized, TOKEN } from "./boxes.mjs?v=0.1.0";
 import { attribute, colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
+import { bringsPictures } from "./files.mjs?v=0.1.0";
 import { boxOf, takesPart, withBox } from "./layout.mjs?v=0.1.0";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
@@ -33,7 +34,7 @@ export class Stage {
       return handle;
     });
     this.frame = make("div", { className: "frame", hidden: true, "aria-hidden": "true" }, ...handles);
-    this.root = make("div", { className: "stage", role: "group" }, this.frame);
+    this.root = make("div", { className: "stage", role: "group" }, editor.background.image, this.frame);
     this.root.addEventListener("pointerdown", (event) => this.grab(event));
     this.root.addEventListener("dragover", (event) => this.hover(event));
     this.root.addEventListener("dragleave", () => this.mark(0));
@@ -46,6 +47,7 @@ export class Stage {
     this.root.style.setProperty("--column", String(TOKEN / size.width));
     this.root.style.setProperty("--row", String(TOKEN / size.height));
     this.root.classList.toggle("snapping", snapping);
+    this.editor.background.draw();
     attribute(this.root, "aria-label", `${t("Regions of the picture")}, ${size.width} × ${size.height}`);
     for (const { slot } of layout.regions) this.drawBox(slot, order.indexOf(slot));
     for (const [slot, { root }] of this.boxes) {
@@ -153,27 +155,16 @@ export class Stage {
     return withBox(from, slot, edges ? resized(box, edges, by, size, step) : moved(box, by, size, step));
   }
 
-  /** The topmost slot under a dragged file. @param {DragEvent} event */
-  under(event) {
-    return Number(/** @type {HTMLElement} */ (event.target).closest(".box")?.getAttribute("data-slot")) || this.editor.chosen;
-  }
-
   /** @param {DragEvent} event */
   hover(event) {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.mark(this.under(event));
+    if (bringsPictures(event.dataTransfer)) this.mark(this.editor.slotOf(event));
   }
 
-  /** @param {DragEvent} event */
+  /** Onto the topmost box under it. @param {DragEvent} event */
   drop(event) {
-    const file = [...(event.dataTransfer?.files ?? [])].find((each) => each.type.startsWith("image/"));
     this.mark(0);
-    if (!file) return;
-    event.preventDefault();
-    event.stopPropagation(); // the host would put it into a picture of its own
-    void this.editor.give(this.under(event), file);
+    const slot = this.editor.slotOf(event);
+    if (slot && bringsPictures(event.dataTransfer)) this.editor.giving.dropped(event, slot);
   }
 
   /** @param {number} taking */

@@ -8,18 +8,20 @@ export const STYLES = `
   --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
-button, input { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: var(--small); }
+button, input, select { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: var(--small); }
 button { display: inline-flex; align-items: center; justify-content: center; gap: 5px; min-width: var(--target);
   min-height: var(--target); padding: 0 6px; background: var(--press); cursor: pointer; white-space: nowrap; }
 button:hover:not(:disabled) { border-color: var(--accent); }
 button:disabled { opacity: .4; cursor: default; }
 button[aria-pressed=true] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-:is(button, input, .box):focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
+:is(button, input, select, .box):focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.4; stroke-linecap: round; stroke-linejoin: round; }
 .bar { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: center; }
 .bar > div { display: flex; flex-wrap: wrap; gap: 3px; }
 .bar .add { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 600; padding: 0 10px 0 7px; }
 .bar .add svg { color: var(--accent); stroke-width: 2.2; }
+.behind { min-height: var(--target); max-width: 100%; padding: 0 4px; background: var(--press); font-size: 12px; cursor: pointer; }
+.ground { position: absolute; inset: 0; z-index: -1; width: 100%; height: 100%; object-fit: cover; opacity: .5; pointer-events: none; }
 .shape { margin-left: auto; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
 .mat { display: flex; justify-content: center; margin: 8px 0; padding: 16px; border: 1px solid var(--line);

@@ -25,10 +25,11 @@ export class Toolbar {
     this.plain = button("fields", "Show the plain fields", () => editor.togglePlain());
     this.shape = make("span", { className: "shape" });
     const presets = ARRANGEMENTS.map(([preset, words]) => button(preset, words, () => editor.arrange(preset, t(words))));
-    const files = [button("save", "Save the layout as a file", () => editor.save()), button("open", "Open a layout file", () => editor.open())];
+    const open = button("open", "Open a layout file or a picture made by AnyMS", () => editor.open());
+    const files = [button("save", "Save the layout as a file", () => editor.save()), open];
     const groups = [[this.add], [this.undo, this.redo], presets, [this.snap], [...files, this.plain]];
     const parts = groups.map((buttons) => make("div", {}, ...buttons));
-    this.root = make("div", { className: "bar", role: "toolbar", "aria-label": t("Region tools") }, ...parts, this.shape);
+    this.root = make("div", { className: "bar", role: "toolbar", "aria-label": t("Region tools") }, ...parts, editor.background.select, this.shape);
 
     this.told = make("span");
     this.propose = make("button", { type: "button", onclick: () => editor.unorder() }, t("Order by role and size"));

@@ -30,6 +30,11 @@ def frame_of(p: Any) -> Frame:
     return _masked_frame(p) if _only_masked(p) else WHOLE
 
 
+def picture_frame(p: Any) -> Frame:
+    """The frame of the finished picture: what an "Only masked" pass makes is put back into the whole."""
+    return _hires_frame(p) if getattr(p, "enable_hr", False) else WHOLE
+
+
 def running_script(p: Any) -> str:
     """The title of the script chosen below the tab's settings, "" for none: the first script argument is its number, from 1."""
     arguments = getattr(p, "script_args", None)

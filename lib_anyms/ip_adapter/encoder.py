@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,30 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.encoder_names import LAYER, PATCH, PER_LAYER, POSITION, PROJECTION, TOWER, Stored, stored_names
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.softmax import is_fused
 
-_PATCH = "vision_model.embeddings.patch_embedding.weight"
-_POSITION = "vision_model.embeddings.position_embedding.weight"
-_PROJECTION = "visual_projection.weight"
-_FC1 = "vision_model.encoder.layers.0.mlp.fc1.weight"
-_PARTS = ("vision_model.", "visual_projection.")
-_RANKS = {_PATCH: 4, _POSITION: 2, _PROJECTION: 2, _FC1: 2}
-_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d{1,3})\.")
+_FC1 = f"{LAYER}0.mlp.fc1.weight"
+_RANKS = {PATCH: 4, POSITION: 2, PROJECTION: 2, _FC1: 2}
 CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of our own small encoders
 
 # What shapes do not tell: hidden width -> (attention heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
 _ACTIVATIONS = ("gelu", "quick_gelu")
 _KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
+# Encoders of pictures that are no such CLIP, by a key's name.
+LOOK_ALIKES = (
+    ("a SigLIP encoder, as Flux Redux takes one", r"^vision_model\.head\."),
+    ("an EVA-CLIP encoder, as PuLID takes one", r"^(visual\.)?blocks\.[0-9]+\.attn\.(q_bias|inner_attn_ln|rope\.)"),
+    ("a DINOv2 encoder", r"^(dinov2\.|model\.)?(embeddings\.mask_token|blocks\.[0-9]+\.ls1\.)"),
+    ("an IP-Adapter", r"^(image_proj|ip_adapter)\."),
+)
 
 
 @dataclass(frozen=True)
 class EncoderCheckpoint:
-    """A CLIP vision tower with projection. Widths in channels, `image_size` in pixels."""
+    """A CLIP vision tower with projection. Widths in channels, `image_size` in pixels; `names`: where each weight lies."""
 
     path: Path
     hidden_width: int
@@ -42,6 +45,7 @@ class EncoderCheckpoint:
     image_size: int
     config: dict[str, Any]
     parameters: int = 0
+    names: Mapping[str, Stored] = field(default_factory=dict)
 
     @property
     def activations(self) -> int:
@@ -59,24 +63,41 @@ class EncoderCheckpoint:
 def read_encoder(path: Path) -> EncoderCheckpoint:
     """Header-only; raises Refused for a file that is no CLIP vision encoder with projection."""
     with open_tensors(path) as file:
-        shapes, metadata = file.shapes, file.metadata
+        return identify_encoder(path, file.shapes, file.metadata)
+
+
+def identify_encoder(path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> EncoderCheckpoint:
+    """The encoder that consists of tensors of these names and shapes, whole. Raises Refused."""
+    names = stored_names(shapes)
+    found = {name: stored.shape(shapes) for name, stored in names.items()}
     for name, rank in _RANKS.items():
-        if len(shapes.get(name, ())) != rank:
-            raise Refused("encoder_form", path=path.name, got=f"no {name} of {rank} axes")
-    projection, hidden = shapes[_PROJECTION]
-    patch = shapes[_PATCH][-1]
-    size = math.isqrt(max(0, shapes[_POSITION][0] - 1)) * patch
+        if len(found.get(name, ())) != rank or 0 in found[name]:
+            raise Refused("encoder_form", path=path.name, got=_look_alike(shapes) or f"no {name} of {rank} axes")
+    projection, hidden = found[PROJECTION]
+    sizes = {"H": hidden, "P": projection, "F": found[_FC1][0], "S": found[PATCH][-1], "T": found[POSITION][0], "3": 3}
+    for name, shape in found.items():
+        wanted = tuple(sizes[axis] for axis in (TOWER.get(name) or PER_LAYER[name.split(".", 4)[-1]]).split())
+        if shape != wanted:
+            got = f"{name} is {list(shape)}, not {list(wanted)}" if shape else f"no {names[name].key}"
+            raise Refused("encoder_form", path=path.name, got=got)
+    size = math.isqrt(max(0, sizes["T"] - 1)) * sizes["S"]
     told = {
         "hidden_size": hidden,
-        "intermediate_size": shapes[_FC1][0],
+        "intermediate_size": sizes["F"],
         "projection_dim": projection,
-        "num_hidden_layers": len({match[1] for match in map(_LAYER.match, shapes) if match}),
+        "num_hidden_layers": sum(name.startswith(LAYER) for name in names) // len(PER_LAYER),
         "image_size": size,
-        "patch_size": patch,
+        "patch_size": sizes["S"],
     }
+    if (size // sizes["S"]) ** 2 + 1 != sizes["T"]:
+        raise Refused("encoder_form", path=path.name, got=f"{sizes['T']} positions, which is no square and one")
     config = {**told, **_untold(path, hidden, metadata.get(CONFIG_KEY))}
-    parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(_PARTS))
-    return EncoderCheckpoint(path, hidden, projection, size, config, parameters)
+    parameters = sum(map(math.prod, found.values()))
+    return EncoderCheckpoint(path, hidden, projection, size, config, parameters, names)
+
+
+def _look_alike(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return next((what for what, pattern in LOOK_ALIKES if any(map(re.compile(pattern).search, shapes))), "")
 
 
 def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
@@ -109,11 +130,7 @@ class Encoder:
         with torch.device("meta"):
             model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config, **written_out))
         with open_tensors(checkpoint.path) as file:
-            wanted = [name for name, _ in model.named_parameters()]
-            lacking = [name for name in wanted if name not in file.shapes]
-            if lacking:
-                raise Refused("encoder_form", path=checkpoint.path.name, got=f"no {lacking[0]}")
-            state = {name: file.load(name).to(device, dtype) for name in wanted}
+            state = {name: checkpoint.names[name].load(file).to(device, dtype) for name, _ in model.named_parameters()}
         model.load_state_dict(state, strict=False, assign=True)
         embeddings = model.vision_model.embeddings
         positions = torch.arange(embeddings.position_embedding.weight.shape[0], device=device)

@@ -1,57 +1,84 @@
 """K_j = W'_k c_j and V_j = W'_v c_j for every layer, once per generation: they do not depend on the step.
 
 The adapter is read layer by layer from its mapped file, so its 650 MiB never sit in memory together; what stays is a few MiB a
-subject. Conditional sets are one per subject; the unconditional set does not depend on the subject, so there is ONE.
+subject. Conditional sets are one per subject; the unconditional set does not depend on the subject, so there is ONE. All sets
+of a layer lie side by side in one tensor, the unconditional one last.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from lib_anyms.attention import KeyValue
-from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
+from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, AdapterLayer
 from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.ip_adapter.tokens import ImageTokens
 
+Place = tuple[int, int]  # first and last (exclusive) of a set's tokens among a layer's
+
 
 class KeyValues:
-    """The projected sets, by layer number N of the adapter file."""
+    """The projected sets, by layer number N of the adapter file.
 
-    def __init__(self, conditional: dict[int, list[KeyValue]], unconditional: dict[int, KeyValue] | None) -> None:
-        self._conditional = conditional
-        self._unconditional = unconditional
+    everyone: (key, value) of each layer, both (all tokens, channels); places: each subject's in them; nobody: the
+    unconditional set's, None for no image stream on unconditional rows.
+    """
+
+    def __init__(self, everyone: dict[int, KeyValue], places: Sequence[Place], nobody: Place | None) -> None:
+        self.places, self.nobody = tuple(places), nobody
+        self._everyone = everyone
+        self._views: dict[int, tuple[list[KeyValue], KeyValue | None]] = {}
+
+    def everyone(self, number: int, like: torch.Tensor) -> KeyValue:
+        """(key, value) of all sets of a layer, on `like`'s device and in its dtype."""
+        key, _ = kept = self._everyone[number]
+        if key.device != like.device or key.dtype != like.dtype:
+            self._move(like)
+            return self._everyone[number]
+        return kept
 
     def of(self, number: int, is_cond: bool, like: torch.Tensor) -> list[KeyValue] | None:
         """(key, value) of each subject, both (tokens, channels), on `like`'s device and dtype; None: no image stream there."""
-        sets = self._conditional[number]
-        if sets[0][0].device != like.device or sets[0][0].dtype != like.dtype:
-            self._move(like)
-            sets = self._conditional[number]
         if is_cond:
-            return sets
-        return None if self._unconditional is None else [self._unconditional[number]] * len(sets)
+            return self._viewed(number, like)[0]
+        nobody = self.of_nobody(number, like)
+        return None if nobody is None else [nobody] * len(self.places)
+
+    def of_nobody(self, number: int, like: torch.Tensor) -> KeyValue | None:
+        """The unconditional set, as `of`."""
+        return self._viewed(number, like)[1]
+
+    def _viewed(self, number: int, like: torch.Tensor) -> tuple[list[KeyValue], KeyValue | None]:
+        key, value = self.everyone(number, like)
+        if number not in self._views:
+            places = [*self.places, *([self.nobody] if self.nobody else [])]
+            cut = [(key[first:last], value[first:last]) for first, last in places]
+            count = len(self.places)
+            self._views[number] = cut[:count], (cut[count] if self.nobody else None)
+        return self._views[number]
 
     def of_subjects(self, numbers: tuple[int, ...]) -> KeyValues:
         """The sets of these subjects only, in this order; nothing is copied."""
-        chosen = {number: [sets[subject] for subject in numbers] for number, sets in self._conditional.items()}
-        return KeyValues(chosen, self._unconditional)
+        return KeyValues(self._everyone, [self.places[number] for number in numbers], self.nobody)
 
     def _move(self, like: torch.Tensor) -> None:
         """A host may sample on another device or in another dtype than it had announced: all layers follow, once."""
-
-        def moved(pair: KeyValue) -> KeyValue:
-            return pair[0].to(like), pair[1].to(like)
-
-        self._conditional = {number: [moved(pair) for pair in sets] for number, sets in self._conditional.items()}
-        if self._unconditional is not None:
-            self._unconditional = {number: moved(pair) for number, pair in self._unconditional.items()}
+        self._everyone = {number: (key.to(like), value.to(like)) for number, (key, value) in self._everyone.items()}
+        self._views.clear()
 
     @property
     def bytes(self) -> int:
         """Memory of all sets."""
-        pairs = [pair for sets in self._conditional.values() for pair in sets] + list((self._unconditional or {}).values())
-        return sum(tensor.numel() * tensor.element_size() for pair in pairs for tensor in pair)
+        return sum(tensor.numel() * tensor.element_size() for pair in self._everyone.values() for tensor in pair)
+
+
+def side_by_side(counts: Sequence[int]) -> list[Place]:
+    """The places of sets of so many tokens, one after the other."""
+    ends = [sum(counts[: number + 1]) for number in range(len(counts))]
+    return [(end - count, end) for count, end in zip(counts, ends)]
 
 
 @torch.no_grad()
@@ -63,17 +90,17 @@ def project_key_values(
     unconditional=False leaves the unconditional rows without an image stream.
     """
     precise = torch.float64 if dtype == torch.float64 else torch.float32
-    counts = [len(subject) for subject in tokens.subjects]
-    everything = torch.cat([*tokens.subjects, tokens.unconditional]).to(device, precise)
-    conditional: dict[int, list[KeyValue]] = {}
-    shared: dict[int, KeyValue] = {}
+    sets = [*tokens.subjects, *([tokens.unconditional] if unconditional else [])]
+    inputs = torch.cat(sets).to(device, precise)
+
+    def room(layer: AdapterLayer) -> torch.Tensor:
+        return torch.empty(len(inputs), layer.width, device=device, dtype=dtype)
+
+    # before the weights: what stays, laid between what goes, would keep the allocator from giving the adapter's memory back
+    everyone: dict[int, KeyValue] = {layer.number: (room(layer), room(layer)) for layer in adapter.layers}
     with open_tensors(adapter.path) as file:
         for layer in adapter.layers:
-            both = [
-                F.linear(everything, file.load(name).to(device, precise)).to(dtype).split([*counts, len(tokens.unconditional)])
-                for name in (layer.key_name, layer.value_name)
-            ]
-            *subjects, nobody = zip(*both)
-            conditional[layer.number] = [(key, value) for key, value in subjects]
-            shared[layer.number] = nobody
-    return KeyValues(conditional, shared if unconditional else None)
+            for name, made in zip((layer.key_name, layer.value_name), everyone[layer.number]):
+                made.copy_(F.linear(inputs, file.load(name).to(device, precise)))
+    *places, last = side_by_side([len(one) for one in sets])
+    return KeyValues(everyone, places, last) if unconditional else KeyValues(everyone, [*places, last], None)

@@ -23,10 +23,10 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
-from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects
+from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes
 
 if TYPE_CHECKING:
-    from lib_anyms.request import Request
+    from lib_anyms.request import Pictures, Request
     from lib_anyms.standalone.generate import Generated, Models
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
@@ -67,7 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("anyms-out"), metavar="DIR", help="folder to write to (default ./anyms-out)")
     add("--prompt", help="text of the picture")
     add("--negative", default="", help="text to keep out of the picture")
-    add("--subject", action="append", default=[], metavar=f'"{FORM}"', help="repeatable, back to front; box in fractions 0..1")
+    add(
+        "--subject",
+        action="append",
+        default=[],
+        metavar=f'"{FORM}"',
+        help="repeatable, back to front; box in fractions 0..1; FILE is a picture or a subject card",
+    )
     add("--layout", type=Path, metavar="FILE", help="layout JSON whose N-th subject is the N-th --subject, then without @box")
     add("--seed", type=int, help="of the noise (default 0; the bundled scene has one of its own)")
     add("--steps", type=int, help=_defaults("steps"))
@@ -121,11 +127,17 @@ def run(args: argparse.Namespace) -> int:
     made.picture.save(args.out / "picture.png")
     assert request.layout is not None
     draw_layout(made.picture, request.layout).save(args.out / "layout.png")
-    draw_sheet(request.pictures, request.layout, made.picture).save(args.out / "sheet.png")
+    draw_sheet(_looks(request), request.layout, made.picture).save(args.out / "sheet.png")
     result = _result(args, kind, request, made, prompt, seconds)
     (args.out / "result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{args.out / 'picture.png'}  {made.layers} layers in each of {made.calls} UNet calls, {seconds:.1f} s")
     return 0
+
+
+def _looks(request: Request) -> Pictures:
+    """What the subjects look like: a card's own pictures where one stands for them."""
+    cards = [() if card is None else tuple(card.picture(n) for n in range(len(card.pictures))) for card in request.cards]
+    return tuple(pictures or shown for pictures, shown in zip(request.pictures, cards))
 
 
 def _kind(args: argparse.Namespace) -> str:
@@ -159,16 +171,19 @@ def _models(args: argparse.Namespace, kind: str) -> Models:
             raise Refused("cli_needs", option=stray[0], got="no --checkpoint", expected="--checkpoint FILE")
         made = Environment(find_home(), say=print).models()
         return random_models(made / "random") if kind == RANDOM else sprites_models(made)
-    lacking = [f"--{name}" for name in FILES if getattr(args, name) is None]
+    cards = [parse_subject(text).card for text in args.subject]
+    encodes = not cards or None in cards
+    lacking = [f"--{name}" for name in FILES if getattr(args, name) is None and (encodes or name != "encoder")]
     if lacking:
         raise Refused("cli_needs", option="--checkpoint", got=f"no {lacking[0]}", expected=f"{lacking[0]} FILE")
     for path in (args.checkpoint, args.adapter, args.encoder):
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise Refused("cli_file", path=path, got="there is no such file")
     return Models(args.checkpoint, args.adapter, args.encoder)
 
 
 def _request(args: argparse.Namespace) -> tuple[Request, str]:
+    from lib_anyms.cards.library import read_file
     from lib_anyms.ip_adapter.references import read_picture
     from lib_anyms.request import Request
     from lib_anyms.standalone import default_scene
@@ -180,15 +195,12 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
         return Request(default_scene.LAYOUT, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
     subjects = [parse_subject(text) for text in args.subject]
     layout = place_subjects(subjects, args.layout)
-    pictures = tuple(tuple(read_picture(_read(file), subject.name) for file in subject.files) for subject in subjects)
-    return Request(layout, pictures, **settings), args.prompt or ", ".join(subject.name for subject in subjects)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise Refused("cli_file", path=file, got=error.strerror or error) from error
+    cards = tuple(read_file(subject.card) if subject.card else None for subject in subjects)
+    pictures = tuple(
+        () if subject.card else tuple(read_picture(read_bytes(file), subject.name) for file in subject.files)
+        for subject in subjects
+    )
+    return Request(layout, pictures, cards=cards, **settings), args.prompt or ", ".join(subject.name for subject in subjects)
 
 
 def _steps(args: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ def draw_sheet(references: Pictures, layout: Layout, picture: Image.Image) -> Im
 def _references(references: Pictures, layout: Layout) -> Image.Image:
     """All pictures in a square of cells, each framed and named as its subject's box."""
     numbered = [(number, picture) for number, pictures in enumerate(references) for picture in pictures]
-    columns = math.ceil(math.sqrt(len(numbered)))
+    columns = max(1, math.ceil(math.sqrt(len(numbered))))
     cell = (_PANEL - _GAP * (columns - 1)) // columns
     panel = Image.new("RGB", (_PANEL, _PANEL), _PAPER)
     draw = ImageDraw.Draw(panel)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib_anyms.errors import Refused
 from lib_anyms.standalone.environment import Environment, find_home
-from lib_anyms.standalone.evaluation.cells import QUICK, SUITES
+from lib_anyms.standalone.evaluation.cells import QUICK, SUITES, Cell, cells_of
 from lib_anyms.standalone.sprites.bundle import ORACLE, sprites_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an evaluation."""
     add = parser.add_argument
     add("--suite", default=QUICK, choices=tuple(SUITES), help=f"what is compared (default {QUICK}: under 5 minutes on 2 cores)")
+    add("--scenes", type=int, metavar="N", help="at most N of each cell (default: as the suite asks): for a slow host")
     add("--host", default="diffusers", metavar="diffusers|URL", help="or the address of a running A1111 or Forge with AnyMS")
     add("--json", type=Path, metavar="FILE", help="where the numbers go (default: results.json in --out)")
     add("--out", type=Path, default=Path("anyms-evaluation"), metavar="DIR", help="folder to write to, and to go on from")
@@ -70,7 +72,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     if processes > 1:
         torch.set_num_threads(1)
     evaluation = Evaluation(_files(args), settings, args.out, processes)
-    outcome = evaluate(evaluation, args.suite, args.json, lambda line: print(f"AnyMS: {line}", flush=True))
+    cells = fewer(cells_of(SUITES[args.suite]), args.scenes)
+    outcome = evaluate(evaluation, args.suite, args.json, lambda line: print(f"AnyMS: {line}", flush=True), cells)
     print(*table(outcome.rows), "", *outcome.written, sep="\n")
     if args.bars:
         print("", *outcome.bars, sep="\n")
@@ -92,6 +95,15 @@ def _files(args: argparse.Namespace) -> Files:
         oracle = folder / ORACLE
         return files_given(args.checkpoint, args.adapter, args.encoder, oracle if oracle.is_file() else None, args.clip)
     return files_in(folder, args.clip)
+
+
+def fewer(cells: list[Cell], most: int | None) -> list[Cell]:
+    """The cells with at most so many scenes each. Raises Refused for less than one."""
+    if most is None:
+        return cells
+    if most < 1:
+        raise Refused("field_range", field="--scenes", got=most, low=1, high=max(cell.scenes for cell in cells))
+    return [replace(cell, scenes=min(cell.scenes, most)) for cell in cells]
 
 
 def _host(given: str) -> str:

@@ -20,11 +20,11 @@ from lib_anyms.standalone.pipeline import load_pipeline
 
 @dataclass(frozen=True)
 class Models:
-    """The three files of a generation."""
+    """The files of a generation; no encoder where every subject has a card."""
 
     checkpoint: Path
     adapter: Path
-    encoder: Path
+    encoder: Path | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def sample(
     guidance: float,
 ) -> Generated:
     """`generate` with a loaded pipeline. The noise is drawn on the CPU: a seed gives one picture on every device."""
-    session = open_session(Session(Diffusers(pipeline, [models.adapter, models.encoder]), pipeline))
+    files = [file for file in (models.adapter, models.encoder) if file is not None]
+    session = open_session(Session(Diffusers(pipeline, files), pipeline))
 
     def announce(_pipeline: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
         if step + 1 < steps:

@@ -94,10 +94,16 @@ def _adapter(kind: str, structure: Structure) -> State:
     """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, ... over the attn2."""
     projection, latents = PROJECTIONS[kind](structure)
     state = {f"image_proj.{name}": weight for name, weight in (*latents.items(), *projection.named_parameters())}
+    return state | {f"ip_adapter.{name}": weight for name, weight in key_value_weights(structure).items()}
+
+
+def key_value_weights(structure: Structure) -> State:
+    """N.to_k_ip.weight and N.to_v_ip.weight of every attn2."""
+    state = {}
     for place, (_, width) in enumerate(attn2_layers(structure)):
         for part, gain in (("to_k_ip", 1.0), ("to_v_ip", VALUE_GAIN)):
             weight = nn.Linear(structure.context_width, width, bias=False).weight
-            state[f"ip_adapter.{2 * place + 1}.{part}.weight"] = gain * weight
+            state[f"{2 * place + 1}.{part}.weight"] = (gain * weight).detach()
     return state
 
 

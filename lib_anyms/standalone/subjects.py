@@ -1,4 +1,5 @@
-"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes.
+"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes. FILE is a picture,
+or alone a subject card.
 
 Importing this needs the standard library only.
 """
@@ -16,6 +17,7 @@ from lib_anyms.geometry import Box
 from lib_anyms.layout import Layout, Subject
 
 FORM = "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]"
+CARD_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class SubjectArgument:
     files: tuple[Path, ...]
     box: Box | None
     weight: float
+
+    @property
+    def card(self) -> Path | None:
+        """Its one file, where that is a subject card by its suffix."""
+        return self.files[0] if self.files[0].suffix.lower() == CARD_SUFFIX else None
 
 
 def parse_subject(text: str) -> SubjectArgument:
@@ -38,6 +45,8 @@ def parse_subject(text: str) -> SubjectArgument:
         files, place = rest, ""  # an @ in a file name is no box
     if not files or not all(files.split(",")):
         raise Refused("cli_subject", got=text, expected=FORM)
+    if files.count(",") and any(file.lower().endswith(CARD_SUFFIX) for file in files.split(",")):
+        raise Refused("card_and_pictures", name=name)
     edges, _, weight = place.partition(":")
     box = Box.read([float(number) for number in edges.split(",")]) if place else None
     return SubjectArgument(name, tuple(Path(file) for file in files.split(",")), box, float(weight or 1))
@@ -65,6 +74,14 @@ def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) ->
     if len(placed.subjects) != len(arguments):
         raise Refused("cli_layout_count", path=layout.name, expected=len(placed.subjects), got=len(arguments))
     return placed
+
+
+def read_bytes(file: Path) -> bytes:
+    """A file's bytes. Raises Refused."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused("cli_file", path=file, got=error.strerror or error) from error
 
 
 def _read_json(path: Path) -> Any:

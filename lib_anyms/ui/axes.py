@@ -39,7 +39,8 @@ def _weigh(request: Request, weight: float) -> Request:
 def _turn(request: Request, order: str) -> Request:
     if order == AS_GIVEN or request.layout is None:
         return request
-    return replace(request, layout=Layout(request.layout.subjects[::-1]), pictures=request.pictures[::-1])
+    layout = Layout(request.layout.subjects[::-1])
+    return replace(request, layout=layout, pictures=request.pictures[::-1], cards=request.cards[::-1])
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Axis:
 
     def apply(self, p: Any, value: Any, _values: Any) -> None:
         """Change the cell's job `p`."""
-        script, arguments = _ours(p), list(p.script_args)
+        script, arguments = script_of(p), list(p.script_args)
         arguments[script.args_from] = self.change(_request_of(p), self.row.read(value, "the X/Y/Z plot"))
         p.script_args = arguments
 
@@ -77,13 +78,14 @@ AXES = (
 )
 
 
-def _ours(p: Any) -> Any:
+def script_of(p: Any) -> Any:
+    """Our Script among those of the job."""
     return next(script for script in p.scripts.alwayson_scripts if script.title() == TITLE)
 
 
 def _request_of(p: Any) -> Request:
     """The job's request, which must be on."""
-    script = _ours(p)
+    script = script_of(p)
     values = list(p.script_args)[script.args_from : script.args_to]
     request = page_request(values) if wanted(values) else None
     if request is None or not request.enabled:

@@ -11,10 +11,12 @@ from typing import Any
 
 import gradio as gr
 
+from lib_anyms.hosts.facts import host_name
 from lib_anyms.ui.slots import SHOWN_FIRST, SLOTS
 
 TABS = ("txt2img", "img2img")
 SIDES = ("width", "height")
+STRETCHES = frozenset({"Forge Neo"})  # hosts whose hires fix to another aspect cuts nothing
 PLAIN_HELP = (
     "The region editor has not started, so these are its plain fields. Drop a picture of each subject and name it in the prompt. "
     "Its box is in fractions of the picture: 0 is left and top, 1 right and bottom. Where boxes overlap the topmost wins."
@@ -23,8 +25,10 @@ PLAIN_HELP = (
 
 def element(elem_id: Callable[[str], str], tab: str) -> Any:
     """The editor's own element. What it encloses is shown for as long as the script has not taken its place."""
-    tag = f'<anyms-editor fields="{elem_id("")}" tab="{tab}" slots="{SLOTS}" shown="{SHOWN_FIRST}">{PLAIN_HELP}</anyms-editor>'
-    return gr.HTML(tag, elem_id=elem_id("editor"))
+    told = {"fields": elem_id(""), "tab": tab, "slots": SLOTS, "shown": SHOWN_FIRST}
+    told["hires"] = "stretches" if host_name() in STRETCHES else "cuts"
+    attributes = " ".join(f'{name}="{value}"' for name, value in told.items())
+    return gr.HTML(f"<anyms-editor {attributes}>{PLAIN_HELP}</anyms-editor>", elem_id=elem_id("editor"))
 
 
 def watch(components: Iterable[Any], elem_id: Callable[[str], str]) -> None:

@@ -12,15 +12,31 @@ import gradio as gr
 from lib_anyms import doctor, installed
 from lib_anyms.errors import Refused
 from lib_anyms.fields import Field
+from lib_anyms.hosts.webui import card_library
 from lib_anyms.request import Request
 from lib_anyms.session import last_report
-from lib_anyms.ui import editor, settings
-from lib_anyms.ui.paste import ARRIVED, ENABLED, LAYOUT_NAMES, Pasted, compare, opened
-from lib_anyms.ui.slots import EDGES, ORDER, ROWS, SETTINGS, SLOT_BOXES, SLOT_VALUES, SLOTS, USE, form_request, slot_name
+from lib_anyms.ui import cards, editor, files, found, settings
+from lib_anyms.ui.paste import ARRIVED, ENABLED, PICTURE_NAMES, RESTORED, Pasted, compare, opened
+from lib_anyms.ui.slots import (
+    EDGES,
+    ORDER,
+    PICTURES,
+    ROWS,
+    SETTINGS,
+    SLOT_BOXES,
+    SLOT_VALUES,
+    SLOTS,
+    USE,
+    form_request,
+    slot_name,
+)
 
 ALWAYS_SHOWN = ("scale", "mode", "adapter")
 IN_SLOT = ("name", "role", "weight")
-WATCHED = ("image", "name", "role", *EDGES, USE)  # what the region editor shows of a slot
+WATCHED = (PICTURES, "name", "role", *EDGES, USE)  # what the region editor shows of a slot
+NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
+COMPARISON, MAPS = "comparison", "maps"  # what a button asks of one Generate beside its picture; see extras.py
+_FORM = 1 + 1 + len(SETTINGS) + 1 + SLOTS * len(SLOT_VALUES)  # request JSON, enabled, settings, order, slots; then what is asked
 HELP = "Drop a picture of each subject, name it in the prompt, and drag its box to where it shall be."
 
 
@@ -34,7 +50,7 @@ class Panel:
 
 
 def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
-    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots."""
+    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots, asked."""
     from modules.ui_components import InputAccordion
 
     note = gr.HTML("", visible=False, elem_id=elem_id("note"))  # outside the accordion, which may be closed
@@ -47,6 +63,7 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
         editor.element(elem_id, tab)
         with gr.Column(elem_classes=["anyms-hidden"]):  # `visible=False` would take it off the page in later gradios
             file = gr.Textbox("", label="opened", elem_id=elem_id("opened"))
+            extra, check, told = (gr.Textbox("", label=name, elem_id=elem_id(name)) for name in ("asked", "check", "found"))
         with gr.Row(elem_id=elem_id("slots"), elem_classes=["anyms-slots"]):
             for number in range(1, SLOTS + 1):
                 named.update(_slot(number, elem_id))
@@ -54,16 +71,22 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
             named.update({name: _component(ROWS[name], elem_id(name), name) for name in ALWAYS_SHOWN})
         with gr.Accordion("more", open=False):
             named.update(_more(elem_id))
+        cards.element(elem_id, named)
+        files.element(elem_id)
         _doctor(elem_id)
-    pictures = [named[slot_name(number, "image")] for number in range(1, SLOTS + 1)]
+    pictures = [named[name] for name in PICTURE_NAMES]
     arrived.change(compare, inputs=[arrived, *pictures], outputs=[note, *pictures], show_progress=False)
-    file.change(opened, inputs=[file], outputs=[note, *(named[name] for name in LAYOUT_NAMES)], show_progress=False)
-    editor.watch((named[name] for name in (ORDER, *_slots_of(WATCHED))), elem_id)
+    restored = [{ENABLED: enabled, **named}[name] for name in RESTORED]
+    file.change(opened, inputs=[file, *pictures], outputs=[note, *restored], show_progress=False)
+    for asking in (check, named["adapter"], named["encoder"]):  # the editor writes into `check` to be told
+        asking.change(found.problem, inputs=[named["adapter"], named["encoder"]], outputs=[told], show_progress=False)
+    editor.watch((told, *(named[name] for name in (ORDER, "fit", *_slots_of(WATCHED)))), elem_id)
     ordered = {ENABLED: enabled, **{name: named[name] for name in (*SETTINGS, ORDER, *_slots_of(SLOT_VALUES))}}
-    for component in (request_json, arrived, file, note, *named.values()):
+    for component in (request_json, arrived, file, extra, check, told, note, *named.values()):
         component.do_not_save_to_config = True
     fields = [(component, Pasted(name)) for name, component in ordered.items()]
-    return Panel([request_json, *ordered.values()], [*fields, (arrived, Pasted(ARRIVED))], [target for _, target in fields])
+    components = [request_json, *ordered.values(), extra]
+    return Panel(components, [*fields, (arrived, Pasted(ARRIVED))], [target for _, target in fields])
 
 
 def _slots_of(values: Sequence[str]) -> list[str]:
@@ -78,8 +101,8 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
         return elem_id(slot_name(number, name))
 
     with gr.Column(elem_id=elem_id(f"slot{number}"), elem_classes=["anyms-slot"], min_width=200):
-        image = gr.Image(label=label("subject"), type="pil", image_mode="RGBA", elem_id=id_of("image"), height=180)
-        image.format = "png"  # gradio 4 would hand it to the other tab as a lossy WebP; gradio 3 has no such argument
+        gr.HTML(f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown"))  # the page's script draws them here
+        pictures = gr.Textbox("", label=label(PICTURES), max_lines=1, elem_id=id_of(PICTURES), elem_classes=["anyms-hidden"])
         told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
         with gr.Row(elem_id=id_of("plain"), elem_classes=["anyms-plain"]):
             edges = {  # by default four do not fit side by side
@@ -87,7 +110,7 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
                 for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1])
             }
             use = _component(ROWS[USE], id_of(USE), label(USE))
-    return {slot_name(number, name): component for name, component in {"image": image, **told, **edges, USE: use}.items()}
+    return {slot_name(number, name): component for name, component in {PICTURES: pictures, **told, **edges, USE: use}.items()}
 
 
 def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:
@@ -135,7 +158,13 @@ def _component(row: Field, elem_id: str, label: str) -> Any:
 
 def wanted(values: Sequence[Any]) -> bool:
     """Whether this job asks for AnyMS at all: by the page's switch or by an API request."""
-    return bool(values) and (bool(values[0]) or (len(values) > 1 and bool(values[1])))
+    return bool(values) and (bool(values[0]) or (len(values) > 1 and bool(values[1])) or bool(asked(values)))
+
+
+def asked(values: Sequence[Any]) -> str:
+    """COMPARISON or MAPS, where a button of the editor asks for it; else ""."""
+    told = values[_FORM] if len(values) > _FORM else ""
+    return told if told in (COMPARISON, MAPS) else ""
 
 
 def page_request(values: Sequence[Any]) -> Request:
@@ -148,4 +177,5 @@ def page_request(values: Sequence[Any]) -> Request:
             given = json.loads(given)
         except ValueError as error:
             raise Refused("request_form", got=f"text that is not JSON: {error}") from error
-    return Request.from_json(given or form_request(values[1:]))
+    enabled = bool(values[1]) or bool(asked(values))
+    return Request.from_json(given or form_request([enabled, *values[2:_FORM]]), card_library())

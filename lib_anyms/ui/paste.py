@@ -1,4 +1,4 @@
-"""A picture's infotext back into the page: settings and slots are filled, what it cannot hold is told.
+"""A picture's infotext back into the page: settings and slots are filled, kept pictures come back, missing ones are told.
 
 The host asks for one component's value at a time, so each is a `Pasted`. They compare by name: the host's "Send to img2img"
 copies those components whose targets are equal in both tabs, and so takes the reference pictures along.
@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from lib_anyms import infotext
+from lib_anyms.cards.address import card_of
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.references import as_rgb
+from lib_anyms.ip_adapter.references import read_base64
 from lib_anyms.layout import Layout, Subject, propose_order, subject_json
 from lib_anyms.request import picture_hash
+from lib_anyms.ui import cards, kept
 from lib_anyms.ui.slots import (
     AS_NUMBERED,
     EDGES,
     ORDER,
+    PICTURES,
     PROPOSED,
     SETTINGS,
     SLOT_BOXES,
@@ -33,11 +35,14 @@ from lib_anyms.ui.slots import (
     SLOT_VALUES,
     SLOTS,
     USE,
+    read_pictures,
     slot_name,
 )
 
 ENABLED, ARRIVED = "enabled", "arrived"
-LAYOUT_NAMES = (ORDER, *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != "image"))
+PICTURE_NAMES = tuple(slot_name(number, PICTURES) for number in range(1, SLOTS + 1))
+LAYOUT_NAMES = (ORDER, *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != PICTURES))
+RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # what a file given to the editor may fill
 _numbers = itertools.count(1)
 
 
@@ -89,50 +94,83 @@ def arrived(params: dict[str, Any]) -> str:
     if infotext.NAME in params:
         try:
             recalled = infotext.read(params[infotext.NAME])
-            slots = zip((subject.name for subject in recalled.subjects), recalled.pictures)
-            told["slots"] = [{"name": name, "hashes": list(hashes)} for name, hashes in slots]
+            told["slots"] = _slots(recalled)
         except Refused as refusal:
             told["problem"] = str(refusal)
     return json.dumps(told)
 
 
-def compare(told: str, *pictures: Image.Image | None) -> list[Any]:
-    """The note for the user, and for each slot: keep its picture if it is the infotext's own, else empty it."""
+def compare(told: str, *texts: str) -> list[Any]:
+    """The note for the user, and each slot's pictures: those the infotext names, from the page or kept ones, and no others."""
     given = json.loads(told) if told else {}
     if "slots" not in given:
-        return [_note(given.get("problem", "")), *(gr.update() for _ in pictures)]
-    slots = given["slots"]
-    kept = [
-        picture is not None and number < len(slots) and slots[number]["hashes"] == [picture_hash(as_rgb(picture))]
-        for number, picture in enumerate(pictures)
+        return [_note(given.get("problem", "")), *(gr.update() for _ in texts)]
+    note, filled = _filled(given["slots"], texts)
+    return [
+        _note(note),
+        *(gr.update() if text == (before or "") else gr.update(value=text) for text, before in zip(filled, texts)),
     ]
-    updates = [gr.update() if same or picture is None else gr.update(value=None) for same, picture in zip(kept, pictures)]
-    return [_note(_missing(slots, kept)), *updates]
 
 
-def opened(told: str) -> list[Any]:
-    """What the editor has read from a layout file -> the note, then the values of LAYOUT_NAMES; pictures stay where they are."""
+def opened(told: str, *texts: str) -> list[Any]:
+    """What the editor has read from a file, a layout or a picture's infotext -> the note, then the values of RESTORED."""
     try:
-        subjects = Layout.from_json(json.loads(told)["layout"]).subjects
+        given = json.loads(told)
+        note, values = _recalled(given["parameters"], texts) if "parameters" in given else ("", _laid_out(given["layout"]))
     except (Refused, ValueError, TypeError, KeyError) as error:
-        problem = error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON")
-        return [_note(str(problem)), *(gr.update() for _ in LAYOUT_NAMES)]
-    values = layout_values(subjects)
+        note = str(error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON"))
+        values = {}
+    return [_note(note), *(values.get(name, gr.update()) for name in RESTORED)]
+
+
+def _laid_out(layout: Any) -> dict[str, Any]:
+    """A layout file's values by name; pictures stay where they are."""
+    subjects = Layout.from_json(layout).subjects
     beyond = range(len(subjects) + 1, SLOTS + 1)  # their pictures stay, too, and must not take part
-    values.update({slot_name(number, USE): False for number in beyond})
-    return [_note(""), *(values[name] for name in LAYOUT_NAMES)]
+    return {**layout_values(subjects), **{slot_name(number, USE): False for number in beyond}}
 
 
-def _missing(slots: Sequence[dict[str, Any]], kept: Sequence[bool]) -> str:
-    """What the page lacks of the pasted subjects."""
-    lacking = [
-        f"{slot['name']} ({len(slot['hashes'])} pictures)" if len(slot["hashes"]) > 1 else slot["name"]
-        for slot, same in zip(slots, kept)
-        if not same
-    ]
-    if not lacking:
-        return ""
-    return f"AnyMS: Pictures are not part of an infotext. Add again that of: {', '.join(lacking)}."
+def _recalled(parameters: Any, texts: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The note, and an infotext's values by name. Raises Refused where AnyMS has not written into it."""
+    params = infotext.entries(parameters)
+    if infotext.NAME not in params:
+        raise Refused("infotext_absent")
+    recalled = infotext.read(params[infotext.NAME])
+    note, filled = _filled(_slots(recalled), texts)
+    return note, {**page_values(params), **dict(zip(PICTURE_NAMES, filled))}
+
+
+def _slots(recalled: infotext.Recalled) -> list[dict[str, Any]]:
+    """Each subject's name and the hashes of its pictures, or of its card."""
+    found = zip(recalled.subjects, recalled.pictures, recalled.cards)
+    return [{"name": subject.name, "hashes": [card] if card else list(hashes)} for subject, hashes, card in found]
+
+
+def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str, list[str]]:
+    """A sentence about what is missing or "", and for each slot the text of the pictures that `slots` name by their hashes."""
+    there = {name: given for text in texts for name, given in _by_hash(text).items()}
+    filled, lacking = [""] * len(texts), []
+    for number, slot in enumerate(slots):
+        found = [given for name in slot["hashes"] if (given := there.get(name) or kept.address(name) or cards.address_of(name))]
+        filled[number] = json.dumps(found, separators=(",", ":")) if found else ""
+        if len(found) < len(slot["hashes"]) or not found:
+            lacking.append(_which(slot["name"], len(slot["hashes"]) - len(found), len(slot["hashes"])))
+    sentence = (
+        f"AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {', '.join(lacking)}."
+    )
+    return (sentence if lacking else ""), filled
+
+
+def _which(name: str, missing: int, all_: int) -> str:
+    return name if all_ <= 1 else f"{name} ({missing} of {all_} pictures)"
+
+
+def _by_hash(text: str) -> dict[str, str]:
+    """A slot's pictures; one that cannot be read is none here, and is refused when it is to be used."""
+    try:
+        return {card_of(given) or picture_hash(read_base64(given, "")): given for given in read_pictures(text, "")}
+    except (Refused, AttributeError):
+        return {}
 
 
 def _note(sentence: str) -> Any:

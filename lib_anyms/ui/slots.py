@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from lib_anyms.cards.address import card_of
 from lib_anyms.errors import Refused
 from lib_anyms.fields import AUTO, REQUEST_FIELDS, Field
-from lib_anyms.layout import MAX_SUBJECTS, ROLES, SUBJECT_FIELDS, Subject, propose_order, propose_role, read_subject
+from lib_anyms.layout import CARD, MAX_SUBJECTS, ROLES, SUBJECT_FIELDS, Subject, propose_order, propose_role, read_subject
 
 SETTINGS = tuple(row.name for row in REQUEST_FIELDS if row.name != "enabled")
 PROPOSED, AS_NUMBERED = "by role and size", "as numbered"
@@ -17,7 +19,8 @@ SLOTS = MAX_SUBJECTS
 SHOWN_FIRST = 2  # the region editor shows the others as they are added
 EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
 SLOT_FIELDS = tuple(row.name for row in SUBJECT_FIELDS)
-SLOT_VALUES = ("image", "name", "role", *EDGES, *(name for name in SLOT_FIELDS if name not in ("name", "role")), USE)
+PICTURES = "pictures"  # of a slot: a JSON list of base64 texts, as the page's script writes it
+SLOT_VALUES = (PICTURES, "name", "role", *EDGES, *(name for name in SLOT_FIELDS if name not in ("name", "role")), USE)
 SLOT_DEFAULTS = {**{row.name: row.default for row in SUBJECT_FIELDS}, "role": AUTO, USE: True}
 ROWS: dict[str, Field] = {
     **{row.name: row for row in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
@@ -66,16 +69,30 @@ def form_request(values: Sequence[Any]) -> dict[str, Any]:
 
 def takes_part(slot: dict[str, Any]) -> bool:
     """Whether a slot is a subject of the request: it is used, and has a picture or a name."""
-    return bool(slot.get(USE, True)) and (slot["image"] is not None or bool((slot["name"] or "").strip()))
+    return bool(slot.get(USE, True)) and (bool(slot[PICTURES]) or bool((slot["name"] or "").strip()))
 
 
 def _subject(number: int, slot: dict[str, Any]) -> dict[str, Any]:
     name = (slot["name"] or "").strip() or f"subject {number}"
     told = {field: slot[field] for field in SLOT_FIELDS if field in slot}
     role = propose_role(name) if slot["role"] == AUTO else slot["role"]
-    images = [] if slot["image"] is None else [slot["image"]]
-    return {**told, "name": name, "role": role, "box": [slot[edge] for edge in EDGES], "images": images}
+    images = read_pictures(slot[PICTURES], name)
+    place = next((n for n, image in enumerate(images) if card_of(image)), None)
+    card = "" if place is None else card_of(images.pop(place))
+    given = {**({CARD: card} if card else {}), "images": images}
+    return {**told, "name": name, "role": role, "box": [slot[edge] for edge in EDGES], **given}
+
+
+def read_pictures(text: Any, name: str) -> list[Any]:
+    """The base64 texts a slot holds; "" and None hold none. Raises Refused."""
+    try:
+        given = json.loads(text) if text else []
+    except (ValueError, TypeError, RecursionError):
+        given = None
+    if not isinstance(given, list):
+        raise Refused("field_type", field=f"the pictures of subject {name!r}", got="not readable", expected="a JSON list")
+    return given
 
 
 def _placed(given: dict[str, Any]) -> Subject:
-    return read_subject(given, 0, ("images",))
+    return read_subject(given, 0, ("images", CARD))

@@ -18,8 +18,7 @@ class Kind:
     `unguided` are the rows of a call at CFG 1; `sparing`, the rows of three calls with "NGMS"; `hires`, further fields of such a
     job; `hires_grid`, the latent's height and width at 1.5 times the scene; `hires_cuts`, whether a second pass of another aspect
     shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles` and `arguments`, of
-    scripts that have others than A1111's; `page_error`, what its page shows of any exception in a job, where that is not the
-    exception's own sentence.
+    scripts that have others than A1111's.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Kind:
     refiner: Mapping[str, Any] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    page_error: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,7 +39,6 @@ class Kind:
 PLOT = [False, True, False, False, False, False, False, 0, True]
 _SAME_MODULES = {"hr_additional_modules": ["Use same choices"]}
 _NO_OUTPAINTING = dict.fromkeys(("Outpainting mk2", "Poor man's outpainting"), "it has no such script")
-_UNTOLD = "TypeError: 'NoneType' object is not iterable"  # their main thread prints an exception and hands on nothing
 _UPSCALE = {"SD upscale": "SD Upscale"}
 
 KINDS = {
@@ -55,14 +52,13 @@ KINDS = {
         "reForge",
         (*_COMMON, *_NO_MODEL, *_CPU),
         sparing=(1, 2, 1),
-        page_error=_UNTOLD,
         arguments={"x/y/z plot": [False, False, False, 0, *PLOT[1:]]},
     ),
     "forge_classic": Kind(
         "Forge classic",
         (*_COMMON, *_NO_MODEL, *_CPU),
+        settings={"skip_early_cond": -1.0},  # at its default, 0, the first step has no unconditional rows
         sparing=(1, 1, 1),
-        page_error=_UNTOLD,
         titles=_UPSCALE,
         arguments={"SD upscale": [64, "None", 1]},
         missing=_NO_OUTPAINTING,

@@ -81,12 +81,14 @@ class HostServer:
         self.data = data
         self.flags = flags
         self.log = data / "server.log"
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Returns when the host can make pictures; fails with the end of its log."""
-        (self.data / "config.json").write_text(json.dumps({**SETTINGS, **self.place.kind.settings}), encoding="utf-8")
+        settings = self.data / "config.json"
+        if not settings.exists():
+            settings.write_text(json.dumps({**SETTINGS, **self.place.kind.settings}), encoding="utf-8")
         command = [str(self.place.python), "launch.py", *self.place.kind.flags, "--data-dir", str(self.data)]
         # with another data folder, Forge serves its own scripts no more
         command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder), *self.flags]
@@ -95,11 +97,21 @@ class HostServer:
             self._process = subprocess.Popen(
                 command, cwd=self.place.folder, env=self._environ(), start_new_session=True, **streams
             )
+        self.wait_for_start(1)
+
+    def wait_for_start(self, times: int) -> None:
+        """Until the process has started so many times: "Reload UI" makes it start once more."""
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while not (STARTED in self._told() and self._alive()):
+        while not (self._told().count(STARTED) >= times and self._alive()):
             assert self._process.poll() is None, f"{self.place.name} ended at its start\n{self.tail()}"
             assert time.monotonic() < deadline, f"{self.place.name} did not start in {START_SECONDS} s\n{self.tail()}"
             time.sleep(0.5)
+
+    def wait_for_end(self) -> None:
+        """Of a process that something else ends."""
+        assert self._process is not None
+        self._process.wait(START_SECONDS)
 
     def stop(self) -> None:
         """End the process and its children."""
@@ -157,10 +169,14 @@ class HostServer:
 
 
 def install_extension(data: Path) -> Path:
-    """Copy this checkout, as a clone of it would be, into the data folder's extensions."""
+    """Copy this checkout into the data folder's extensions."""
+    return copy_checkout(data / "extensions" / EXTENSION)
+
+
+def copy_checkout(target: Path) -> Path:
+    """This checkout as a clone of it would be, and what is not committed yet."""
     asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, check=True).stdout.decode()
-    target = data / "extensions" / EXTENSION
     for name in filter(None, listed.split("\0")):
         if (CHECKOUT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -173,11 +189,13 @@ def listing(folder: Path) -> dict[str, int]:
     found = {}
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in ("__pycache__", ".git", "venv")]
-        found.update({os.path.join(place, name): os.lstat(os.path.join(place, name)).st_mtime_ns for name in names})
+        kept = [os.path.join(place, name) for name in names if not name.startswith("cache.db")]  # Forge classic's own
+        found.update({path: os.lstat(path).st_mtime_ns for path in kept})
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

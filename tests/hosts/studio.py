@@ -34,9 +34,9 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
-_SLOT = ("subject", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks", "use")
+_SLOT = ("pictures", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks", "use")
 _SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "order")
-LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in range(1, 13) for name in _SLOT)]
+LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in range(1, 13) for name in _SLOT), "asked"]
 _numbers = itertools.count()
 
 
@@ -142,7 +142,7 @@ class Studio:
     def watch(self, request: Any = None, **changes: Any) -> tuple[Job, list[Call]]:
         """A job that must succeed, and its UNet calls."""
         job, folder = self._watch(request, **changes)
-        return job, [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
+        return job, read_calls(folder)
 
     def hooks_after_sampling(self, request: Any) -> int:
         """How many hooks hang on the UNet where other extensions of the same job may use it again."""
@@ -182,6 +182,11 @@ def renamed(*files: Path) -> Iterator[None]:
     finally:
         for path, hidden in away.items():
             hidden.rename(path)
+
+
+def read_calls(folder: Path) -> list[Call]:
+    """What the probe recorded, in order."""
+    return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
 
 
 def _read_call(path: Path) -> Call:

@@ -99,9 +99,17 @@ class Tab(Page):
 
     def drop(self, number: int) -> None:
         buffer = base64.b64decode(encoded(PICTURES[number]))
-        slot = self.ours(f"slot{number}_image")
-        slot.locator("input[type=file]").first.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": buffer})
-        slot.locator("img").first.wait_for()
+        chooser = self.ours(f"slot{number}_shown").locator("input[type=file]")
+        chooser.set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": buffer})
+        self.thumbs(number).first.wait_for()
+
+    def thumbs(self, number: int) -> Any:
+        return self.ours(f"slot{number}_shown").locator(".thumb")
+
+    def forget(self) -> None:
+        """Nothing is kept of earlier jobs' pictures."""
+        for picture in self.studio.host.data.rglob("cache/anyms/pictures/*.png"):
+            picture.unlink()
 
 
 @pytest.fixture
@@ -125,6 +133,7 @@ SHOWN = {
 
 def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
     made = tab.studio.paint(awkward())
+    tab.forget()
     tab.paste(told_by(tab.studio, made))
     tab.shows(**SHOWN)
     assert tab.value("slot1_name") == AWKWARD
@@ -139,13 +148,13 @@ def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
     # the pictures are the infotext's own now: they stay, and nothing is missing
     tab.paste(told_by(tab.studio, made))
     tab.ours("note").last.wait_for(state="hidden")
-    assert [tab.ours(f"slot{number}_image").locator("img").count() for number in PICTURES] == [1, 1]
+    assert [tab.thumbs(number).count() for number in PICTURES] == [1, 1]
 
     # and "Send to img2img" takes them along
     tab.tab.locator("#txt2img_send_to_img2img").click()
     tab.go("img2img").shows(**SHOWN)
     for number in PICTURES:
-        tab.ours(f"slot{number}_image").locator("img").first.wait_for()
+        tab.thumbs(number).first.wait_for()
     tab.tab.locator("#img2img_generate").click()
     shown = tab.tab.locator("#img2img_gallery img").first
     shown.wait_for()
@@ -153,8 +162,24 @@ def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
     assert tab.studio.parameters(sent)["AnyMS"] == tab.studio.parameters(made.images[0])["AnyMS"]
 
 
+def test_kept_pictures_come_back_and_make_the_same_picture(tab: Tab) -> None:
+    made = tab.studio.paint(awkward())
+    tab.paste(told_by(tab.studio, made))
+    tab.shows(**SHOWN)
+    for number in PICTURES:
+        tab.thumbs(number).first.wait_for()
+    assert tab.ours("note").last.is_hidden()
+    assert pixels_of(tab.generate()) == made.pixels[0]
+
+    name = json.loads(tab.studio.parameters(made.images[0])["AnyMS"])["subjects"][0]["pictures"][0]
+    answer = tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{name}")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    assert tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{'0' * 12}").status == 404
+
+
 def test_an_infotext_is_pasted_in_img2img_too(tab: Tab) -> None:
     made = tab.studio.paint(awkward())
+    tab.forget()
     tab.go("img2img").paste(told_by(tab.studio, made))
     tab.shows(**SHOWN)
     assert tab.value("slot1_name") == AWKWARD

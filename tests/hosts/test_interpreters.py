@@ -23,7 +23,7 @@ SECONDS = 1500
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_laws_and_units(name: str) -> None:
+def test_laws_and_units(name: str, measured: list[str]) -> None:
     place = server.find(name)
     if isinstance(place, str):
         pytest.skip(place)
@@ -37,4 +37,5 @@ def test_laws_and_units(name: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
+    measured.append(f"{name}, laws and unit tests with its own Python: {passed[1]} passed")
     assert int(passed[1]) >= AT_LEAST

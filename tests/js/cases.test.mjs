@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/boxes.mjs";
+import { ownersOf, tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/boxes.mjs";
 import { readLayout, writeLayout } from "../../javascript/anyms/exchange.mjs";
 import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/order.mjs";
 
@@ -44,6 +44,14 @@ for (const { box, size, halvings, rect } of cases.tokens) {
   test(`tokens of ${box} at ${size}, ${halvings} times halved`, () => {
     const { top, bottom, left, right } = tokensOf(box, tokenGrid(sized(size), halvings));
     assert.deepEqual([top, bottom, left, right], rect);
+  });
+}
+
+for (const { boxes, size, halvings, owners } of cases.owners) {
+  test(`owners of ${JSON.stringify(boxes)} at ${size}, ${halvings} times halved`, () => {
+    const grid = tokenGrid(sized(size), halvings);
+    const found = [...ownersOf(boxes, grid)].map((owner) => (owner < 0 ? "." : String(owner)));
+    assert.deepEqual(Array.from({ length: grid.rows }, (_, row) => found.slice(row * grid.columns, (row + 1) * grid.columns).join(" ")), owners);
   });
 }
 

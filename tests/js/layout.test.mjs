@@ -7,6 +7,7 @@ import { fitted, moved, resized, SMALLEST, TOKEN } from "../../javascript/anyms/
 import { begun, changed, redone, undone } from "../../javascript/anyms/history.mjs";
 import { actionOf } from "../../javascript/anyms/keys.mjs";
 import * as layouts from "../../javascript/anyms/layout.mjs";
+import { applied } from "../../javascript/anyms/own.mjs";
 import { PRESETS } from "../../javascript/anyms/presets.mjs";
 import { typed } from "../../javascript/anyms/rows.mjs";
 
@@ -167,6 +168,7 @@ const EDITS = [
   (layout, facts, random, slot) => layouts.restacked(layout, facts, slot, Math.floor(random() * 5) - 2, SLOTS),
   (layout) => layouts.unordered(layout),
   (layout, facts, random) => layouts.arranged(layout, facts, Object.keys(PRESETS)[Math.floor(random() * 4)]),
+  (layout, facts, random) => applied(layout, facts, PRESETS.grid(1 + Math.floor(random() * 6)), SLOTS),
 ];
 
 for (let seed = 1; seed <= 60; seed++) {

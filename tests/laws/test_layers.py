@@ -28,9 +28,9 @@ def test_outside_all_boxes_and_in_every_layer_there_is_the_text_alone() -> None:
 
     def first_layer_only(layer):
         sets = key_values(unet, [0])
-        for number, pairs in sets._conditional.items():
-            if number != layer.number:
-                sets._conditional[number] = [(key, torch.zeros_like(value)) for key, value in pairs]
+        for other in cross_attention_layers(unet):
+            if other.number != layer.number:
+                sets.everyone(other.number, x[0])[1].zero_()
         return stream_on(unet, layout, Rows(COND), sets=sets)
 
     with torch.no_grad():
@@ -49,7 +49,9 @@ def test_changing_one_subject_in_one_layer_changes_its_visible_tokens_there_and_
         for layer in cross_attention_layers(unet):
             for number in range(3):
                 sets, other = key_values(unet, [0, 1, 2]), key_values(unet, [0, 1, 2])
-                other._conditional[layer.number][number] = key_values(unet, [77])._conditional[layer.number][0]
+                strange = key_values(unet, [77]).of(layer.number, True, x[0])[0]
+                for kept, tensor in zip(other.of(layer.number, True, x[0])[number], strange):
+                    kept.copy_(tensor)
                 streams = [stream_on(unet, LAYOUT, Rows(COND), sets=each) for each in (sets, other)]
                 before, after = layer_changes(unet, lambda: unet(*x), *streams)
                 changed = (before[layer.name] != after[layer.name]).any(-1)[0]

@@ -10,7 +10,7 @@ import torch
 from lib_anyms.attention import KeyValue
 from lib_anyms.geometry import Box
 from lib_anyms.image_stream import ImageStream, UNetCall
-from lib_anyms.ip_adapter.key_values import KeyValues
+from lib_anyms.ip_adapter.key_values import KeyValues, side_by_side
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.layout import Layout, Subject
 from lib_anyms.rows import RowMap
@@ -35,8 +35,11 @@ def key_values(unet, seeds: list[int], dtype: torch.dtype = torch.float32, token
     def at(layer, seed: int) -> KeyValue:
         return random_pair(1000 * seed + layer.number, tokens, layer.width, dtype)
 
-    conditional = {layer.number: [at(layer, seed) for seed in seeds] for layer in layers}
-    return KeyValues(conditional, {layer.number: at(layer, UNCOND_SEED) for layer in layers} if uncond else None)
+    drawn = [*seeds, *([UNCOND_SEED] if uncond else [])]
+    sets = {layer.number: [at(layer, seed) for seed in drawn] for layer in layers}
+    everyone = {number: tuple(torch.cat(parts) for parts in zip(*pairs)) for number, pairs in sets.items()}
+    places = side_by_side([tokens] * len(drawn))
+    return KeyValues(everyone, places[: len(seeds)], places[-1] if uncond else None)
 
 
 class Rows:

@@ -108,14 +108,20 @@ class Editor:
         """Waits for a condition about `root`, the inside of our element."""
         self.until(f"(() => {{ const root = document.querySelector('anyms-editor').shadowRoot; return {condition}; }})()")
 
+    def thumbs(self, slot: int) -> Any:
+        """The slot's pictures as its card shows them."""
+        return self.ours(f"slot{slot}_shown").locator(".thumb")
+
     def name(self, slot: int, name: str) -> None:
         self.entry(f"slot{slot}_name").fill(name)
         self.inside(f"root.querySelector('.box[data-slot=\"{slot}\"] .name')?.textContent === {json.dumps(name)}")
 
     def give(self, slot: int, colour: str) -> None:
-        """A picture through the host's own component."""
+        """One more picture, by the slot's own chooser."""
         file = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": picture(colour)}
-        self.ours(f"slot{slot}_image").locator("input[type=file]").first.set_input_files(file)
+        before = self.thumbs(slot).count()
+        self.ours(f"slot{slot}_shown").locator("input[type=file]").set_input_files(file)
+        self.thumbs(slot).nth(before).wait_for()
         self.box(slot).locator("img").wait_for()
 
     def size(self, side: str, value: int) -> None:

@@ -1,7 +1,7 @@
-"""A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, and what Generate would be sent.
+"""A page as the hosts make it, small: our panel in one tab or both, the host's own ids beside it, what Generate would be sent.
 
-Run by a Python that has one of the hosts' gradios: `python page.py PORT [--without]`. An address with `?broken` leaves our script
-out. What the tests' own Python has beyond that gradio comes by ANYMS_TEST_PATH.
+Run by a Python that has one of the hosts' gradios: `python page.py PORT [--both] [--without]`. An address with `?broken` leaves
+our script out. What the tests' own Python has beyond that gradio comes by ANYMS_TEST_PATH.
 """
 
 from __future__ import annotations
@@ -44,32 +44,37 @@ def stand_in(name: str, **content: Any) -> None:
 
 stand_in("modules")
 stand_in("modules.ui_components", InputAccordion=InputAccordion)
-stand_in("modules.shared", opts=types.SimpleNamespace())
-stand_in("modules.paths", models_path=str(ROOT / "none"), data_path=str(ROOT / "none"))
-for module in ("shared", "paths", "ui_components"):
+stand_in("modules.shared", opts=types.SimpleNamespace(), cmd_opts=types.SimpleNamespace())
+stand_in("modules.paths", models_path=str(ROOT / "none"), data_path=str(Path.cwd()))
+stand_in("modules.sd_models", model_data=types.SimpleNamespace(sd_model=None))
+for module in ("shared", "paths", "ui_components", "sd_models"):
     setattr(sys.modules["modules"], module, sys.modules[f"modules.{module}"])
 
 from lib_anyms import infotext  # noqa: E402
-from lib_anyms.ui import editor, panel  # noqa: E402
+from lib_anyms.ui import editor, kept, panel  # noqa: E402
 
 
 def sent(*values: Any) -> str:
     """What Generate would make of the page: the request, or why there is none."""
     try:
-        return json.dumps(panel.page_request([values[0], True, *values[2:]]).to_json())
+        told = {"asked": panel.asked(values)} if panel.asked(values) else {}
+        return json.dumps({**kept.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told})
     except Exception as error:
         return str(error)
 
 
-def tab(kind: str) -> Any:
+def tab(kind: str, without: bool) -> None:
     with gr.Row():
         sides = [gr.Slider(64, 2048, value=value, step=8, label=side, elem_id=f"{kind}_{side}") for side, value in SIDES.items()]
         swap = gr.Button("swap", elem_id=f"{kind}_res_switch_btn")
+    swap.click(lambda width, height: (height, width), inputs=sides, outputs=sides)
+    generate = gr.Button("Generate", elem_id=f"{kind}_generate")
+    host_fields(kind)
+    if without:
+        return
     for side in sides:
         editor.watch_size(side, side.elem_id)
-    swap.click(lambda width, height: (height, width), inputs=sides, outputs=sides)
     built = panel.build(lambda name: f"script_{kind}_anyms_{name}", kind)
-    generate = gr.Button("Generate", elem_id=f"{kind}_generate")
     request = gr.Textbox("", label="sent", elem_id=f"{kind}_sent", interactive=True)
     generate.click(sent, inputs=built.components, outputs=[request])
     told = gr.Textbox("", label="infotext", elem_id=f"{kind}_infotext")
@@ -81,7 +86,27 @@ def tab(kind: str) -> Any:
         return [gr.update() if value is None else gr.update(value=value) for value in values]
 
     paste.click(pasted, inputs=[told], outputs=components)
-    return built
+
+
+def host_fields(kind: str) -> None:
+    """What else of the host's page the editor reads: the prompts, a hires fix, what "Resize by" gives."""
+    gr.Textbox("", label="prompt", elem_id=f"{kind}_prompt", interactive=True)
+    final = gr.Textbox("", label="final prompt", elem_id=f"{kind}_final", interactive=True)
+    shown = gr.HTML("", elem_id=f"html_info_{kind}")
+    final.change(lambda text: text, inputs=[final], outputs=[shown])
+    gr.HTML("<div></div>", elem_id=f"{kind}_gallery")
+    if kind == "txt2img":
+        gr.Checkbox(False, label="hires", elem_id="txt2img_hr-checkbox", interactive=True)
+        sides = [gr.Number(0, label=side, elem_id=f"txt2img_hr_resize_{side}", interactive=True) for side in "xy"]
+        told = gr.HTML("", elem_id="txtimg_hr_finalres")
+        for side in sides:
+            side.change(lambda x, y: f"to {x:g}x{y:g}", inputs=sides, outputs=[told])
+    else:
+        by = gr.Number(1, label="by", elem_id="img2img_scale", interactive=True)
+        told = gr.HTML("", elem_id="img2img_scale_resolution_preview")
+        by.change(
+            lambda by: f"resize: from <span>640x400</span> to <span>{640 * by:g}x{400 * by:g}</span>", inputs=[by], outputs=[told]
+        )
 
 
 SIDES = {"width": 768, "height": 512}
@@ -93,10 +118,11 @@ def head(broken: bool) -> str:
     return f'{script}<link rel="stylesheet" href="file={style}?{style.stat().st_mtime}">'
 
 
-def serve(port: int, without: bool) -> None:
+def serve(port: int, without: bool, both: bool) -> None:
     with gr.Blocks() as page:
-        if not without:
-            tab("txt2img")
+        for kind in editor.TABS if both else editor.TABS[:1]:
+            with gr.Column(elem_id=f"tab_{kind}"):
+                tab(kind, without)
     original = gr.routes.templates.TemplateResponse
 
     def template_response(name: str, context: dict[str, Any], **kwargs: Any) -> Any:
@@ -112,4 +138,4 @@ def serve(port: int, without: bool) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), "--without" in sys.argv)
+    serve(int(sys.argv[1]), "--without" in sys.argv, "--both" in sys.argv)

@@ -62,6 +62,14 @@ def test_tokens(case: dict[str, Any]) -> None:
     assert [rect.top, rect.bottom, rect.left, rect.right] == case["rect"]
 
 
+@pytest.mark.parametrize("case", CASES["owners"], ids=lambda case: f"{case['boxes']} {case['halvings']}")
+def test_owners(case: dict[str, Any]) -> None:
+    grid = grid_of(case["size"], case["halvings"])
+    owners = Layout(tuple(Subject(str(n), Box(*box)) for n, box in enumerate(case["boxes"]))).owner_map(grid)
+    shown = ["." if owner < 0 else str(owner) for owner in owners]
+    assert [" ".join(shown[row * grid.width : (row + 1) * grid.width]) for row in range(grid.height)] == case["owners"]
+
+
 @pytest.mark.parametrize("case", CASES["shares"], ids=lambda case: str(case["boxes"]))
 def test_visible_shares(case: dict[str, Any]) -> None:
     layout = Layout(tuple(Subject(str(n), Box(*box)) for n, box in enumerate(case["boxes"])))

@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from lib_anyms.errors import Refused
 from lib_anyms.geometry import Box
 from lib_anyms.standalone.cli import REFUSED, main
+from lib_anyms.standalone.evaluate_command import fewer
 from lib_anyms.standalone.evaluation.bars import check_bars
-from lib_anyms.standalone.evaluation.cells import GLOBALS, MODES, OURS, PEER, REAL, SUITES, TEXT, Cell, Group
+from lib_anyms.standalone.evaluation.cells import GLOBALS, MODES, OURS, PEER, REAL, SUITES, TEXT, Cell, Group, cells_of
 from lib_anyms.standalone.evaluation.evaluate import evaluate
 from lib_anyms.standalone.evaluation.files import Files, files_given, files_in
 from lib_anyms.standalone.evaluation.painting import DiffusersPainter, Settings, box_masks
@@ -72,7 +73,7 @@ def test_from_the_command_line_and_once_more(
     out, told = tmp_path / "out", tmp_path / "told.json"
     command = ["evaluate", "--here", "--files", str(folder), "--out", str(out), "--json", str(told)]
     command += ["--steps", "1", "--processes", "1"]
-    assert main(command) == 0
+    assert main([*command, "--scenes", "5"]) == 0
     printed = capsys.readouterr().out
     assert "3 renderings and 8 pictures to make" in printed
     for mode in (REAL, TEXT, PEER, OURS, *GLOBALS):
@@ -95,6 +96,13 @@ def test_from_the_command_line_and_once_more(
     assert (out / SCORES).read_text(encoding="utf-8").splitlines() == lines
     again = json.loads(told.read_text(encoding="utf-8"))
     assert again["rows"] == json.loads(before)["rows"]
+
+
+def test_a_slow_host_is_asked_for_fewer_scenes() -> None:
+    cells = cells_of(SMALL_SUITE)
+    assert {cell.scenes for cell in cells} == {1, 2}
+    assert {cell.scenes for cell in fewer(cells, 1)} == {1}
+    assert fewer(cells, 9) == fewer(cells, None) == cells
 
 
 def test_what_was_broken_off_goes_on(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +197,10 @@ class Pretending(BaseHTTPRequestHandler):
     scripts = ["anyms"]
     failure: tuple[int, dict[str, Any]] | None = None
     info = ""
+    options = {"sd_model_checkpoint": "sprites [1234]", "sgm_noise_multiplier": False, "randn_source": "CPU"}
 
     def do_GET(self) -> None:
-        told = {"/sdapi/v1/scripts": {"txt2img": self.scripts}, "/sdapi/v1/options": {"sd_model_checkpoint": "sprites [1234]"}}
+        told = {"/sdapi/v1/scripts": {"txt2img": self.scripts}, "/sdapi/v1/options": self.options}
         self._answer(200, told[self.path])
 
     def do_POST(self) -> None:
@@ -231,6 +240,7 @@ def test_a_webui_is_asked_for_the_same_layouts(webui: str, evaluation: Evaluatio
     there = replace(evaluation, settings=replace(QUICKLY, host=webui))
     outcome = evaluate(there, "quick", None, said.append, [*cells, Cell(PEER, "disjoint", 2, "base", 1)])
     assert said[0] == "left out: diffusers-masks, which a WebUI with AnyMS cannot make"
+    assert said[1].endswith("change the host's setting sgm_noise_multiplier from False to True")
     text, ours = Pretending.asked
     scene = ask("disjoint", 2, 0)
     assert text["alwayson_scripts"] == {}
@@ -290,6 +300,7 @@ def test_a_mode_only_diffusers_has_is_refused_by_name(webui: str, folder: Path) 
         (["--files", "nowhere"], "there is no such file"),
         (["--clip", "nowhere"], "there is no such folder"),
         (["--steps", "0"], "--steps is 0"),
+        (["--scenes", "0"], "--scenes is 0"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_a_sentence(

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from lib_anyms import __version__
+from tests.support.node_packages import Unavailable, packages
 from tests.support.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "javascript").rglob("*.mjs"))
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
 OLDEST = 18  # the first node with --test and what our tests use of it
+STRICT = "--noEmit --allowJs --checkJs --strict --target es2022 --module es2022 --moduleResolution bundler"
+STRICT += " --lib es2023,dom,dom.iterable"
 _IMPORT = re.compile(r'^(?:import|export) .*?from "([^"]+)";', re.MULTILINE)
 
 
@@ -66,10 +69,40 @@ def test_parts_are_asked_for_by_this_version_and_nothing_comes_from_elsewhere(fi
     assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
+@pytest.fixture(scope="module")
+def tsc(node: str) -> list[str]:
+    try:
+        return [node, str(packages() / "typescript" / "bin" / "tsc")]
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def checked(tsc: list[str], folder: Path) -> str:
+    """What the type checker says of the page's JavaScript, copied into `folder` without the versions in its imports."""
+    for file in SOURCES:
+        copy = folder / file.relative_to(ROOT / "javascript")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(file.read_text(encoding="utf-8").replace(f"?v={__version__}", ""), encoding="utf-8")
+    command = [*tsc, *STRICT.split(), str(folder / "anyms.mjs")]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300).stdout
+
+
+def test_types_hold(tsc: list[str], tmp_path: Path) -> None:
+    assert checked(tsc, tmp_path) == ""
+
+
+def test_a_wrong_type_is_seen(tsc: list[str], tmp_path: Path) -> None:
+    checked(tsc, tmp_path)
+    wrong = tmp_path / "anyms" / "wrong.mjs"
+    wrong.write_text('import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n', encoding="utf-8")
+    told = subprocess.run([*tsc, *STRICT.split(), str(wrong)], capture_output=True, text=True, timeout=300).stdout
+    assert "TS2322" in told
+
+
 def test_one_entry_and_small_parts() -> None:
     assert [file.name for file in (ROOT / "javascript").iterdir() if file.is_file()] == ["anyms.mjs"]
     for file in SOURCES:
         lines = file.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 420, file.name
-        if file.name != "styles.mjs":
+        if not file.name.endswith("styles.mjs"):
             assert max(map(len, lines)) <= 200, file.name

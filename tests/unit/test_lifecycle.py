@@ -54,3 +54,14 @@ def test_a_script_s_next_job_says_nothing_of_the_one_before(job: Any, second: st
     assert set(play(other, request())) == {"Other", "AnyMS skipped"}
     job.host.bypass = None
     assert set(play(job, request())) == {"Other", "AnyMS"}
+
+
+@pytest.mark.parametrize("inner", [{"enabled": False}, {"scale": 0}, {"scale": 0.3}])
+def test_a_job_made_within_ours_takes_nothing_from_its_infotext(job: Any, inner: dict[str, Any]) -> None:
+    """Between the sampling and the saving of our picture, by a copy that shares our infotext."""
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, request)
+    lifecycle.pass_ends(job)
+    made = play(copy.copy(job), request(**inner))
+    assert made == ({"Other": "kept", "AnyMS": infotext.write(request(**inner))} if inner.get("scale") else {"Other": "kept"})
+    assert job.extra_generation_params == {"Other": "kept", "AnyMS": infotext.write(request())}

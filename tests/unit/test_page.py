@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,18 @@ from tests.support.adapter_files import write_adapter
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
 
-RED, BLUE = Image.new("RGB", (6, 5), "red"), Image.new("RGB", (6, 5), "blue")
+RED, BLUE, GREEN = (Image.new("RGB", (6, 5), colour) for colour in ("red", "blue", "green"))
+
+
+def held(*pictures: Image.Image) -> str:
+    """What a slot holds of them, as the page's script writes it."""
+    return json.dumps([f"data:image/png;base64,{encoded(picture)}" for picture in pictures])
+
+
+def encoded(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
 
 
 class Page:
@@ -29,6 +42,12 @@ class Page:
         self.panel = webui("lib_anyms.ui.panel")
         self.built = self.panel.build(lambda name: f"anyms_{name}")
         self.by_name = {target.name: component for component, target in self.built.infotext_fields}
+
+    @property
+    def panel_events(self) -> dict[str, Any]:
+        """What answers the change of a hidden box, by its label."""
+        made = self.webui("gradio").MADE
+        return {each.label: each.events["change"] for each in made if "change" in getattr(each, "events", {})}
 
     @property
     def values(self) -> list[Any]:
@@ -70,8 +89,15 @@ def page(webui: FakeWebUI) -> Page:
 
 def fill_both(page: Page) -> None:
     page.fill(enabled=True, scale=0.35, mode="masked-sum", unconditional="cond-only", fit="crop", adapter="some.safetensors")
-    page.fill(slot1_image=RED, slot1_name='a, "cat"\n猫', slot1_role="attribute", slot1_x0=0.25, slot1_weight=0.5, slot1_end=0.75)
-    page.fill(slot2_image=BLUE, slot2_name="<dog>", slot2_blocks="style")
+    page.fill(
+        slot1_pictures=held(RED),
+        slot1_name='a, "cat"\n猫',
+        slot1_role="attribute",
+        slot1_x0=0.25,
+        slot1_weight=0.5,
+        slot1_end=0.75,
+    )
+    page.fill(slot2_pictures=held(BLUE), slot2_name="<dog>", slot2_blocks="style")
 
 
 def test_what_the_page_made_pastes_back_into_the_same_request(page: Page) -> None:
@@ -79,22 +105,22 @@ def test_what_the_page_made_pastes_back_into_the_same_request(page: Page) -> Non
     made = page.request()
     fresh = Page(page.webui)
     note = fresh.paste({"AnyMS": infotext.write(made)})
-    assert [fresh.by_name[f"slot{n}_image"].value for n in (1, 2)] == [None, None]
+    assert [fresh.by_name[f"slot{n}_pictures"].value for n in (1, 2)] == ["", ""]
     assert "Add again that of: &lt;dog&gt;, a, &quot;cat&quot;" in note  # back to front, as the picture had them
     with pytest.raises(Refused) as refusal:
         fresh.request()  # not made without the one that is missing
     assert refusal.value.cause == "picture_missing"
-    fresh.fill(slot1_image=BLUE, slot2_image=RED)
+    fresh.fill(slot1_pictures=held(BLUE), slot2_pictures=held(RED))
     assert fresh.request() == made
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_an_order_nobody_would_propose_is_kept(page: Page, turned: bool) -> None:
-    hat = {"name": "hat", "role": "attribute", "box": [0.1, 0.1, 0.3, 0.3], "images": [RED]}
-    sea = {"name": "sea", "role": "background", "box": [0, 0, 1, 1], "images": [BLUE]}
+    hat = {"name": "hat", "role": "attribute", "box": [0.1, 0.1, 0.3, 0.3], "images": [encoded(RED)]}
+    sea = {"name": "sea", "role": "background", "box": [0, 0, 1, 1], "images": [encoded(BLUE)]}
     made = Request.from_json({"subjects": [sea, hat] if turned else [hat, sea]})
     page.paste({"AnyMS": infotext.write(made)})
-    page.fill(slot1_image=made.pictures[0][0], slot2_image=made.pictures[1][0])
+    page.fill(slot1_pictures=held(*made.pictures[0]), slot2_pictures=held(*made.pictures[1]))
     assert page.request() == made
     assert page.by_name["order"].value == ("by role and size" if turned else "as numbered")
 
@@ -102,34 +128,36 @@ def test_an_order_nobody_would_propose_is_kept(page: Page, turned: bool) -> None
 def test_pictures_that_are_the_infotext_s_own_stay(page: Page) -> None:
     fill_both(page)
     made = page.request()
-    page.fill(slot1_image=BLUE, slot2_image=Image.new("RGB", (6, 5), "green"))
+    page.fill(slot1_pictures=held(BLUE), slot2_pictures=held(GREEN))
     note = page.paste({"AnyMS": infotext.write(made)})
-    assert page.by_name["slot1_image"].value is BLUE
-    assert page.by_name["slot2_image"].value is None
+    assert page.by_name["slot1_pictures"].value == held(BLUE)
+    assert page.by_name["slot2_pictures"].value == ""
     assert "Add again that of: a, &quot;cat&quot;\n猫." in note
-    page.fill(slot2_image=RED)
+    page.fill(slot2_pictures=held(RED))
     assert page.paste({"AnyMS": infotext.write(made)}) == ""
     assert page.request() == made
 
 
 def test_a_slot_without_a_subject_is_emptied(page: Page) -> None:
     fill_both(page)
-    one = Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [RED]}]})
+    one = Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [encoded(RED)]}]})
     page.paste({"AnyMS": infotext.write(one)})
-    page.fill(slot1_image=RED)
+    page.fill(slot1_pictures=held(RED))
     assert page.request() == one
 
 
 def test_as_many_subjects_as_there_may_be_are_pasted(page: Page) -> None:
     subjects = [{"name": f"cat {n}", "box": [0, 0, n / 12, 1], "images": [RED] * (1 + n % 2)} for n in range(1, 13)]
     note = page.paste({"AnyMS": infotext.write(Request.from_json({"subjects": subjects}))})
-    assert "that of: cat 1 (2 pictures), cat 2, cat 3 (2 pictures)," in note
-    page.fill(**{f"slot{n}_image": RED for n in range(1, 13)})
+    assert "that of: cat 1 (2 of 2 pictures), cat 2, cat 3 (2 of 2 pictures)," in note
+    page.fill(**{f"slot{n}_pictures": held(RED) for n in range(1, 13)})
     assert [subject.name for subject in page.request().layout.subjects] == [f"cat {n}" for n in range(1, 13)]
 
 
 def test_the_order_of_the_slots_is_kept_in_words(page: Page) -> None:
-    page.fill(enabled=True, **{f"slot{n}_image": RED for n in (1, 2, 3)}, **{f"slot{n}_name": f"cat {n}" for n in (1, 2, 3)})
+    page.fill(
+        enabled=True, **{f"slot{n}_pictures": held(RED) for n in (1, 2, 3)}, **{f"slot{n}_name": f"cat {n}" for n in (1, 2, 3)}
+    )
     for order, names in (("3 1 2", "312"), ("2,1", "213"), ("as numbered", "123"), ("12 3", "312")):
         page.fill(order=order)
         assert [subject.name for subject in page.request().layout.subjects] == [f"cat {n}" for n in names]
@@ -153,7 +181,8 @@ def test_the_editor_is_told_of_what_it_shows_by_the_browser_alone(page: Page) ->
     assert told["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
     assert {name for name, scripts in told.items() if scripts} == {
         "order",
-        *(f"slot{n}_{name}" for n in range(1, 13) for name in ("image", "name", "role", "x0", "y0", "x1", "y1", "use")),
+        "fit",
+        *(f"slot{n}_{name}" for n in range(1, 13) for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")),
     }
 
 
@@ -163,7 +192,10 @@ def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Pa
     hat = {"name": "hat", "box": [0.1, 0.1, 0.3, 0.3], "role": "attribute", "weight": 0.5}
     note, *values = opened.opened(json.dumps({"number": 1, "layout": {"version": 1, "subjects": [hat]}}))
     assert not note["visible"]
-    page.fill(**dict(zip(opened.LAYOUT_NAMES, values, strict=True)))
+    updates = dict(zip(opened.RESTORED, values, strict=True))
+    filled = {name: value for name, value in updates.items() if not isinstance(value, dict)}
+    assert filled.keys() == set(opened.LAYOUT_NAMES)  # pictures and settings stay
+    page.fill(**filled)
     subjects = page.request().layout.subjects
     assert [(subject.name, subject.weight, subject.box.x0) for subject in subjects] == [("hat", 0.5, 0.1)]
     for wrong in ("", "[]", '{"layout": {"version": 2, "subjects": []}}', '{"layout": {"version": 1, "subjects": [{"box": 5}]}}'):
@@ -196,7 +228,7 @@ def test_a_picture_made_without_anyms_switches_it_off(page: Page) -> None:
     fill_both(page)
     assert page.paste({"Steps": "3", "AnyMS skipped": "AnyMS: ..."}) == ""
     assert page.by_name["enabled"].value is False
-    assert page.by_name["slot1_image"].value is RED
+    assert page.by_name["slot1_pictures"].value == held(RED)
 
 
 def test_no_field_would_change_the_api_s_infotext(page: Page) -> None:
@@ -221,7 +253,7 @@ def test_send_to_takes_everything_but_the_notes_to_the_other_tab(page: Page) -> 
 
 
 def test_a_named_slot_without_a_picture_is_refused_and_an_empty_one_is_not(page: Page) -> None:
-    page.fill(enabled=True, slot1_image=RED, slot1_name="cat")
+    page.fill(enabled=True, slot1_pictures=held(RED), slot1_name="cat")
     assert page.request().layout is not None
     page.fill(slot2_name="dog")
     with pytest.raises(Refused, match="'dog' has no reference picture"):
@@ -231,7 +263,7 @@ def test_a_named_slot_without_a_picture_is_refused_and_an_empty_one_is_not(page:
 def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
     settings, shared = webui("lib_anyms.ui.settings"), webui("modules.shared")
     assert settings.writes_infotext()  # a host without its page has not registered them
-    settings.register()
+    settings.register(lambda: None)
     assert (settings.writes_infotext(), settings.first_adapter()) == (True, "auto")
     shared.opts.anyms_infotext, shared.opts.anyms_adapter = False, "some.safetensors"
     assert (settings.writes_infotext(), settings.first_adapter()) == (False, "some.safetensors")

@@ -119,7 +119,7 @@ def test_bad_requests_are_refused_by_cause(value: object, cause: str) -> None:
         ([encoded()[:60]], "picture_unreadable"),
         (["/etc/passwd"], "picture_unreadable"),
         (["http://example.com/cat.png"], "picture_unreadable"),
-        ([7], "picture_unreadable"),
+        ([7], "picture_form"),
         ([encoded((9000, 9000), "1")], "picture_too_large"),
         (["A" * (references.MAX_BYTES * 4 // 3 + 8)], "picture_too_large"),
     ],
@@ -154,12 +154,12 @@ def test_fits_make_the_square_they_name() -> None:
 
 
 def test_the_tables_agree() -> None:
-    assert set(fields.MODES) == {*MERGES, fields.OFF}
+    assert set(fields.MODES) == {"crop-merge", *MERGES, fields.OFF}
     assert set(fields.FITS) == set(references.FITS)
     assert set(fields.COMBINES) == set(COMBINE)
     assert set(BLOCKS) == set(BLOCK_PRESETS)
     row_names = {row.name for row in fields.REQUEST_FIELDS}
-    assert row_names | {"layout", "pictures"} == set(Request.__dataclass_fields__)
+    assert row_names | {"layout", "pictures", "cards"} == set(Request.__dataclass_fields__)
     for row in fields.REQUEST_FIELDS:
         assert Request.__dataclass_fields__[row.name].default == row.default
 

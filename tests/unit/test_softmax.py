@@ -14,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from lib_anyms import lifecycle, softmax
-from lib_anyms.attention import crop_and_merge
+from lib_anyms.attention import Crop, add_image_stream, crop_and_merge
 from lib_anyms.encoding import prepare
+from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.model_files import choose_pair
@@ -48,9 +49,9 @@ def test_without_fused_attention_the_result_is_the_oracle_s(tries: list[torch.dt
     make = torch.Generator().manual_seed(3)
     query = torch.randn(2, 12 * 16, 32, generator=make, dtype=torch.float64).to(dtype)
     sets = [random_pair(number, 4 + number, 32, dtype) for number in range(2)]
-    regions = [torch.tensor(tokens) for tokens in LAYOUT.visible_tokens(SimpleNamespace(height=12, width=16, tokens=192))]
     weights = [1.0, 0.5]
-    found = crop_and_merge(query, sets, regions, weights, heads=4)
+    crop = Crop.of(LAYOUT.visible_tokens(TokenGrid(12, 16)), weights, query)
+    found = add_image_stream(torch.zeros_like(query), crop_and_merge(query, sets, crop, heads=4), crop, 1.0)
     wanted = oracle.image_stream(query, sets, oracle.owners(LAYOUT, 12, 16), weights, heads=4)
     assert (found - wanted).abs().max() <= bound
     assert tries == [dtype]  # tried once, not once a subject

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from lib_anyms.errors import SteppedAside
+from lib_anyms.downloads import Progress
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.fields import MODES
+from lib_anyms.known_files import HOME, KNOWN
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, last_report, open_session
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
@@ -37,8 +39,7 @@ class App:
     def add_api_route(
         self, path: str, answer: Any, methods: list[str], dependencies: list[Any], response_class: Any = None
     ) -> None:
-        assert methods == ["GET"]
-        self.routes[path] = (dependencies[0], answer)
+        self.routes[path if methods == ["GET"] else f"{methods[0]} {path}"] = (dependencies[0], answer)
 
 
 class API:
@@ -47,15 +48,15 @@ class API:
         self.refusal = webui("fastapi").HTTPException
         webui("lib_anyms.web_api").register(None, app)
 
-    def get(self, path: str, header: str = "", cookies: dict[str, str] | None = None) -> Any:
+    def get(self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **given: Any) -> Any:
         """The answer, or the status of a refusal."""
-        check, answer = self.app.routes[f"/anyms/v1/{path}"]
+        check, answer = self.app.routes[f"{method}/anyms/v1/{path}"]
         assert check.__annotations__["call"] is self.request
         try:
             check(self.request({"authorization": header} if header else {}, cookies or {}))
         except self.refusal as refusal:
             return refusal.status_code if refusal.headers == {"WWW-Authenticate": "Basic"} else "no challenge"
-        return answer()
+        return answer(**given)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def accounts(webui: FakeWebUI, **flags: Any) -> None:
         setattr(webui("modules.shared").cmd_opts, name, value)
 
 
-PATHS = ("version", "schema", "models", "doctor")
+PATHS = ("refusal", "version", "schema", "models", "doctor", "downloads", "cards")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -120,11 +121,12 @@ def test_who_may_ask(webui: FakeWebUI, path: str, api_auth: Any, login: Any, hea
     assert (answer != 401) == allowed
 
 
-def test_without_the_host_s_api_there_is_none_of_ours(webui: FakeWebUI) -> None:
+def test_without_the_host_s_api_there_is_of_ours_what_the_page_asks(webui: FakeWebUI) -> None:
     accounts(webui, api=False)
-    assert API(webui, App()).app.routes == {}
+    assert API(webui, App()).app.routes.keys() == {"/anyms/v1/refusal"}
     accounts(webui, nowebui=True)
-    assert len(API(webui, App()).app.routes) == len(PATHS)
+    plain = {path for path in API(webui, App()).app.routes if not path.startswith("POST ") and "{" not in path}
+    assert plain == {f"/anyms/v1/{path}" for path in PATHS}
 
 
 def test_version_and_schema(webui: FakeWebUI) -> None:
@@ -164,6 +166,101 @@ def test_a_model_without_a_unet_we_know_fits_nothing(webui: FakeWebUI) -> None:
     told = API(webui, App()).get("models")
     assert told["checkpoint"]["attn2"] == 0
     assert [row["fits"] for row in told["adapters"]] == [False, False]
+
+
+def test_a_refusal_is_told_until_another_job_begins(webui: FakeWebUI, models: Path) -> None:
+    api, unet = API(webui, App()), tiny_unet()
+    assert api.get("refusal") == {"sentence": ""}
+    session = job(models, unet)
+    assert api.get("refusal") == {"sentence": ""}
+    session.refuse(Refused("none_fired", got=1, expected=2))
+    assert api.get("refusal") == {"sentence": str(Refused("none_fired", got=1, expected=2))}
+    close_session()
+    assert api.get("refusal") == {"sentence": ""}
+
+
+def test_so_is_one_from_within_a_call_of_the_unet(webui: FakeWebUI, models: Path) -> None:
+    session = job(models, tiny_unet())
+    told = Refused("rows_unknown", got=3, expected=2)
+    with pytest.raises(Refused):
+        session.stream._guarded(raising, told)
+    assert API(webui, App()).get("refusal") == {"sentence": str(told)}
+    with pytest.raises(MemoryError):
+        session.stream._guarded(raising, MemoryError("not ours"))
+    assert API(webui, App()).get("refusal") == {"sentence": ""}
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+# -- downloads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(webui: FakeWebUI, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[API, list[Any]]]:
+    """The API, and what was begun in place of a download."""
+    begun: list[Any] = []
+
+    def start(*given: Any) -> Progress:
+        begun.append(given)
+        return Progress(given[0].name, 0, given[0].size)
+
+    fetching = webui("lib_anyms.hosts.fetching")
+    monkeypatch.setattr(fetching.downloads, "start", start)
+    yield API(webui, App()), begun
+    vars(webui("modules.shared").state).pop("job", None)
+
+
+def test_a_known_name_begins_a_download_into_the_host_s_folder(fetched: tuple[API, list[Any]], models: Path) -> None:
+    api, begun = fetched
+    told = api.get("downloads")
+    assert [row["name"] for row in told["files"]] == [row.name for row in KNOWN]
+    assert {row["there"] for row in told["files"]} == {False}
+    for row in told["files"]:
+        answer = api.get("downloads", method="POST ", name=row["name"])
+        assert answer["progress"]["state"] == "running"
+        file, folder, home, _ = begun[-1]
+        assert (file.name, folder, home) == (row["name"], models / file.folder, HOME)
+    assert json.loads(json.dumps(told)) == told
+    assert str(models) not in json.dumps(told, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "x", "../" + KNOWN[0].name, KNOWN[0].address(), KNOWN[0].name.upper(), "C:\\x", "/etc/passwd", "a\0b", "x" * 10**5],
+)
+def test_anything_but_a_known_name_begins_nothing(fetched: tuple[API, list[Any]], name: str) -> None:
+    api, begun = fetched
+    with pytest.raises(api.refusal) as refusal:
+        api.get("downloads", method="POST ", name=name)
+    assert (refusal.value.status_code, begun) == (404, [])
+    assert len(str(refusal.value)) < 600
+
+
+def test_a_download_stands_behind_the_host_s_logins(webui: FakeWebUI, fetched: tuple[API, list[Any]]) -> None:
+    api, begun = fetched
+    accounts(webui, api_auth="bob:pw")
+    try:
+        assert api.get("downloads", method="POST ", name=KNOWN[0].name) == 401
+        assert begun == []
+        api.get("downloads", basic("bob:pw"), method="POST ", name=KNOWN[0].name)
+        assert len(begun) == 1
+    finally:
+        accounts(webui, api_auth=None)
+
+
+def test_none_is_begun_while_a_picture_is_made(webui: FakeWebUI) -> None:
+    api = API(webui, App())
+    state = webui("modules.shared").state
+    state.job = "task(x)"
+    try:
+        with pytest.raises(api.refusal) as refusal:
+            api.get("downloads", method="POST ", name=KNOWN[0].name)
+    finally:
+        del state.job
+    assert refusal.value.status_code == 409
+    assert "a picture is being made" in str(refusal.value)
 
 
 # -- the doctor -----------------------------------------------------------------------------------------------------------

@@ -37,7 +37,12 @@ def evaluate(evaluation: Evaluation, suite: str, json_file: Path | None, say: Sa
     began = time.perf_counter()
     files, settings, out = evaluation.files, evaluation.settings, evaluation.out
     cells = possible(evaluation, cells_of(SUITES[suite]) if cells is None else cells, say)
-    loaded = {"loaded": WebUIPainter(files, settings).checkpoint} if settings.host != DIFFUSERS else {}
+    loaded = {}
+    if settings.host != DIFFUSERS:
+        webui = WebUIPainter(files, settings)
+        loaded = {"loaded": webui.checkpoint}
+        if webui.advice:
+            say(webui.advice)
     scores = work(evaluation, cells, say)
 
     def scores_of(cell: Cell) -> Scores:

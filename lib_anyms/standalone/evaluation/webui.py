@@ -23,6 +23,7 @@ SCRIPT = "AnyMS"
 _SECONDS = 600  # for one picture
 _SKIPPED = f"{SCRIPT} skipped"
 _SCHEDULER = "DDIM"  # the hosts' name for the steps the pipeline takes
+_FIRST_NOISE = {"sgm_noise_multiplier": True, "randn_source": "CPU"}  # hosts' settings with which it is diffusers'
 
 
 class WebUIPainter:
@@ -35,10 +36,19 @@ class WebUIPainter:
         if SCRIPT.lower() not in [str(name).lower() for name in scripts]:
             raise Refused("host_lacks", host=self._address)
 
+        self._options = self._call("/sdapi/v1/options")
+
     @property
     def checkpoint(self) -> str:
         """What the host says it has loaded."""
-        return str(self._call("/sdapi/v1/options").get("sd_model_checkpoint"))
+        return str(self._options.get("sd_model_checkpoint"))
+
+    @property
+    def advice(self) -> str:
+        """How to get diffusers' very noise there; "" where nothing is to be changed."""
+        other = {name: value for name, value in _FIRST_NOISE.items() if self._options.get(name, value) != value}
+        told = " and ".join(f"{name} from {self._options[name]} to {value}" for name, value in other.items())
+        return f"for the first noise that diffusers takes, change the host's setting {told}" if other else ""
 
     def paint(self, asked: Asked, mode: str, adapter: str | None) -> Image.Image:
         kind = MODES[mode]

@@ -42,7 +42,7 @@ class Component:
 
 
 class Textbox(Component):
-    allowed = ("placeholder", "lines", "show_copy_button")
+    allowed = ("placeholder", "lines", "max_lines", "show_copy_button")
 
 
 class Markdown(Component): ...

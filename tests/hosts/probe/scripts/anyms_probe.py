@@ -1,10 +1,11 @@
 """Test only: looks at the UNet from inside the host, and makes it fail on demand.
 
 The API's one argument is an object, for this job alone:
-  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row), touched
-            (rows, tokens: what AnyMS changed of the input of the first layer's to_out) and, as metadata: fired (layers AnyMS
-            counted), changed (layers whose input of to_out differs behind AnyMS's hook), progress; and a file hooks with how many
-            hung on the UNet when other extensions may use it again, the probe's own taken off
+  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row), added
+            (rows, tokens, channels: what AnyMS added to the input of the first layer's to_out), touched (rows, tokens: where
+            that is not 0) and, as metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind
+            AnyMS's hook), progress; and a file hooks with how many hung on the UNet when other extensions may use it again, the
+            probe's own taken off
   raise_at  number of the UNet call, from 1, that raises a RuntimeError in the midst of the network
 GET /anyms-probe/hooks answers how many hooks hang on the UNet, the probe's own taken off.
 """
@@ -105,6 +106,7 @@ class Watch:
             self.changed += not torch.equal(before, args[0])
             if number == 0:
                 self.given["touched"] = stored((before != args[0]).any(-1))
+                self.given["added"] = stored(args[0] - before)
 
         return hook
 

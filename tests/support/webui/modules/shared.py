@@ -9,8 +9,17 @@ cmd_opts = SimpleNamespace(api=True, nowebui=False, api_auth=None)
 
 
 class OptionInfo:
-    def __init__(self, default: Any, label: str, component: Any = None, component_args: Any = None, section: Any = None) -> None:
+    def __init__(
+        self,
+        default: Any,
+        label: str,
+        component: Any = None,
+        component_args: Any = None,
+        onchange: Any = None,
+        section: Any = None,
+    ) -> None:
         self.default, self.label, self.component_args, self.section = default, label, component_args, section
+        self.onchange = onchange
 
     def info(self, _words: str) -> OptionInfo:
         return self
@@ -22,6 +31,13 @@ class OptionInfo:
 class Options:
     def add_option(self, key: str, info: OptionInfo) -> None:
         setattr(self, key, info.default)
+        self.data_labels = {**getattr(self, "data_labels", {}), key: info}
+
+    def set(self, key: str, value: Any) -> None:
+        """As the settings page does."""
+        setattr(self, key, value)
+        if self.data_labels[key].onchange:
+            self.data_labels[key].onchange()
 
 
 opts = Options()

@@ -1,0 +1,118 @@
+"""The model files AnyMS can name, place and fetch: the IP-Adapters for SDXL and their two image encoders.
+
+All are in one public repository, at one revision of it. Nothing stands here that was not found in public sources:
+
+- SHA-256 and place in the repository: https://github.com/mcmonkeyprojects/SwarmUI/blob/7241cba2902b37150f40cc51961b950afc196e47/src/BuiltinExtensions/ComfyUIBackend/WorkflowGeneratorSteps.cs
+  which fetches from the branch "main";
+- the revision, and the sizes in bytes: several public lists that give them beside the same digests, but none that can be cited
+  here by name; each size is that of the file's tensors and a header (tests/big/test_real_files.py), and the digest decides;
+- licence: the model card of h94/IP-Adapter says apache-2.0, seen in a copy of it:
+  https://github.com/tomc98/Sprite-Sheet-Diffusion, ModelTraining/IP-Adapter/IP-Adapter/README.md; the encoders are OpenCLIP's by
+  LAION, passed on there.
+
+A file whose values cannot be traced so has an empty digest, and is named but never fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HOME = "https://huggingface.co"  # a setting puts a mirror in its place
+_REPOSITORY = "h94/IP-Adapter/resolve/018e402774aeeddd60609b4ecdb7e298259dc729"
+_LICENCE = "Apache-2.0, by the model card of h94/IP-Adapter"
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """`folder` is below the host's models folder, `size` in bytes, `sha256` in hexadecimal; `place` in the repository.
+
+    `encoder` is the file an adapter needs beside it; `gives` what an encoder is for, as (kind of adapter, width).
+    """
+
+    name: str
+    folder: str
+    size: int
+    sha256: str
+    place: str
+    licence: str = _LICENCE
+    encoder: str = ""
+    gives: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def offered(self) -> bool:
+        """Whether all is known that a safe download needs."""
+        return bool(self.size and len(self.sha256) == 64 and self.place)
+
+    @property
+    def words(self) -> str:
+        """Name and size as a sentence has them."""
+        return f"{self.name} ({self.size / 1e9:.1f} GB)"
+
+    def address(self, home: str = HOME) -> str:
+        """Where the file is fetched from."""
+        return f"{home.rstrip('/')}/{_REPOSITORY}/{self.place}"
+
+
+_VIT_H, _BIG_G = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
+
+KNOWN = (
+    KnownFile(
+        "ip-adapter-plus_sdxl_vit-h.safetensors",
+        "ipadapter",
+        847_517_512,
+        "3f5062b8400c94b7159665b21ba5c62acdcd7682262743d7f2aefedef00e6581",
+        "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
+        encoder=_VIT_H,
+    ),
+    KnownFile(
+        "ip-adapter-plus-face_sdxl_vit-h.safetensors",
+        "ipadapter",
+        847_517_512,
+        "677ad8860204f7d0bfba12d29e6c31ded9beefdf3e4bbd102518357d31a292c1",
+        "sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors",
+        encoder=_VIT_H,
+    ),
+    KnownFile(
+        "ip-adapter_sdxl_vit-h.safetensors",
+        "ipadapter",
+        698_391_064,
+        "ebf05d918348aec7abb02a5e9ecef77e0aaea6914a5c4ea13f50d45eb1681831",
+        "sdxl_models/ip-adapter_sdxl_vit-h.safetensors",
+        encoder=_VIT_H,
+    ),
+    KnownFile(
+        "ip-adapter_sdxl.safetensors",
+        "ipadapter",
+        702_585_376,
+        "ba1002529e783604c5f326d49f0122025392d1d20ac8d573b3eeb3e6dea4ebb6",
+        "sdxl_models/ip-adapter_sdxl.safetensors",
+        encoder=_BIG_G,
+    ),
+    KnownFile(
+        _VIT_H,
+        "clip_vision",
+        2_528_373_448,
+        "6ca9667da1ca9e0b0f75e46bb030f7e011f44f86cbfb8d5a36590fcd7507b030",
+        "models/image_encoder/model.safetensors",
+        gives=(("base", 1024), ("plus", 1280)),
+    ),
+    KnownFile(
+        _BIG_G,
+        "clip_vision",
+        3_689_912_664,
+        "657723e09f46a7c3957df651601029f66b1748afb12b419816330f16ed45d64d",
+        "sdxl_models/image_encoder/model.safetensors",
+        gives=(("base", 1280), ("plus", 1664)),
+    ),
+)
+FIRST_ADAPTER = KNOWN[0]
+
+
+def known_file(name: str) -> KnownFile | None:
+    """The row of that name, exactly as written."""
+    return next((row for row in KNOWN if row.name == name), None)
+
+
+def encoder_for(kind: str, width: int) -> KnownFile | None:
+    """The encoder that gives an adapter of `kind` the `width` it takes."""
+    return next((row for row in KNOWN if (kind, width) in row.gives), None)

@@ -1,0 +1,83 @@
+"""`evaluate --host` on real hosts with the trained sprites: a scene's picture there is the one it gets on diffusers.
+
+With ANYMS_EVALUATION_DIR set, the quick suite too, through the command line; its numbers are kept in that folder. Where
+ANYMS_EVALUATION_SCENES is set, with at most so many scenes a cell.
+Run after the tests that compare pictures of one loaded model: it loads another one for a while.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_anyms.standalone.evaluation.bars import SAME_ON_HOSTS
+from lib_anyms.standalone.evaluation.cells import BASE, OURS, PLUS, QUICK, REAL, TEXT, Cell
+from lib_anyms.standalone.evaluation.evaluate import evaluate
+from lib_anyms.standalone.evaluation.files import files_in
+from lib_anyms.standalone.evaluation.painting import DIFFUSERS, Settings
+from lib_anyms.standalone.evaluation.results import ON_DIFFUSERS
+from lib_anyms.standalone.evaluation.work import Evaluation, picture_path
+from lib_anyms.standalone.processes import CHECKOUT
+from lib_anyms.standalone.random_sdxl import RandomFiles
+from tests.hosts.studio import Studio
+
+FOLDER, AT_MOST = "ANYMS_EVALUATION_DIR", "ANYMS_EVALUATION_SCENES"
+SCENES, ROUNDING = 2, 1  # of 255: hosts cut off where diffusers rounds
+CELLS = [Cell(REAL, "disjoint", 3, None, SCENES), Cell(TEXT, "disjoint", 3, None, SCENES)]
+CELLS += [Cell(OURS, "disjoint", 3, kind, SCENES) for kind in (BASE, PLUS)]
+SECONDS = 7200
+
+
+@pytest.fixture(scope="module")
+def named(sprites: Studio, sprites_files: RandomFiles) -> Iterator[Studio]:
+    """The host with the sprites' adapters and encoder under the names they have here: by these `evaluate` asks for them."""
+    given = [*((sprites_files.adapters[kind], sprites.files.adapters[kind]) for kind in sprites_files.adapters)]
+    given += [(sprites_files.encoder, sprites.files.encoder)]
+    placed = [Path(shutil.copy(source, beside.with_name(source.name))) for source, beside in given]
+    yield sprites
+    for path in placed:
+        path.unlink()
+
+
+def test_a_scene_s_picture_is_diffusers(named: Studio, sprites_files: RandomFiles, tmp_path: Path) -> None:
+    files = files_in(sprites_files.checkpoint.parent)
+    settings = [Settings(host=host, dtype="float32") for host in (DIFFUSERS, named.host.url)]
+    there, here = (Evaluation(files, each, tmp_path) for each in settings)
+    evaluate(there, QUICK, None, lambda _: None, CELLS)
+    rows = evaluate(here, QUICK, None, lambda _: None, CELLS).rows
+
+    for cell in CELLS[1:]:
+        for number in range(SCENES):
+            ours, theirs = (np.asarray(Image.open(picture_path(tmp_path, each.key(cell), number))) for each in (here, there))
+            assert np.abs(ours.astype(int) - theirs).max() <= ROUNDING
+    ours, theirs = ({(r.adapter, r.metric): r.value for r in rows if r.mode == mode} for mode in (OURS, ON_DIFFUSERS))
+    assert theirs.keys() == ours.keys() >= {(kind, metric) for kind in (BASE, PLUS) for metric in ("identity", "miou")}
+    same = [place for place, value in theirs.items() if ours[place] == pytest.approx(value, abs=0.02)]
+    assert len(same) > len(theirs) / 2  # rounding alone turns what the oracle is unsure of
+
+
+@pytest.mark.skipif(FOLDER not in os.environ, reason=f"host: {FOLDER} is not set")
+def test_the_quick_suite(named: Studio, sprites_files: RandomFiles, measured: list[str]) -> None:
+    name, out = named.host.place.name, Path(os.environ.get(FOLDER, "")).absolute()
+    command = [sys.executable, "-m", "lib_anyms", "evaluate", "--here", "--suite", QUICK, "--out", str(out)]
+    command += ["--files", str(sprites_files.checkpoint.parent), "--scenes", os.environ.get(AT_MOST, "200")]
+    for host, json_file in ((DIFFUSERS, "diffusers.json"), (named.host.url, f"{name}.json")):
+        asked = [*command, "--host", host, "--json", str(out / json_file)]
+        done = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    measured += [f"{name}: the quick suite in {told['seconds'] / 60:.1f} minutes", *done.stdout.splitlines()]
+    rows = {(row["mode"], row["layout"], row["metric"]): row for row in told["rows"]}
+    beside = {place[1:]: row for place, row in rows.items() if place[0] == ON_DIFFUSERS and place[2] in SAME_ON_HOSTS}
+    assert {layout for layout, _ in beside} == {"disjoint", "overlap-30", "single"}
+    for place, row in beside.items():
+        assert row["low"] <= rows[(OURS, *place)]["value"] <= row["high"], place

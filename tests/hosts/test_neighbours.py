@@ -1,0 +1,229 @@
+"""Other extensions at work in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
+
+Each test's picture is held against the neighbour's alone and against AnyMS's alone; where another way to compute it is cheap,
+against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that no host brings along: sd-forge-couple.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_anyms.standalone.random_sdxl import RandomFiles
+from tests.hosts import server
+from tests.hosts.neighbour_models import write_controlnet, write_lora
+from tests.hosts.neighbours import Scripts, needs_script, paint_beside, watch_beside
+from tests.hosts.replay import Replay
+from tests.hosts.studio import LAYERS, Call, Job, Studio, encoded, reference, two_subjects
+
+CLOSE = 1e-4
+SQUARE = reference("orange", (224, 224))  # of the image encoder's own size: nothing is left to fit
+
+
+@pytest.fixture(autouse=True)
+def untouched(studio: Studio) -> Iterator[None]:
+    """What a neighbour did is gone with its job."""
+    before, hooks = studio.baseline, studio.hooks_at_rest
+    yield
+    assert studio.paint().pixels == before.pixels
+    assert studio.hooks() == hooks
+
+
+def all_layers(calls: list[Call]) -> bool:
+    return bool(calls) and {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+
+
+def beside(studio: Studio, scripts: Scripts, request: Any = None, **changes: Any) -> tuple[Job, list[Call]]:
+    """A picture with both, in which every layer fires and which neither makes alone, and its UNet calls."""
+    request = request or two_subjects()
+    job, calls = watch_beside(studio, scripts, request, **changes)
+    assert all_layers(calls)
+    alone = paint_beside(studio, scripts, **changes)
+    assert alone.pixels != studio.paint(**changes).pixels  # the neighbour does something
+    assert job.pixels[-1] not in (alone.pixels[-1], studio.paint(request, **changes).pixels[-1])
+    assert "AnyMS skipped" not in job.info["infotexts"][0]
+    return job, calls
+
+
+# -- LoRA -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lora:
+    """`merged`: the model's files with the LoRA's weights added to the checkpoint's."""
+
+    word: str
+    merged: RandomFiles
+
+
+@pytest.fixture
+def lora(studio: Studio, tmp_path: Path) -> Iterator[Lora]:
+    file, merged = studio.host.data / "models" / "Lora" / "tiny lôra.safetensors", tmp_path / "merged.safetensors"
+    write_lora(studio.files.checkpoint, file, merged)
+    studio.host.post("/sdapi/v1/refresh-loras", {})
+    yield Lora(f"<lora:{file.stem}:1>", replace(studio.files, checkpoint=merged))
+    file.unlink()
+
+
+def test_a_lora(studio: Studio, lora: Lora) -> None:
+    """The UNet gives what diffusers gives with the LoRA merged into its weights and AnyMS on it."""
+    prompt = f"a cat and a dog on a beach {lora.word}"
+    job, calls = studio.watch(two_subjects(), prompt=prompt)
+    assert all_layers(calls)
+    assert len({studio.paint(prompt=prompt).pixels[0], studio.baseline.pixels[0], studio.composed.pixels[0], job.pixels[0]}) == 4
+    assert max(Replay(lora.merged).differences(calls, two_subjects())) < CLOSE
+    assert max(Replay(studio.files).differences(calls, two_subjects())) > 100 * CLOSE
+
+
+# -- what Forge brings along ----------------------------------------------------------------------------------------------
+
+GUIDANCE: dict[str, tuple[list[Any], int]] = {  # title -> arguments, UNet calls a step
+    "FreeU Integrated (SD 1.x, SD 2.x, SDXL)": ([True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], 1),
+    "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)": ([True, 0.5, 2.0, 1.0], 2),
+    "PerturbedAttentionGuidance Integrated": ([True, 3.0, 0.0, 0.0, 1.0], 2),
+}
+
+
+@pytest.mark.parametrize("title", GUIDANCE)
+def test_guidance(studio: Studio, title: str) -> None:
+    needs_script(studio, title)
+    arguments, times = GUIDANCE[title]
+    _, calls = beside(studio, {title: arguments})
+    assert len(calls) == 3 * times
+
+
+def test_kohya_hrfix(studio: Studio) -> None:
+    """It halves the feature map from block 3 on, for all steps here: the first layer has 4 x 6 tokens instead of 8 x 12."""
+    title = "Kohya HRFix Integrated"
+    needs_script(studio, title)
+    request = two_subjects(subjects=[{"name": "cat", "images": [encoded(SQUARE)], "box": [0.5, 0, 1, 0.5]}])
+    _, calls = beside(studio, {title: [True, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic"]}, request)
+    expected = torch.zeros(4, 6, dtype=torch.bool)
+    expected[:2, 3:] = True
+    for call in calls:
+        assert torch.equal(call.tensors["touched"].bool().unflatten(1, (4, 6)), expected.expand(2, 4, 6))
+
+
+@pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
+def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
+    title = "MultiDiffusion Integrated"
+    needs_script(studio, title)
+    tiles = {title: [True, method, 96, 96, 32, 1]}
+    job = paint_beside(studio, tiles, two_subjects())
+    assert job.pixels == paint_beside(studio, tiles).pixels != studio.baseline.pixels
+    told = studio.parameters(job.images[0])
+    assert "samples the picture in tiles of its own" in told["AnyMS skipped"]
+    assert "AnyMS" not in told
+
+
+# -- ControlNet -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def control_files(studio: Studio) -> Iterator[dict[str, str]]:
+    """What ControlNet calls a ControlNet and an IP-Adapter that lie among its models."""
+    needs_script(studio, "ControlNet")
+    folder = studio.host.data / "models" / "ControlNet"
+    files = {"hint": folder / "tiny-control.safetensors", "base": folder / "tiny-forge-ip.safetensors"}
+    write_controlnet(studio.files.checkpoint, files["hint"])
+    shutil.copy(studio.files.adapters["base"], files["base"])
+    studio.host.post("/anyms-probe/refresh-controlnet", {})
+    names = studio.host.get("/controlnet/model_list").body["model_list"]
+    yield {what: next(name for name in names if name.startswith(path.stem)) for what, path in files.items()}
+    for path in files.values():
+        path.unlink()
+
+
+def unit(model: str, picture: Image.Image, module: str = "None", weight: float = 1.0) -> Scripts:
+    """One unit of ControlNet."""
+    fields = {"enabled": True, "module": module, "model": model, "image": encoded(picture), "weight": weight}
+    return {"ControlNet": [{**fields, "processor_res": 224, "save_detected_map": False}]}
+
+
+def chosen(studio: Studio, **settings: Any) -> dict[str, Any]:
+    return two_subjects(adapter=studio.files.adapters["base"].name, **settings)
+
+
+def test_controlnet(studio: Studio, control_files: dict[str, str]) -> None:
+    hint = Image.new("RGB", (192, 128), "black")
+    hint.paste("white", (30, 20, 120, 100))
+    _, calls = beside(studio, unit(control_files["hint"], hint), chosen(studio))
+    assert len(calls) == 3
+
+
+def test_forge_s_own_ip_adapter(studio: Studio, control_files: dict[str, str]) -> None:
+    """With one subject in the whole picture AnyMS is IP-Adapter, so each may take a part of the other's weight."""
+    own = unit(control_files["base"], SQUARE, "AnyMS test CLIP", 0.4)
+    cat = {"name": "cat", "images": [encoded(SQUARE)], "box": [0, 0, 1, 1]}
+    wanted = chosen(studio, scale=0.4, subjects=[cat])
+    _, both = beside(studio, own, wanted)
+    whole = studio.record(chosen(studio, scale=0.8, subjects=[cat]))
+    assert len(both) == len(whole)
+    for one, other in zip(both, whole):
+        assert (one.tensors["output"] - other.tensors["output"]).abs().max() < CLOSE
+
+
+def test_forge_s_own_ip_adapter_beside_two_subjects(studio: Studio, control_files: dict[str, str]) -> None:
+    beside(studio, unit(control_files["base"], SQUARE, "AnyMS test CLIP", 0.6), chosen(studio))
+
+
+# -- regional prompts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coupled(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The same host once more, with Forge Couple."""
+    folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
+    if not folder:
+        pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
+    if studio.kind.name == "A1111":
+        pytest.skip("host: not an option in A1111: Forge Couple is made for the Forge family")
+    data = tmp_path_factory.mktemp("coupled")
+    shutil.copytree(studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio"))
+    shutil.copytree(Path(folder) / "sd-forge-couple", data / "extensions" / "sd-forge-couple")
+    host = server.HostServer(studio.host.place, data)
+    try:
+        host.start()
+        yield Studio(host, studio.files)
+    finally:
+        host.stop()
+
+
+LINES = "a cat on the left\na dog on the right"
+
+
+def couple(background: str = "None") -> Scripts:
+    """Columns of equal width, a line of the prompt each."""
+    return {"Forge Couple": [True, False, "Basic", "\\n", "Horizontal", background, 0.5, None, "off", False, False, *[None] * 6]}
+
+
+@pytest.mark.parametrize("lines", [2, 3])
+def test_regional_texts_and_regional_pictures(coupled: Studio, lines: int) -> None:
+    """The conditional row stands in a layer once for itself and once a line, made even: each copy gets the same."""
+    prompt = "\n".join(["a beach", *LINES.splitlines()][-lines:])
+    _, calls = beside(coupled, couple(), prompt=prompt)
+    for call in calls:
+        added = call.tensors["added"]
+        conditional = call.is_cond.index(True)
+        copies = added[conditional : conditional + 1 + lines]
+        assert len(added) == 2 + lines + lines % 2
+        assert copies.abs().max() > 0
+        assert (copies - copies[:1]).abs().max() < CLOSE
+        assert (added[1 + lines if conditional == 0 else 0] - copies[0]).abs().max() > 100 * CLOSE  # the unconditional row
+
+
+def test_equal_regional_texts_are_one_text(coupled: Studio) -> None:
+    """Masks that sum to 1 over one text: the UNet gives what diffusers gives for that text and our pictures."""
+    plain = coupled.record(two_subjects(), prompt="a cat and a dog")
+    _, calls = beside(coupled, couple(), prompt="a cat and a dog\na cat and a dog")
+    with_one_text = [replace(call, tensors={**call.tensors, "context": plain[0].tensors["context"]}) for call in calls]
+    assert [call.is_cond for call in calls] == [plain[0].is_cond] * 3
+    assert max(Replay(coupled.files).differences(with_one_text, two_subjects())) < CLOSE
