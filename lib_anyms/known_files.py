@@ -1,11 +1,11 @@
 """The model files AnyMS can name, place and fetch: the IP-Adapters for SDXL and their two image encoders.
 
-All are in one public repository, at one revision of it. Nothing stands here that was not found in public sources:
+All are in one public repository. Nothing stands here that was not found in public sources:
 
-- SHA-256 and place in the repository: https://github.com/mcmonkeyprojects/SwarmUI/blob/7241cba2902b37150f40cc51961b950afc196e47/src/BuiltinExtensions/ComfyUIBackend/WorkflowGeneratorSteps.cs
-  which fetches from the branch "main";
-- the revision, and the sizes in bytes: several public lists that give them beside the same digests, but none that can be cited
-  here by name; each size is that of the file's tensors and a header (tests/big/test_real_files.py), and the digest decides;
+- SHA-256, place in the repository and its branch:
+  https://github.com/mcmonkeyprojects/SwarmUI/blob/7241cba2902b37150f40cc51961b950afc196e47/src/BuiltinExtensions/ComfyUIBackend/WorkflowGeneratorSteps.cs
+- size in bytes: that of the file's tensors and a header (tests/big/test_real_files.py), as public lists have it beside the same
+  digests. Where anything differs from what stands here, the download is refused: the digest decides;
 - licence: the model card of h94/IP-Adapter says apache-2.0, seen in a copy of it:
   https://github.com/tomc98/Sprite-Sheet-Diffusion, ModelTraining/IP-Adapter/IP-Adapter/README.md; the encoders are OpenCLIP's by
   LAION, passed on there.
@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HOME = "https://huggingface.co"  # a setting puts a mirror in its place
-_REPOSITORY = "h94/IP-Adapter/resolve/018e402774aeeddd60609b4ecdb7e298259dc729"
+_REPOSITORY = "h94/IP-Adapter/resolve/main"
 _LICENCE = "Apache-2.0, by the model card of h94/IP-Adapter"
 
 
