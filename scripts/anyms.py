@@ -13,6 +13,8 @@ import gradio as gr
 from modules import script_callbacks, scripts
 
 log = logging.getLogger("anyms")
+if log.getEffectiveLevel() > logging.WARNING:
+    log.setLevel(logging.WARNING)  # Forge Neo's console shows errors only, and what AnyMS says of a job are warnings
 
 try:
     from lib_anyms import installed, lifecycle, web_api

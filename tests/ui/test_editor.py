@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.ui.editor import Editor, picture
 from tests.ui.gradios import Served
@@ -120,7 +121,7 @@ def test_the_keyboard_alone(editor: Editor) -> None:
     editor.page.keyboard.press("]")
     assert editor.rows() == [2, 1]
     editor.page.keyboard.press("Delete")
-    assert editor.root.locator(".box").count() == 1
+    expect(editor.root.locator(".box")).to_have_count(1)
     assert editor.focused() == "1"
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat"]
 
@@ -155,12 +156,12 @@ def test_twelve_slots_of_which_two_are_shown(editor: Editor) -> None:
     editor.keep("twelve")
     editor.press("Remove 5")
     assert not editor.ours("slot5").is_visible()
-    assert editor.root.locator(".box").count() == 11
+    expect(editor.root.locator(".box")).to_have_count(11)
     editor.press("Undo")
     assert editor.ours("slot5").is_visible()
     for _ in range(10):
         editor.press("Undo")
-    assert editor.root.locator(".box").count() == 2
+    expect(editor.root.locator(".box")).to_have_count(2)
     assert (editor.fields(1), editor.fields(2)) == (LEFT, RIGHT)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import expect
 
 from tests.ui.editor import Editor, picture
 
@@ -88,7 +89,7 @@ def test_pictures_dropped_beside_the_boxes_take_the_next_free_slots(editor: Edit
     give(editor, "drop", editor.root.locator(".mat"), picture("orange"), picture("navy"), picture("green"))
     editor.thumbs(3).first.wait_for()
     assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [1, 1, 1]
-    assert editor.root.locator(".box").count() == 3
+    expect(editor.root.locator(".box")).to_have_count(3)
     give(editor, "drop", card(editor, 2).locator(".place"), picture("green"), picture("crimson"))
     editor.thumbs(2).nth(2).wait_for()
     assert [len(pictures) for pictures in pictures_sent(editor)] == [1, 3, 1]
@@ -110,10 +111,10 @@ def test_what_cannot_be_taken_is_said(editor: Editor) -> None:
     problem = editor.root.get_by_role("alert")
     give(editor, "drop", editor.box(1), b"no picture", name="cat.heic", mime="image/heic")
     problem.filter(has_text="The browser cannot read cat.heic. Save it as PNG or JPEG.").wait_for()
-    assert editor.thumbs(1).count() == 0
+    expect(editor.thumbs(1)).to_have_count(0)
     give(editor, "drop", editor.box(1), *(picture("orange", (40 + n, 40)) for n in range(10)))
     problem.filter(has_text="A subject takes 8 pictures at most; left out: 2.").wait_for()
-    assert editor.thumbs(1).count() == 8
+    expect(editor.thumbs(1)).to_have_count(8)
     give(editor, "drop", editor.box(1), b"x", name="cat.txt", mime="text/plain")
     problem.filter(has_text="neither a picture nor a layout file").wait_for()
 
@@ -132,7 +133,7 @@ def test_a_pasted_infotext_brings_the_pictures_back_and_names_a_missing_one(edit
             editor.give(slot, colour)
     made = editor.sent()
     editor.open()
-    assert editor.thumbs(1).count() == 0
+    expect(editor.thumbs(1)).to_have_count(0)
     editor.paste(json.dumps(made))
     editor.thumbs(1).nth(1).wait_for()
     editor.thumbs(2).first.wait_for()
@@ -144,7 +145,7 @@ def test_a_pasted_infotext_brings_the_pictures_back_and_names_a_missing_one(edit
         "Reference pictures that are not kept on this computer are missing. Add again that of: dog."
     ).wait_for()
     editor.thumbs(2).first.wait_for(state="detached")
-    assert editor.thumbs(1).count() == 2
+    expect(editor.thumbs(1)).to_have_count(2)
 
 
 def test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference(editor: Editor) -> None:
@@ -158,7 +159,7 @@ def test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference(
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["subject 2"]
     give(editor, "drop", editor.root.locator(".rows"), ours(made))
     editor.thumbs(1).first.wait_for()
-    assert editor.thumbs(2).count() == 0
+    expect(editor.thumbs(2)).to_have_count(0)
     assert editor.sent() == made
     give(editor, "drop", editor.root.locator(".rows"), picture("navy"))  # not one of ours: a reference
     editor.thumbs(2).first.wait_for()

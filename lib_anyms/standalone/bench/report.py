@@ -37,25 +37,31 @@ def write_json(path: Path, suite: str, device: str, seconds: float, rows: Sequen
 
 
 def plot(path: Path, rows: Sequence[Row]) -> None:
-    """Ratio against subjects, a panel for each thing measured, a line for each way and number of tokens."""
+    """Ratio against subjects: a panel for each thing measured, a colour for each way, a dashed line where tokens are fewest."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels: dict[str, dict[str, list[Row]]] = {}
+    panels: dict[str, dict[tuple[str, int], list[Row]]] = {}
     for row in rows:
         place, _, way = row.case.rpartition(", ")
         if row.subjects and place:
-            panels.setdefault(place, {}).setdefault(f"{way}, {row.tokens} tokens", []).append(row)
-    figure, axes = pyplot.subplots(1, max(1, len(panels)), figsize=(5 * max(1, len(panels)), 4), squeeze=False)
-    for axis, (place, lines) in zip(axes[0], panels.items()):
-        for label, points in lines.items():
+            panels.setdefault(place, {}).setdefault((way, row.tokens), []).append(row)
+    height = -(-max(1, len(panels)) // 2)
+    figure, axes = pyplot.subplots(height, 2, figsize=(13, 4.5 * height), squeeze=False)
+    for axis, (place, lines) in zip(axes.flat, panels.items()):
+        ways, fewest = list(dict.fromkeys(way for way, _ in lines)), min(tokens for _, tokens in lines)
+        for (way, tokens), points in lines.items():
             points = sorted(points, key=lambda row: row.subjects)
             errors = [[row.ratio - row.low for row in points], [row.high - row.ratio for row in points]]
-            axis.errorbar([row.subjects for row in points], [row.ratio for row in points], errors, label=label, capsize=2)
-        axis.set(title=f"{place}\n(1: {points[0].against})", xlabel="subjects", ylabel="time, ratio", yscale="log")
-        axis.legend(fontsize=6)
+            look = {"color": f"C{ways.index(way)}", "linestyle": "--" if tokens == fewest else "-", "capsize": 2}
+            label = f"{way}, {tokens} tokens"
+            axis.errorbar([row.subjects for row in points], [row.ratio for row in points], errors, label=label, **look)
+        axis.set(title=f"{place} (1: {points[0].against})", xlabel="subjects", ylabel="time, ratio", yscale="log")
+        axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)
