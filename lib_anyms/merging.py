@@ -94,9 +94,8 @@ class Merging:
                 nobody = self._keys_values.of_nobody(layer.number, query)
                 if nobody is None:
                     continue
-                image = image_attention(
-                    query[part].index_select(1, crop.rows), *nobody, layer.heads
-                )  # one set whoever owns the row
+                owned = query[part].index_select(1, crop.rows)
+                image = image_attention(owned, *nobody, layer.heads)  # one set, whoever owns the row
             add_image_stream(text[part], image, crop, self._scale)
 
     def _add_at_once(
