@@ -10,6 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+LONGEST_GOT, LONGEST = 200, 2000  # characters of a fact in a sentence: what came from outside may be a whole picture
+
+
+def _bounded(name: str, fact: object) -> object:
+    text, high = str(fact), LONGEST_GOT if name == "got" else LONGEST
+    return fact if len(text) <= high else text[: high - 3] + "..."
+
 
 class AnyMSError(Exception):
     """A cause from the tables below, with its facts filled in; `str(error)` is the sentence the user reads."""
@@ -19,7 +26,7 @@ class AnyMSError(Exception):
     def __init__(self, cause: str, **facts: object) -> None:
         self.cause = cause
         self._facts = facts
-        super().__init__("AnyMS: " + self.causes[cause].format(**facts))
+        super().__init__("AnyMS: " + self.causes[cause].format(**{name: _bounded(name, fact) for name, fact in facts.items()}))
 
     @property
     def facts(self) -> dict[str, object]:
@@ -86,7 +93,7 @@ class Refused(AnyMSError):
         "file_unknown": "there is no model file named {got!r} (found: {expected}). Pick one of these or add the file.",
         "encoder_absent": 'no image encoder that gives {width} numbers, as {adapter} needs, was found (encoders there: {found}; looked in: {places}). Put {file} into {into}, or fetch it under "model files" in the AnyMS panel.',
         "encoder_mismatch": "the image encoder {encoder} does not fit the adapter {adapter} (got width {got}, expected {expected}). Pick the encoder that belongs to it.",
-        "encoder_form": "{path} is no CLIP image encoder with a projection ({got}). Pick CLIP-ViT-H-14 or CLIP-ViT-bigG-14 in Hugging Face's key names.",
+        "encoder_form": "{path} is no CLIP image encoder with a projection ({got}). Pick CLIP-ViT-H-14 or CLIP-ViT-bigG-14.",
         # fetching model files
         "download_unknown": "{got!r} is no file AnyMS can fetch (expected {expected}). Pick one of these, or download it by hand.",
         "download_running": "{file} is being fetched already (expected one download at a time). Wait for it, or stop it.",
@@ -117,7 +124,7 @@ class Refused(AnyMSError):
         "adapter_full_face": "{path} is a full-face adapter of SD 1.5 (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_instantid": "{path} is the adapter of InstantID, which needs face recognition and a ControlNet (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_pulid": "{path} is a PuLID adapter, which needs face recognition (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
-        "adapter_photomaker": "{path} is a PhotoMaker file (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_photomaker": "{path} is a PhotoMaker file, not an IP-Adapter (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_kolors": "{path} is an IP-Adapter for Kolors (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_flux": "{path} is made for Flux (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",
         "adapter_controlnet": "{path} is a ControlNet, not an IP-Adapter (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
@@ -139,6 +146,7 @@ class Refused(AnyMSError):
         "cli_file": "{path} cannot be read ({got}). Check the path.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was given with {got} (expected {expected}). Add it.",
+        "cli_no_gpu": "torch {got} sees no GPU (expected one that it is built for). Measure the processor with --suite quick, or run this where a GPU is.",
         "cli_out": "{path} cannot be written ({got}). Give another folder.",
         # the trained small world
         "bundle_damaged": "the trained small model in {folder} is not whole ({got}). Get that folder of AnyMS again.",

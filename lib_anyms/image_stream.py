@@ -127,12 +127,13 @@ class ImageStream:
         self._query = query
 
     def _adder(self, layer: Layer) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
-        def add(_to_out: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        def add(to_out: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
             query, self._query = self._query, None
             if self._call is None or query is None:
                 return None
             self._fired += 1
-            return (self._guarded(self._with_image, layer, query, args[0], self._call), *args[1:])
+            alone = len(to_out._forward_pre_hooks) == 1
+            return (self._guarded(self._with_image, layer, query, args[0], self._call, alone), *args[1:])
 
         return add
 
@@ -145,22 +146,23 @@ class ImageStream:
         if self.excused is not None:
             self.eject()
             return
-        if self._fired != len(self._layers):
+        if not self._fired or self._fired % len(self._layers):  # ControlNet's "reference" runs all twice
             self._guarded(_refuse_count, self._fired, len(self._layers))
         self.calls += 1
         self.step_calls += 1
 
-    def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall) -> torch.Tensor:
-        """Z_text + s * Z_image of one layer, (rows, tokens, channels)."""
+    def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, alone: bool) -> torch.Tensor:
+        """Z_text + s * Z_image of one layer, (rows, tokens, channels). `alone`: no other hook saw `text`."""
         if not self.merging.acts_on(layer):
             return text
         rows = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
-        if len(layer.to_out._forward_pre_hooks) > 1:
-            text = text.clone()  # another's hook may have kept what it saw
+        if not alone:
+            text = text.clone()  # another's hook may have kept it
         merged = self.merging.add(layer, self._grid, query, text, rows)
-        self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
+        if REFUSED_BY:
+            self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
         return merged
 
     def _rows_with_copies(self, query: torch.Tensor, rows: RowMap) -> RowMap:

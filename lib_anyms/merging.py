@@ -7,21 +7,47 @@ compared with. What does not depend on the layer or the step is made once and ke
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
 from lib_anyms.ablations import MERGES
-from lib_anyms.attention import Crop, add_image_stream, crop_and_merge, image_attention
+from lib_anyms.attention import Crop, crop_and_merge, crops_of, one_set
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.influence import Influence
 from lib_anyms.ip_adapter.key_values import KeyValues
 from lib_anyms.layer_map import Layer
 from lib_anyms.layout import Layout
-from lib_anyms.one_call import crop_and_merge_at_once, mask_of, pays
+from lib_anyms.one_call import Together, crop_and_merge_at_once, pays
 from lib_anyms.rows import RowMap
 
 _Weights = tuple[float, ...]
-_Place = tuple[TokenGrid, torch.device]
+_Key = tuple[TokenGrid, RowMap, _Weights, torch.dtype, torch.device]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What all layers of one feature map do with neighbouring rows of the batch, `rows`; None: with all of them.
+
+    crops: for one attention each; together: for one of all, where that pays.
+    """
+
+    rows: slice | None
+    is_cond: bool
+    crops: tuple[Crop, ...]
+    together: Together | None = None
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Its rows of a batch."""
+        return tensor if self.rows is None else tensor[self.rows]
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What it keeps."""
+        return [*(crop.rows for crop in self.crops), *(self.together.tensors if self.together is not None else ())]
+
+
+_Plan = tuple[_Part, ...]
 
 
 class Merging:
@@ -31,15 +57,16 @@ class Merging:
         self.layout = layout
         self.influence: Influence | None = None  # records where it acts, for a job that asked
         self.grids: set[TokenGrid] = set()  # it has merged on
+        self.at_once: bool | None = None  # which form; None: what pays on the device
         self._keys_values = keys_values
         self._scale = scale
         self._mode = mode
         self._sees = {layer.number: tuple(layer.sees(subject.blocks) for subject in layout.subjects) for layer in layers}
         self._weights: dict[tuple[bool, ...], _Weights] = {}  # w_j in this call, by which subjects a layer sees; () if nobody
         self._strengths: _Weights = ()
-        self._crops: dict[tuple[_Place, _Weights, torch.dtype], Crop] = {}
-        self._masks: dict[tuple[_Place, _Weights, tuple[bool, ...], torch.dtype], torch.Tensor] = {}
-        self._boxes: dict[_Place, list[torch.Tensor]] = {}
+        self._plans: dict[_Key, _Plan] = {}
+        self._last: tuple[_Key, _Plan] | None = None
+        self._boxes: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
 
     def begin_call(self, progress: float) -> None:
         """A UNet call at this share of the steps, 0..1."""
@@ -47,8 +74,8 @@ class Merging:
         if strengths == self._strengths:
             return
         self._strengths = strengths
-        self._crops.clear()  # what was made for other weights is not needed again
-        self._masks.clear()
+        self._plans.clear()  # what was made for other weights is not needed again
+        self._last = None
         for seen in set(self._sees.values()):
             weights = tuple(weight if sees else 0.0 for weight, sees in zip(strengths, seen))
             self._weights[seen] = weights if self._scale and any(weights) else ()
@@ -60,8 +87,8 @@ class Merging:
     @property
     def bytes(self) -> int:
         """Of memory: keys and values, and what is kept beside them."""
-        crops = [tensor for crop in self._crops.values() for tensor in (crop.rows, crop.shares) if tensor is not None]
-        kept = [*crops, *self._masks.values(), *(rows for boxes in self._boxes.values() for rows in boxes)]
+        plans = [tensor for plan in self._plans.values() for part in plan for tensor in part.tensors]
+        kept = [*plans, *(rows for boxes in self._boxes.values() for rows in boxes)]
         return self._keys_values.bytes + sum(tensor.untyped_storage().nbytes() for tensor in kept)
 
     def add(self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap) -> torch.Tensor:
@@ -70,45 +97,25 @@ class Merging:
         self.grids.add(grid)
         text = text.contiguous()
         before = text.clone() if self.influence is not None else None
-        if self._mode != "crop-merge":
-            self._add_compared(layer, grid, query, text, rows, weights)
-        elif pays(query.device):
-            self._add_at_once(layer, grid, query, text, rows, weights)
+        if self._mode == "crop-merge":
+            self._add_cropped(layer, query, text, self._plan((grid, rows, weights, query.dtype, query.device), query))
         else:
-            self._add_by_subject(layer, grid, query, text, rows, weights)
+            self._add_compared(layer, grid, query, text, rows, weights)
         if self.influence is not None and before is not None:
             for part, is_cond in rows.runs:
                 if is_cond:
                     self.influence.see(grid, before[part], text[part] - before[part], 1.0)
         return text
 
-    def _add_by_subject(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap, weights: _Weights
-    ) -> None:
-        crop = self._crop(grid, weights, query)
-        for part, is_cond in rows.runs if crop.spans else ():
-            if is_cond:
-                sets = self._keys_values.of(layer.number, True, query) or []
-                image = crop_and_merge(query[part], sets, crop, layer.heads)
+    def _add_cropped(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, plan: _Plan) -> None:
+        for part in plan:
+            own = part.of(query)
+            if part.together is not None:
+                everyone = self._keys_values.by_heads(layer.number, layer.heads, own)
+                crop_and_merge_at_once(part.of(text), own, everyone, part.together, layer.heads, self._scale)
             else:
-                nobody = self._keys_values.of_nobody(layer.number, query)
-                if nobody is None:
-                    continue
-                owned = query[part].index_select(1, crop.rows)
-                image = image_attention(owned, *nobody, layer.heads)  # one set, whoever owns the row
-            add_image_stream(text[part], image, crop, self._scale)
-
-    def _add_at_once(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap, weights: _Weights
-    ) -> None:
-        crop = self._crop(grid, weights, query)
-        everyone = self._keys_values.everyone(layer.number, query)
-        whole = ((slice(None), True),)  # conditional and unconditional rows differ in the mask only
-        for part, is_cond in whole if self._keys_values.nobody else rows.runs:
-            if is_cond and crop.spans:
-                mask = self._mask(grid, weights, rows.is_cond[part], crop, query)
-                image = crop_and_merge_at_once(query[part], everyone, mask, crop, layer.heads)
-                add_image_stream(text[part], image, crop, self._scale)
+                sets = self._keys_values.of(layer.number, part.is_cond, own) or []
+                crop_and_merge(part.of(text), own, sets, part.crops, layer.heads, self._scale)
 
     def _add_compared(
         self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap, weights: _Weights
@@ -122,19 +129,27 @@ class Merging:
 
     # -- made once --------------------------------------------------------------------------------------------------------
 
-    def _crop(self, grid: TokenGrid, weights: _Weights, like: torch.Tensor) -> Crop:
-        key = (grid, like.device), weights, like.dtype
-        if key not in self._crops:
-            self._crops[key] = Crop.of(self.layout.visible_tokens(grid), weights, like)
-        return self._crops[key]
+    def _plan(self, key: _Key, like: torch.Tensor) -> _Plan:
+        if self._last is not None and self._last[0] == key:  # as the layer before: nothing to hash
+            return self._last[1]
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(key, like)
+        self._last = key, self._plans[key]
+        return self._plans[key]
 
-    def _mask(
-        self, grid: TokenGrid, weights: _Weights, is_cond: tuple[bool, ...], crop: Crop, like: torch.Tensor
-    ) -> torch.Tensor:
-        key = (grid, like.device), weights, is_cond, like.dtype
-        if key not in self._masks:
-            self._masks[key] = mask_of(crop, self._keys_values.places, self._keys_values.nobody, is_cond, like)
-        return self._masks[key]
+    def _make_plan(self, key: _Key, like: torch.Tensor) -> _Plan:
+        grid, rows, weights, _, device = key
+        crops = crops_of(self.layout.visible_tokens(grid), weights, device)
+        places, nobody = self._keys_values.places, self._keys_values.nobody
+        if not crops:
+            return ()
+        if not (pays(device) if self.at_once is None else self.at_once):
+            parts = [(part, is_cond) for part, is_cond in rows.runs if is_cond or nobody]
+            return tuple(_Part(part, is_cond, crops if is_cond else one_set(crops)) for part, is_cond in parts)
+        if nobody:  # conditional and unconditional rows differ in the mask only
+            return (_Part(None, True, (), Together.of(crops, places, nobody, rows.is_cond, like)),)
+        conds = [part for part, is_cond in rows.runs if is_cond]
+        return tuple(_Part(part, True, (), Together.of(crops, places, None, rows.is_cond[part], like)) for part in conds)
 
     def _boxes_on(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
         """Each subject's token numbers, of its whole box."""

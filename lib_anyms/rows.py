@@ -32,12 +32,13 @@ class RowMap:
         """How these rows may have become `count` in a cross-attention layer that sees one picture with several texts.
 
         Each conditional chunk stands there several times over, one after the other, and a row of zeros makes the number even
-        (Forge Couple). -> (the rows there, for each the row it is a copy of, whether the last one is of zeros), likelier first.
+        (Forge Couple); in a call of no conditional rows each chunk may, as the host may have marked it otherwise.
+        -> (the rows there, for each the row it is a copy of, whether the last one is of zeros), likelier first.
         """
-        conds = sum(self.is_cond)
-        others = len(self.is_cond) - conds
+        several = sum(self.is_cond) or len(self.is_cond)
+        others = len(self.is_cond) - several
         for padded in (False, True):
-            times, left = divmod(count - padded - others, conds) if conds else (1, count - padded - others)
+            times, left = divmod(count - padded - others, several)
             if not left and times >= 1 and not (padded and count % 2):
                 yield (*self._copied(times, padded), padded)
 
@@ -46,7 +47,7 @@ class RowMap:
         sources: list[int] = []
         for start in range(0, len(self.is_cond), self.chunk):
             chunk, first = self.is_cond[start : start + self.chunk], len(flags)
-            copies = times if chunk[0] else 1
+            copies = times if chunk[0] or not any(self.is_cond) else 1
             flags += chunk * copies
             sources += [*range(first, first + len(chunk))] * copies
         if padded:

@@ -107,5 +107,6 @@ if not import_failure:
     script_callbacks.on_cfg_denoiser(lifecycle.step_begins)
     script_callbacks.on_ui_settings(lambda: settings.register(kept.settings_changed))
     script_callbacks.on_before_ui(axes.register)
+    script_callbacks.on_after_component(editor.watch_checkpoint)
     script_callbacks.on_app_started(web_api.register)
     index.keep_in(webui.kept_files() / "files.json")

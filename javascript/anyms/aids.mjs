@@ -3,7 +3,7 @@
 import { button, make, t } from "./dom.mjs?v=0.1.0";
 import { Cut } from "./cut.mjs?v=0.1.0";
 import { HintList } from "./hintlist.mjs?v=0.1.0";
-import { generate, watch } from "./hostpage.mjs?v=0.1.0";
+import { checkpoint, generate, watch } from "./hostpage.mjs?v=0.1.0";
 import { takesPart } from "./layout.mjs?v=0.1.0";
 import { OwnList } from "./ownlist.mjs?v=0.1.0";
 import { Owners } from "./owners.mjs?v=0.1.0";
@@ -48,15 +48,14 @@ export class Aids {
     this.cut.draw();
     this.own.draw();
     this.copy.hidden = this.otherEditor === undefined;
-    const none = !this.editor.layout.regions.some(({ slot }) => takesPart(this.editor.fact(slot)));
+    const none = !this.taking.length;
     for (const each of [this.compare, this.maps, this.copy]) each.disabled = none;
     if (!none) this.check();
   }
 
   /** Whether files and checkpoint are as they must be is asked once, and again for another checkpoint. */
   check() {
-    const shown = /** @type {HTMLInputElement | null} */ (document.querySelector("#setting_sd_model_checkpoint input"))?.value ?? "";
-    const wanted = `checkpoint ${shown}`;
+    const wanted = `checkpoint ${checkpoint()}`;
     const { fields } = this.editor;
     if (this.editor.stage.gesture || fields.entry("check").value === wanted) return;
     fields.send("check", wanted);
@@ -73,6 +72,12 @@ export class Aids {
     fields.send("asked", "");
   }
 
+  /** The subjects that are sent, back to front. */
+  get taking() {
+    const { editor } = this;
+    return editor.order.filter((slot) => takesPart(editor.layout, (other) => editor.fact(other), slot));
+  }
+
   get otherEditor() {
     return editors.get(this.other);
   }
@@ -81,12 +86,12 @@ export class Aids {
   async copyOver() {
     const { editor, otherEditor } = this;
     if (!otherEditor) return;
-    const slots = editor.order.filter((slot) => takesPart(editor.fact(slot))); // in this order they come to lie in the other's slots
+    const slots = this.taking; // in this order they come to lie in the other's slots
     const pictures = slots.map((slot) => editor.fields.pictures(slot));
-    const layout = editor.exported(slots);
+    const layout = editor.files.exported(slots);
     for (let slot = 1; slot <= otherEditor.fields.slots; slot++) otherEditor.fields.setPictures(slot, pictures[slot - 1] ?? []);
     await pause(SETTLES);
-    otherEditor.take(layout);
+    otherEditor.files.take(layout);
     editor.say(`${t("Copied to")} ${this.other}`);
   }
 }

@@ -4,15 +4,16 @@ import { Aids } from "./aids.mjs?v=0.1.0";
 import { AID_STYLES } from "./aidstyles.mjs?v=0.1.0";
 import { Background } from "./background.mjs?v=0.1.0";
 import { moved, resized, TOKEN } from "./boxes.mjs?v=0.1.0";
+import { CutDialog } from "./cutdialog.mjs?v=0.1.0";
+import { CUT_STYLES } from "./cutstyles.mjs?v=0.1.0";
 import { colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
-import { bringsPictures, chosenFiles } from "./files.mjs?v=0.1.0";
-import { NoLayout, readLayout, writeLayout } from "./exchange.mjs?v=0.1.0";
+import { bringsPictures } from "./files.mjs?v=0.1.0";
 import { Giving } from "./giving.mjs?v=0.1.0";
 import { begun, changed, redone, undone } from "./history.mjs?v=0.1.0";
 import { actionOf } from "./keys.mjs?v=0.1.0";
 import * as layouts from "./layout.mjs?v=0.1.0";
-import { allSlots, roleOf } from "./order.mjs?v=0.1.0";
-import { infotextOf } from "./png.mjs?v=0.1.0";
+import { LayoutFiles } from "./layoutfiles.mjs?v=0.1.0";
+import { allSlots } from "./order.mjs?v=0.1.0";
 import { Rows } from "./rows.mjs?v=0.1.0";
 import { Stage } from "./stage.mjs?v=0.1.0";
 import { STYLES } from "./styles.mjs?v=0.1.0";
@@ -42,7 +43,6 @@ export class Editor {
     this.snapping = true;
     this.plain = false;
     this.asked = false;
-    this.openings = 0;
     this.dressed = "";
     this.size = fields.size() ?? SQUARE;
     this.facts = this.readFacts();
@@ -50,11 +50,13 @@ export class Editor {
     this.previewed = null;
     this.history = begun(this.read());
     this.background = new Background(this);
+    this.files = new LayoutFiles(this);
     this.toolbar = new Toolbar(this);
     this.stage = new Stage(this);
     this.rows = new Rows(this);
     this.giving = new Giving(this);
     this.thumbs = new Thumbs(this);
+    this.cutting = new CutDialog(this);
     this.aids = new Aids(this);
     this.problem = make("div", { className: "problem", role: "alert" });
     this.said = make("div", { className: "unseen", role: "status" });
@@ -68,13 +70,13 @@ export class Editor {
   /** @param {HTMLElement} host */
   build(host) {
     const look = new CSSStyleSheet();
-    look.replaceSync(STYLES + AID_STYLES);
+    look.replaceSync(STYLES + AID_STYLES + CUT_STYLES);
     this.shadow.adoptedStyleSheets = [look];
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, this.page];
     const keys = make("div", { id: "keys", className: "unseen" }, t(KEYS));
     const mat = make("div", { className: "mat" }, this.stage.root);
     const { aids } = this;
-    const below = [aids.cut.root, this.toolbar.rule, this.rows.root, aids.root, this.said, keys];
+    const below = [aids.cut.root, this.toolbar.rule, this.rows.root, aids.root, this.said, keys, this.cutting.root];
     this.shadow.append(this.toolbar.root, this.problem, aids.hints.root, mat, ...below);
     this.shadow.addEventListener("keydown", (event) => this.key(/** @type {KeyboardEvent} */ (event)));
     this.shadow.addEventListener("paste", (event) => this.giving.pasted(/** @type {ClipboardEvent} */ (event), this.slotOf(event)));
@@ -113,7 +115,7 @@ export class Editor {
   }
 
   write() {
-    this.fields.write(this.history.present, (slot) => slot <= this.first || layouts.takesPart(this.fact(slot)));
+    this.fields.write(this.history.present, (slot) => slot <= this.first || layouts.isFilled(this.fact(slot)));
   }
 
   // -- what is shown ------------------------------------------------------------------------------------------------------
@@ -137,6 +139,7 @@ export class Editor {
     if (!this.previewed) this.thumbs.draw(); // megabytes to compare, and a drag changes none of them
     this.toolbar.draw();
     this.aids.draw();
+    this.cutting.hear();
     this.dress();
   }
 
@@ -161,9 +164,10 @@ export class Editor {
     const [x0, y0, x1, y1] = layouts.boxOf(this.layout, slot);
     const name = this.fact(slot).name.trim();
     const share = this.shares.get(slot) ?? null;
+    const none = t(layouts.isOff(this.layout, slot) ? "switched off" : "no picture yet");
     const place = `${t("left")} ${percent(x0)}, ${t("top")} ${percent(y0)}, ${t("width")} ${percent(x1 - x0)}, ${t("height")} ${percent(y1 - y0)}`;
     const layer = `${t("layer")} ${this.order.indexOf(slot) + 1} ${t("of")} ${this.order.length}`;
-    const seen = share === null ? t("no picture yet") : `${percent(share)} ${t("seen")}`;
+    const seen = share === null ? none : `${percent(share)} ${t("seen")}`;
     return `${t("Subject")} ${slot}${name ? ` ${name}` : ""}: ${place}; ${layer}; ${seen}`;
   }
 
@@ -234,6 +238,19 @@ export class Editor {
     else this.toolbar.add.focus();
   }
 
+  /** Takes part no more, or again. @param {number} slot */
+  toggle(slot) {
+    const off = !layouts.isOff(this.history.present, slot);
+    this.commit(layouts.switched(this.history.present, slot, off), `${t("Subject")} ${slot}: ${t(off ? "switched off" : "switched on")}`);
+  }
+
+  /** The slot's pictures are these. @type {(slot: number, pictures: import("./pictures.mjs").Pictures, words: string, mark?: string) => void} */
+  picture(slot, pictures, words, mark = "") {
+    this.fields.setPictures(slot, pictures);
+    this.facts = this.readFacts();
+    this.commit(layouts.withPictures(this.history.present, slot, pictures, this.fields.slots), words, mark);
+  }
+
   /** @param {number} slot @param {number} steps */
   layer(slot, steps) {
     this.chosen = slot;
@@ -262,7 +279,10 @@ export class Editor {
   /** @type {(history: import("./history.mjs").History<Layout>, words: string) => void} */
   travel(history, words) {
     if (layouts.same(history.present, this.history.present) && history.past.length === this.history.past.length) return;
+    const slots = layouts.repictured(history.present, this.history.present);
     this.history = history;
+    for (const slot of slots) this.fields.setPictures(slot, layouts.picturesOf(history.present, slot));
+    this.facts = this.readFacts();
     this.write();
     this.draw();
     this.say(words);
@@ -278,10 +298,10 @@ export class Editor {
     this.draw();
   }
 
-  /** One more slot, for a picture; 0: all are shown. @returns {number} */
-  addSlot() {
+  /** One more slot, for a picture; 0: all are shown. @type {(mark: string) => number} */
+  addSlot(mark) {
     const more = layouts.added(this.history.present, (slot) => this.fact(slot), this.fields.slots);
-    if (more) this.commit(more.layout, `${t("Added subject")} ${more.slot}`);
+    if (more) this.commit(more.layout, `${t("Added subject")} ${more.slot}`, mark);
     return more?.slot ?? 0;
   }
 
@@ -296,56 +316,6 @@ export class Editor {
     event.preventDefault();
     event.stopPropagation();
     if (event.type === "drop") this.giving.dropped(event, 0);
-  }
-
-  // -- layout files -------------------------------------------------------------------------------------------------------
-
-  save() {
-    this.download(this.exported(this.order), "layout.json");
-  }
-
-  /** A layout file of these slots, back to front. @param {readonly number[]} slots */
-  exported(slots) {
-    const subjects = slots.map((slot) => {
-      const told = this.fields.settings(slot);
-      const name = this.fact(slot).name.trim() || `subject ${slot}`;
-      return { ...told, name, role: roleOf(String(told.role), name), box: layouts.boxOf(this.layout, slot) };
-    });
-    return writeLayout(/** @type {any} */ (subjects));
-  }
-
-  /** @type {(told: string, name: string) => void} */
-  download(told, name) {
-    const address = URL.createObjectURL(new Blob([told], { type: "application/json" }));
-    make("a", { href: address, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
-  }
-
-  open() {
-    void chosenFiles(".json,application/json,image/png", false).then(async ([file]) => {
-      const infotext = infotextOf(new Uint8Array(await file.arrayBuffer()));
-      if (infotext) this.send({ parameters: infotext });
-      else this.take(await file.text());
-    });
-  }
-
-  /** A layout file's text: the server fills the fields with it, for gradio's lists take no value from here. @param {string} told */
-  take(told) {
-    text(this.problem, "");
-    try {
-      readLayout(told);
-    } catch (error) {
-      if (!(error instanceof NoLayout)) throw error;
-      text(this.problem, `${t("This file is no layout that can be used here.")} (${error.message})`);
-      return;
-    }
-    this.send({ layout: JSON.parse(told) });
-  }
-
-  /** To the server, which fills the fields. @param {{layout: unknown} | {parameters: string}} told */
-  send(told) {
-    this.openings += 1; // the same file once more is news, too
-    this.fields.send("opened", JSON.stringify({ number: this.openings, ...told }));
   }
 
   // -- keys ---------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // The host's components as the page shows them. They are what is sent on Generate: this reads them, and writes what an edit changed.
 
 import { pictureSize } from "./hostpage.mjs?v=0.1.0";
-import { shows } from "./layout.mjs?v=0.1.0";
+import { isOff, shows } from "./layout.mjs?v=0.1.0";
 import { allSlots, writeOrder } from "./order.mjs?v=0.1.0";
 import { readPictures, writePictures } from "./pictures.mjs?v=0.1.0";
 
@@ -59,6 +59,7 @@ export class Fields {
       boxes: slots.map((slot) => EDGES.map((edge) => this.entry(`slot${slot}_${edge}`).valueAsNumber)),
       used: slots.map((slot) => this.entry(`slot${slot}_use`).checked),
       order: this.entry("order").value,
+      pictures: slots.map((slot) => this.pictures(slot)),
     };
   }
 
@@ -104,6 +105,7 @@ export class Fields {
   }
 
   /**
+   * All but the pictures, which only who changes them writes.
    * @param {Layout} layout
    * @param {(slot: number) => boolean} kept whether a slot that is not shown must be switched off to stay so
    */
@@ -111,7 +113,8 @@ export class Fields {
     for (const { slot, box } of layout.regions) EDGES.forEach((edge, n) => type(this.entry(`slot${slot}_${edge}`), box[n]));
     for (const slot of allSlots(this.slots)) {
       const use = this.entry(`slot${slot}_use`);
-      if (use.checked !== (shows(layout, slot) || !kept(slot))) use.click();
+      const wanted = shows(layout, slot) ? !isOff(layout, slot) : !kept(slot);
+      if (use.checked !== wanted) use.click();
     }
     type(this.entry("order"), writeOrder(layout.order));
   }

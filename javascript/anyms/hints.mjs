@@ -33,7 +33,7 @@ export function hints(layout, facts, page) {
   const seen = shares(layout, facts, page.size);
   return layout.regions.flatMap((region) => {
     const fact = facts(region.slot);
-    if (!takesPart(fact)) return [];
+    if (!takesPart(layout, facts, region.slot)) return [];
     /** @type {[boolean, Kind, string][]} */
     const rules = [
       [seen.get(region.slot) === 0, "warning", WORDS.hidden],

@@ -1,4 +1,4 @@
-// What else the host's page tells: its prompt, the size "Resize by" gives, where a hires fix cuts. Read where it is shown.
+// What else the host's page tells: its prompt, its checkpoint, the size "Resize by" gives, where a hires fix cuts. Read where it is shown.
 
 import { leftBy } from "./hires.mjs?v=0.1.0";
 
@@ -39,6 +39,17 @@ export function prompts(tab) {
   const told = document.getElementById(`html_info_${tab}`)?.textContent ?? "";
   return [typed, told.split(/\n?(?:Negative prompt|Steps):/)[0]];
 }
+
+/** @type {string | null} */
+let chosen = null; // by an event of this page's life
+
+/** @param {string} name */
+export function chooseCheckpoint(name) {
+  chosen = name;
+}
+
+/** The name of the checkpoint that is chosen; "" where the page has no list of them. */
+export const checkpoint = () => chosen ?? find("#setting_sd_model_checkpoint input, .model_selection input")?.value ?? "";
 
 /** Calls `changed` when any of this may have changed. @type {(tab: string, changed: () => void) => void} */
 export function watch(tab, changed) {

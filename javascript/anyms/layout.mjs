@@ -1,4 +1,5 @@
-// Which slots are shown, where, and who lies on top: one immutable value, and what can be done with it. No page here.
+// Which slots are shown, where, with which pictures, and who lies on top: one immutable value, and what can be done with it.
+// No page here.
 
 import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=0.1.0";
 import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=0.1.0";
@@ -6,14 +7,27 @@ import { PRESETS, sideBySide } from "./presets.mjs?v=0.1.0";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
-/** @typedef {{slot: number, box: Box}} Region */
-/** @typedef {{regions: readonly Region[], order: readonly number[] | null}} Layout regions by slot; order: all slots, back to front */
+/** @typedef {import("./pictures.mjs").Pictures} Pictures */
+/** @typedef {{slot: number, box: Box, off?: boolean}} Region off: shown, but not sent */
+/**
+ * @typedef {{regions: readonly Region[], order: readonly number[] | null, pictures?: readonly Pictures[]}} Layout regions by slot;
+ * order: all slots, back to front; pictures: of each slot, also of those that are not shown
+ */
 /** @typedef {{name: string, role: string, picture: string}} Fact what a slot holds; the picture's address or "" */
 /** @typedef {(slot: number) => Fact} Facts */
-/** @typedef {{boxes: readonly (readonly number[])[], used: readonly boolean[], order: string}} Told by the page's fields, slot by slot */
+/**
+ * @typedef {{boxes: readonly (readonly number[])[], used: readonly boolean[], order: string, pictures?: readonly Pictures[]}} Told by
+ * the page's fields, slot by slot
+ */
 
-/** @type {(fact: Fact) => boolean} */
-export const takesPart = (fact) => fact.picture !== "" || fact.name.trim() !== "";
+/** Whether a slot holds anything. @type {(fact: Fact) => boolean} */
+export const isFilled = (fact) => fact.picture !== "" || fact.name.trim() !== "";
+
+/** Whether a slot is a subject of what is sent. @type {(layout: Layout, facts: Facts, slot: number) => boolean} */
+export const takesPart = (layout, facts, slot) => layout.regions.some((region) => region.slot === slot && !region.off) && isFilled(facts(slot));
+
+/** @type {(layout: Layout, slot: number) => boolean} */
+export const isOff = (layout, slot) => layout.regions.some((region) => region.slot === slot && Boolean(region.off));
 
 /** @type {(layout: Layout, slot: number) => boolean} */
 export const shows = (layout, slot) => layout.regions.some((region) => region.slot === slot);
@@ -23,17 +37,43 @@ export const boxOf = (layout, slot) => layout.regions.find((region) => region.sl
 
 /** @type {(layout: Layout, slot: number, box: Box) => Layout} */
 export function withBox(layout, slot, box) {
-  return { ...layout, regions: layout.regions.map((region) => (region.slot === slot ? { slot, box } : region)) };
+  return { ...layout, regions: layout.regions.map((region) => (region.slot === slot ? { ...region, box } : region)) };
 }
+
+/** Takes part no more, or again; it stays where it is. @type {(layout: Layout, slot: number, off: boolean) => Layout} */
+export function switched(layout, slot, off) {
+  return { ...layout, regions: layout.regions.map((region) => (region.slot === slot ? { slot, box: region.box, ...(off ? { off } : {}) } : region)) };
+}
+
+/** @type {(layout: Layout, slot: number) => Pictures} */
+export const picturesOf = (layout, slot) => layout.pictures?.[slot - 1] ?? [];
+
+/** @type {(layout: Layout, slot: number, pictures: Pictures, slots: number) => Layout} */
+export function withPictures(layout, slot, pictures, slots) {
+  return { ...layout, pictures: allSlots(slots).map((other) => (other === slot ? pictures : picturesOf(layout, other))) };
+}
+
+/** The slots whose pictures differ. @type {(one: Layout, other: Layout) => number[]} */
+export function repictured(one, other) {
+  const most = Math.max(one.pictures?.length ?? 0, other.pictures?.length ?? 0);
+  return allSlots(most).filter((slot) => !samePictures(picturesOf(one, slot), picturesOf(other, slot)));
+}
+
+/** @type {(one: Pictures, other: Pictures) => boolean} */
+const samePictures = (one, other) => one === other || (one.length === other.length && one.every((picture, n) => picture === other[n]));
 
 /** @type {(one: Layout, other: Layout) => boolean} */
 export function same(one, other) {
-  const regions = one.regions.every((region, n) => region.slot === other.regions[n]?.slot && sameBox(region.box, other.regions[n].box));
-  return regions && one.regions.length === other.regions.length && String(one.order) === String(other.order);
+  const regions = one.regions.length === other.regions.length && one.regions.every((region, n) => sameRegion(region, other.regions[n]));
+  return regions && String(one.order) === String(other.order) && !repictured(one, other).length;
 }
 
+/** @type {(one: Region, other: Region) => boolean} */
+const sameRegion = (one, other) => one.slot === other.slot && sameBox(one.box, other.box) && Boolean(one.off) === Boolean(other.off);
+
 /**
- * The layout the page's fields tell. A used slot is shown if it is one of the first, holds something, or was shown before.
+ * The layout the page's fields tell. A used slot is shown if it is one of the first, holds something, or was shown before; one that
+ * was shown, holds something and is used no more is off.
  * @param {Told} told
  * @param {Facts} facts
  * @param {number} first
@@ -41,11 +81,14 @@ export function same(one, other) {
  * @returns {Layout}
  */
 export function fromFields(told, facts, first, before) {
-  const kept = (/** @type {number} */ slot) => slot <= first || takesPart(facts(slot)) || (before !== undefined && shows(before, slot));
-  const slots = allSlots(told.boxes.length).filter((slot) => told.used[slot - 1] && kept(slot));
-  const regions = slots.map((slot) => ({ slot, box: clipped(told.boxes[slot - 1]) }));
+  const shown = (/** @type {number} */ slot) => before !== undefined && shows(before, slot);
+  const kept = (/** @type {number} */ slot) => slot <= first || isFilled(facts(slot)) || shown(slot);
+  const wasOff = (/** @type {number} */ slot) => before !== undefined && isOff(before, slot);
+  const off = (/** @type {number} */ slot) => !told.used[slot - 1] && (wasOff(slot) || (shown(slot) && isFilled(facts(slot))));
+  const slots = allSlots(told.boxes.length).filter((slot) => (told.used[slot - 1] ? kept(slot) : off(slot)));
+  const regions = slots.map((slot) => ({ slot, box: clipped(told.boxes[slot - 1]), ...(off(slot) ? { off: true } : {}) }));
   const order = readOrder(told.order, told.boxes.length);
-  return { regions, order: order === undefined ? (before?.order ?? null) : order };
+  return { regions, order: order === undefined ? (before?.order ?? null) : order, pictures: told.pictures };
 }
 
 /**
@@ -57,7 +100,7 @@ export function stacked(layout, facts) {
   if (layout.order) return layout.order.filter((slot) => slots.includes(slot));
   const told = layout.regions.map(({ slot, box }) => ({ box, role: roleOf(facts(slot).role, facts(slot).name) }));
   const proposed = proposedOrder(told).map((n) => slots[n]);
-  const empty = proposed.filter((slot) => !takesPart(facts(slot))); // covers nobody, so it is not to lie over anybody
+  const empty = proposed.filter((slot) => !takesPart(layout, facts, slot)); // covers nobody, so it is not to lie over anybody
   return [...empty, ...proposed.filter((slot) => !empty.includes(slot))];
 }
 
@@ -85,14 +128,14 @@ export const unordered = (layout) => (layout.order ? { ...layout, order: null } 
 export function added(layout, facts, slots) {
   const free = allSlots(slots).filter((slot) => !shows(layout, slot));
   if (!free.length) return null;
-  const slot = free.find((number) => !takesPart(facts(number))) ?? free[0];
+  const slot = free.find((number) => !isFilled(facts(number))) ?? free[0];
   const count = layout.regions.length;
   const untouched = sideBySide(count).every((box, n) => sameBox(box, layout.regions[n].box));
   const shift = 0.04 * (count % 6);
   const regions = [...layout.regions, { slot, box: fitted([0.3 + shift, 0.25 + shift, 0.6 + shift, 0.7 + shift]) }];
   regions.sort((a, b) => a.slot - b.slot);
   const boxes = sideBySide(count + 1);
-  const placed = untouched ? regions.map((region, n) => ({ slot: region.slot, box: boxes[n] })) : regions;
+  const placed = untouched ? regions.map((region, n) => ({ ...region, box: boxes[n] })) : regions;
   return { layout: { ...layout, regions: placed }, slot };
 }
 
@@ -102,14 +145,15 @@ export function removed(layout, slot) {
 }
 
 /**
- * All shown subjects put into one of the PRESETS; backgrounds take the whole picture.
+ * All shown subjects that are not off put into one of the PRESETS; backgrounds take the whole picture.
  * @type {(layout: Layout, facts: Facts, preset: keyof typeof PRESETS) => Layout}
  */
 export function arranged(layout, facts, preset) {
   const behind = (/** @type {Region} */ { slot }) => roleOf(facts(slot).role, facts(slot).name) === "background";
-  const standing = layout.regions.filter((region) => !behind(region));
+  const standing = layout.regions.filter((region) => !behind(region) && !region.off);
   const boxes = PRESETS[preset](standing.length);
-  const regions = layout.regions.map((region) => ({ ...region, box: behind(region) ? WHOLE : boxes[standing.indexOf(region)] }));
+  const place = (/** @type {Region} */ region) => boxes[standing.indexOf(region)] ?? (region.off ? region.box : WHOLE);
+  const regions = layout.regions.map((region) => ({ ...region, box: place(region) }));
   return { ...layout, regions };
 }
 
@@ -118,7 +162,7 @@ export function arranged(layout, facts, preset) {
  * @type {(layout: Layout, facts: Facts, size: Size) => Map<number, number | null>}
  */
 export function shares(layout, facts, size) {
-  const taking = stacked(layout, facts).filter((slot) => takesPart(facts(slot)));
+  const taking = stacked(layout, facts).filter((slot) => takesPart(layout, facts, slot));
   const seen = visibleShares(
     taking.map((slot) => boxOf(layout, slot)),
     tokenGrid(size, 1),

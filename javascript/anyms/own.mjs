@@ -68,5 +68,5 @@ export function applied(layout, facts, preset, slots) {
   }
   const order = stacked(wanted, facts);
   const regions = wanted.regions.map((region) => ({ ...region, box: preset[order.indexOf(region.slot)] ?? region.box }));
-  return { regions, order: [...order, ...Array.from({ length: slots }, (_, n) => n + 1).filter((slot) => !order.includes(slot))] };
+  return { ...wanted, regions, order: [...order, ...Array.from({ length: slots }, (_, n) => n + 1).filter((slot) => !order.includes(slot))] };
 }

@@ -29,7 +29,7 @@ export class Owners {
     this.told.textContent = "";
     if (!halvings) return;
     const grid = tokenGrid(editor.size, halvings);
-    const slots = editor.order.filter((slot) => takesPart(editor.fact(slot)));
+    const slots = editor.order.filter((slot) => takesPart(editor.layout, (other) => editor.fact(other), slot));
     const owners = ownersOf(slots.map((slot) => boxOf(editor.layout, slot)), grid);
     this.told.textContent = `${grid.columns} × ${grid.rows} ${t("tokens")}`;
     Object.assign(canvas, { width: grid.columns, height: grid.rows }); // one pixel a token; this empties it

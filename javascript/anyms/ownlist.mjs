@@ -2,6 +2,7 @@
 
 import { button, make, t } from "./dom.mjs?v=0.1.0";
 import { chosenFiles } from "./files.mjs?v=0.1.0";
+import { download } from "./layoutfiles.mjs?v=0.1.0";
 import { applied, dropped, kept, presetOf, readPresets, writePresets } from "./own.mjs?v=0.1.0";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
@@ -87,7 +88,7 @@ export class OwnList {
   }
 
   save() {
-    this.editor.download(writePresets(stored()), "arrangements.json");
+    download(writePresets(stored()), "arrangements.json");
   }
 
   async open() {

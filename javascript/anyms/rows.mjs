@@ -2,11 +2,14 @@
 
 import { fitted } from "./boxes.mjs?v=0.1.0";
 import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
-import { boxOf } from "./layout.mjs?v=0.1.0";
+import { boxOf, isOff } from "./layout.mjs?v=0.1.0";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./editor.mjs").Editor} Editor */
-/** @typedef {{root: HTMLElement, name: HTMLElement, seen: HTMLElement, told: HTMLElement, bar: HTMLElement, inputs: HTMLInputElement[], up: HTMLButtonElement, down: HTMLButtonElement}} Row */
+/**
+ * @typedef {{root: HTMLElement, name: HTMLElement, seen: HTMLElement, told: HTMLElement, bar: HTMLElement, inputs: HTMLInputElement[],
+ * on: HTMLButtonElement, up: HTMLButtonElement, down: HTMLButtonElement}} Row
+ */
 
 const NUMBERS = ["left", "top", "width", "height"];
 
@@ -65,7 +68,10 @@ export class Rows {
     });
     const share = shares.get(slot) ?? null;
     const percent = Math.round((share ?? 0) * 100);
-    text(row.told, share === null ? t("no picture yet") : percent ? `${percent} % ${t("seen")}` : t("hidden"));
+    const off = isOff(layout, slot);
+    attribute(row.on, "aria-checked", String(!off));
+    row.root.classList.toggle("off", off);
+    text(row.told, share === null ? t(off ? "off" : "no picture yet") : percent ? `${percent} % ${t("seen")}` : t("hidden"));
     row.seen.classList.toggle("hidden", share !== null && percent === 0);
     row.bar.style.width = `${percent}%`;
     row.up.disabled = order.indexOf(slot) === order.length - 1;
@@ -79,20 +85,22 @@ export class Rows {
     const numbers = inputs.map((input, n) => make("label", {}, t(NUMBERS[n]), input));
     const [name, told, bar] = [make("span", { className: "name" }), make("div"), make("i")];
     const seen = make("div", { className: "seen" }, told, make("div", { className: "meter", "aria-hidden": "true" }, bar));
+    const on = make("button", { type: "button", role: "switch", className: "switch", onclick: () => editor.toggle(slot) }, make("i"));
+    for (const name of ["aria-label", "title"]) attribute(on, name, `${t("Takes part:")} ${t("subject")} ${slot}`);
     const up = button("up", "Bring forward", () => editor.layer(slot, 1), { slot });
     const down = button("down", "Send back", () => editor.layer(slot, -1), { slot });
     const remove = button("remove", "Remove", () => editor.remove(slot), { slot });
     const root = make(
       "li",
       { className: "row", onfocusin: () => editor.choose(slot), onpointerdown: () => editor.choose(slot) },
-      make("div", { className: "who" }, make("span", { className: "number" }, String(slot)), name),
+      make("div", { className: "who" }, on, make("span", { className: "number" }, String(slot)), name),
       seen,
       make("div", { className: "numbers", role: "group", "aria-label": `${t("Box of subject")} ${slot}, %` }, ...numbers),
       make("div", { className: "does" }, up, down, remove),
     );
     root.style.setProperty("--c", colourOf(slot));
     attribute(root, "data-slot", String(slot));
-    const row = { root, name, seen, told, bar, inputs, up, down };
+    const row = { root, name, seen, told, bar, inputs, on: /** @type {HTMLButtonElement} */ (on), up, down };
     this.rows.set(slot, row);
     return row;
   }

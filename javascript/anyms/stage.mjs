@@ -3,7 +3,7 @@
 import { moved, resized, TOKEN } from "./boxes.mjs?v=0.1.0";
 import { attribute, colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
 import { bringsPictures } from "./files.mjs?v=0.1.0";
-import { boxOf, takesPart, withBox } from "./layout.mjs?v=0.1.0";
+import { boxOf, isFilled, isOff, withBox } from "./layout.mjs?v=0.1.0";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */
@@ -66,7 +66,8 @@ export class Stage {
     const drawn = this.boxes.get(slot) ?? this.newBox(slot);
     const fact = this.editor.fact(slot);
     Object.assign(drawn.root.style, placed(boxOf(layout, slot)), { zIndex: String(layer) });
-    drawn.root.classList.toggle("empty", !takesPart(fact));
+    drawn.root.classList.toggle("empty", !isFilled(fact));
+    drawn.root.classList.toggle("off", isOff(layout, slot));
     attribute(drawn.root, "aria-label", this.editor.describe(slot));
     attribute(drawn.root, "aria-pressed", String(slot === chosen));
     text(drawn.name, fact.name.trim());

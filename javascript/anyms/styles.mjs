@@ -34,6 +34,9 @@ svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; s
 .box { position: absolute; container: box / size; border: 2px solid var(--c); border-radius: 4px; touch-action: none; cursor: move;
   background: color-mix(in srgb, var(--c) 24%, transparent); }
 .box.empty { border-style: dashed; background: color-mix(in srgb, var(--c) 9%, transparent); }
+.box.off { border-style: dotted; background: repeating-linear-gradient(45deg, #8885 0 2px, transparent 2px 9px); }
+.box.off img { opacity: .18; filter: grayscale(1); }
+:is(.box.off .tag, .row.off .who) .name { text-decoration: line-through; }
 .box.taking { box-shadow: 0 0 0 4px var(--c); }
 .box img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; opacity: .5; pointer-events: none; }
 .box .tag { position: absolute; left: 4px; top: 4px; max-width: calc(100% - 8px); pointer-events: none; }
@@ -66,6 +69,12 @@ svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; s
 .row + .row { border-top: 1px solid var(--line); }
 .row.chosen { background: color-mix(in srgb, var(--c) 16%, transparent); }
 .row .who { display: flex; gap: 7px; align-items: center; overflow: hidden; }
+.switch { min-width: max(34px, var(--target)); padding: 0; border: none; background: none; }
+.switch i { position: relative; width: 30px; height: 18px; border: 1px solid var(--quiet); border-radius: 9px; background: var(--field); }
+.switch i::after { content: ""; position: absolute; left: 2px; top: 2px; width: 12px; height: 12px; border-radius: 6px; background: var(--quiet); }
+.switch[aria-checked=true] i { background: var(--c); border-color: #14171c; }
+.switch[aria-checked=true] i::after { left: 14px; background: #14171c; }
+.row.off .meter { visibility: hidden; }
 .row .who .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-weight: 600; }
 .row .who .name.unnamed { font-weight: 400; color: var(--quiet); }
 .seen { font-size: 12px; color: var(--quiet); }
@@ -81,7 +90,8 @@ svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; s
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @container box ((max-width: 76px) or (max-height: 60px)) { .invite { display: none; } }
 @container (max-width: 700px) { .row { grid-template-columns: minmax(60px, 1fr) 92px auto; } .numbers { grid-area: 2 / 1 / 3 / 4; } .row .does { grid-area: 1 / 3; } }
-@container (max-width: 420px) { .mat { padding: 14px; } .shape { margin-left: 0; } .bar { gap: 6px; } .row { grid-template-columns: minmax(60px, 1fr) 76px auto; gap: 4px 8px; }
+@container (max-width: 420px) { .mat { padding: 14px; } .shape { margin-left: 0; } .bar { gap: 6px; } .row { grid-template-columns: minmax(60px, 1fr) auto; gap: 4px 8px; }
+  .row .who { grid-area: 1 / 1 / 2 / 3; } .row .seen { grid-area: 2 / 1; } .row .does { grid-area: 2 / 2; } .row .numbers { grid-area: 3 / 1 / 4 / 3; }
   .numbers { display: grid; grid-template-columns: repeat(4, 1fr); } .numbers label { display: block; } .numbers input { width: 100%; } }
 @media (pointer: coarse) { :host { --target: 44px; } .mat { padding: 24px; } .handle { width: 20px; height: 20px; margin: -10px; border-radius: 5px; }
   .handle::before { inset: -12px; } .numbers input { min-height: 44px; min-width: 64px; font-size: 16px; } .rule button { min-height: 44px; } }

@@ -1,5 +1,6 @@
 // The pictures of each slot, drawn in its card: add by choosing, dropping or pasting; the first one stands for the subject.
 
+import { isCard } from "./cutting.mjs?v=0.1.0";
 import { button, colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
 import { bringsPictures } from "./files.mjs?v=0.1.0";
 import { allSlots } from "./order.mjs?v=0.1.0";
@@ -19,6 +20,8 @@ const LOOK = `
 .thumb { position: relative; height: 84px; border-radius: 5px; overflow: hidden; background: var(--soft); }
 .place.one .thumb { grid-column: 1 / -1; height: 132px; }
 .thumb img { display: block; width: 100%; height: 100%; object-fit: contain; }
+.thumb .cut { position: absolute; inset: 0; width: 100%; height: 100%; border: 0; background: transparent; }
+.thumb .cut:hover::after { content: ""; position: absolute; inset: 0; box-shadow: inset 0 0 0 2px var(--accent); border-radius: 5px; }
 .thumb .does { position: absolute; right: 3px; top: 3px; display: flex; gap: 3px; }
 .thumb button { min-width: 26px; min-height: 26px; padding: 0; background: #14171ccc; color: #fff; border-color: #fff6; }
 .thumb button:focus-visible { outline-color: #fff; outline-offset: -3px; }
@@ -62,13 +65,13 @@ export class Thumbs {
     for (const [name, is] of Object.entries({ none: !pictures.length, one: pictures.length === 1, full: pictures.length >= MOST })) card.place.classList.toggle(name, is);
     text(card.words, t(pictures.length ? "Add a picture" : "Drop, paste or choose pictures"));
     text(card.count, pictures.length > 1 ? `${pictures.length} ${t("pictures of one subject")}` : "");
-    if (at >= 0) this.focus(card, at);
+    if (at >= 0) this.focus(card, at, focused?.matches(".cut") ? ".cut" : "button:last-child");
   }
 
-  /** Where the focus was, or as near as may be. @param {Card} card @param {number} n */
-  focus(card, n) {
+  /** Where the focus was, or as near as may be. @param {Card} card @param {number} n @param {string} which of its buttons */
+  focus(card, n, which) {
     const near = card.list.children[Math.min(n, card.list.children.length - 1)];
-    /** @type {HTMLElement} */ (near?.querySelector("button:last-child") ?? card.more).focus({ preventScroll: true });
+    /** @type {HTMLElement} */ (near?.querySelector(which) ?? card.more).focus({ preventScroll: true });
   }
 
   /** @type {(slot: number, looks: CSSStyleSheet[]) => Card} */
@@ -91,6 +94,7 @@ export class Thumbs {
     const shadow = host.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = looks;
     shadow.append(place, count);
+    shadow.addEventListener("keydown", (event) => editor.key(/** @type {KeyboardEvent} */ (event))); // undo where a picture was removed
     shadow.addEventListener("paste", (event) => editor.giving.pasted(/** @type {ClipboardEvent} */ (event), slot));
     this.takeDrops(slot, place);
     text(words, t("Drop, paste or choose pictures"));
@@ -117,11 +121,14 @@ export class Thumbs {
   newThumb(slot, picture, n) {
     const { editor } = this;
     const image = make("img", { src: picture, alt: `${t("Picture")} ${n + 1} ${t("of subject")} ${slot}`, draggable: false });
+    const words = `${t("Cut picture")} ${n + 1} ${t("of subject")} ${slot}`;
+    const open = () => void editor.cutting.open(slot, n);
+    const shown = isCard(picture) ? image : make("button", { className: "cut", type: "button", title: t("Cut it, or erase what is not the subject"), "aria-label": words, onclick: open }, image);
     const change = (/** @type {(pictures: Pictures, n: number) => Pictures} */ by, /** @type {string} */ words) =>
       editor.giving.set(slot, by(editor.fields.pictures(slot), n), `${t(words)} ${slot}`);
     const named = (/** @type {string} */ words) => `${t(words)} ${n + 1} ${t("of subject")}`;
     const forward = n ? [button("left", named("Move forward picture"), () => change(advanced, "Moved a picture of subject"), { slot })] : [];
     const remove = button("remove", named("Remove picture"), () => change(without, "Removed a picture of subject"), { slot });
-    return make("li", { className: "thumb" }, image, make("div", { className: "does" }, ...forward, remove));
+    return make("li", { className: "thumb" }, shown, make("div", { className: "does" }, ...forward, remove));
   }
 }

@@ -25,8 +25,8 @@ export class Toolbar {
     this.plain = button("fields", "Show the plain fields", () => editor.togglePlain());
     this.shape = make("span", { className: "shape" });
     const presets = ARRANGEMENTS.map(([preset, words]) => button(preset, words, () => editor.arrange(preset, t(words))));
-    const open = button("open", "Open a layout file or a picture made by AnyMS", () => editor.open());
-    const files = [button("save", "Save the layout as a file", () => editor.save()), open];
+    const open = button("open", "Open a layout file or a picture made by AnyMS", () => editor.files.open());
+    const files = [button("save", "Save the layout as a file", () => editor.files.save()), open];
     const groups = [[this.add], [this.undo, this.redo], presets, [this.snap], [...files, this.plain]];
     const parts = groups.map((buttons) => make("div", {}, ...buttons));
     this.root = make("div", { className: "bar", role: "toolbar", "aria-label": t("Region tools") }, ...parts, editor.background.select, this.shape);

@@ -105,6 +105,8 @@ def write_over(path: Path, data: bytes) -> None:
     """Write a file that gets its name when it is whole; what has that name is kept until then. Raises OSError."""
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
     try:
+        half.unlink(missing_ok=True)
+        half.touch(exist_ok=False)  # never through a link of that name
         half.write_bytes(data)
         half.replace(path)
     finally:

@@ -1,4 +1,9 @@
-"""The Forge family: every UNet call carries `cond_or_uncond`, one flag a chunk of rows. Here those with `backend/`."""
+"""The Forge family: every UNet call carries `cond_or_uncond`, one flag a chunk of rows. Here those with `backend/`.
+
+A further call that guidance makes is marked conditional whatever text it carries: SAG predicts from the negative one once more
+and takes the difference from the unconditional prediction. What is predicted from the same text must see the same image tokens,
+so the rows of such a call are told by their text.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,7 @@ class Forge(WebUI):
     def __init__(self, p: Any) -> None:
         super().__init__(p)
         self.name = family_name(self.package)
+        self._texts: tuple[Any, Any] = (None, None)  # of the step that was announced: positive, negative
 
     def unet(self) -> nn.Module:
         patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
@@ -36,6 +42,7 @@ class Forge(WebUI):
     def begin_step(self, step: Any) -> None:
         """Forge Neo's refiner may load its weights into the UNet that is there: no identity tells that."""
         super().begin_step(step)
+        self._texts = (getattr(step, "text_cond", None), getattr(step, "text_uncond", None))
         if getattr(sys.modules.get("modules.sd_samplers_common"), "ORIGINAL_CHECKPOINT", None) is not None:
             raise SteppedAside("unet_replaced", progress=f"{self.progress():.0%}")
 
@@ -61,4 +68,16 @@ class Forge(WebUI):
         flags = kwargs.get("transformer_options", {}).get("cond_or_uncond")
         if not flags or count % len(flags):
             raise Refused("rows_unknown", got=count, expected=f"a multiple of the {len(flags or ())} chunks named by the host")
+        if not any(flags) and _is_negative(kwargs.get("context"), *self._texts):
+            return RowMap.of_chunks((False for _ in flags), count // len(flags))
         return RowMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
+
+
+def _is_negative(context: torch.Tensor | None, positive: Any, negative: Any) -> bool:
+    """Whether a call's text, (rows, tokens, width), is the step's negative one and not among its positive ones too."""
+    negative, positive = (text["crossattn"] if isinstance(text, dict) else text for text in (negative, positive))
+    if context is None or negative is None or context.shape != negative.shape:
+        return False
+    negative, positive = negative.to(context), positive.to(context)
+    alike = positive.shape[1:] == negative.shape[1:] and (positive == negative[:1]).flatten(1).all(1).any()
+    return torch.equal(context, negative) and not alike

@@ -23,7 +23,7 @@ MODELS = ("isnet-general-use", "u2net", "silueta", "u2netp")  # of rembg, the be
 def cropped(picture: Image.Image, box: Box) -> Image.Image:
     """The part of the picture in `box` (fractions of it), at least one pixel."""
     left, top = (min(int(edge * side), side - 1) for edge, side in ((box.x0, picture.width), (box.y0, picture.height)))
-    right, bottom = (round(edge * side) for edge, side in ((box.x1, picture.width), (box.y1, picture.height)))
+    right, bottom = (int(edge * side + 0.5) for edge, side in ((box.x1, picture.width), (box.y1, picture.height)))
     return picture.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
@@ -47,7 +47,12 @@ def remover() -> str | None:
 
 
 def without_background(picture: Image.Image) -> Image.Image:
-    """The subject alone on BACKGROUND, as rembg finds it. Raises Refused: it is not there, or it fails."""
+    """The subject alone on BACKGROUND, as rembg finds it. Raises Refused as `background_mask`."""
+    return masked(picture, background_mask(picture))
+
+
+def background_mask(picture: Image.Image) -> Image.Image:
+    """Grey, white where rembg finds the subject. Raises Refused: it is not there, or it fails."""
     if find_spec("rembg") is None:
         raise Refused("rembg_absent")
     model = remover()
@@ -56,11 +61,10 @@ def without_background(picture: Image.Image) -> Image.Image:
     try:
         from rembg import new_session, remove  # slow to import, and it starts a runtime of its own
 
-        found = remove(picture.convert("RGB"), session=new_session(model))
+        return remove(picture.convert("RGB"), session=new_session(model)).convert("RGBA").getchannel("A")
     except Exception as error:  # whatever another program raises
         log.debug("rembg failed", exc_info=True)
         raise Refused("rembg_failed", got=f"{type(error).__name__}: {error}"[:200]) from error
-    return masked(picture, found)
 
 
 def _models() -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from lib_anyms.attention import KeyValue
+from lib_anyms.attention import KeyValue, split_heads
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, AdapterLayer
 from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.ip_adapter.tokens import ImageTokens
@@ -30,7 +30,8 @@ class KeyValues:
     def __init__(self, everyone: dict[int, KeyValue], places: Sequence[Place], nobody: Place | None) -> None:
         self.places, self.nobody = tuple(places), nobody
         self._everyone = everyone
-        self._views: dict[int, tuple[list[KeyValue], KeyValue | None]] = {}
+        self._views: dict[int, tuple[list[KeyValue], list[KeyValue] | None]] = {}  # conditional, unconditional
+        self._by_heads: dict[tuple[int, int], KeyValue] = {}
 
     def everyone(self, number: int, like: torch.Tensor) -> KeyValue:
         """(key, value) of all sets of a layer, on `like`'s device and in its dtype."""
@@ -40,24 +41,28 @@ class KeyValues:
             return self._everyone[number]
         return kept
 
+    def by_heads(self, number: int, heads: int, like: torch.Tensor) -> KeyValue:
+        """`everyone` for each row of `like`'s batch, both (batch, heads, all tokens, channels / heads): views, made once."""
+        key, value = self.everyone(number, like)
+        place = number, like.shape[0]
+        if place not in self._by_heads:
+            batch = len(like), -1, -1, -1
+            self._by_heads[place] = split_heads(key, heads).expand(batch), split_heads(value, heads).expand(batch)
+        return self._by_heads[place]
+
     def of(self, number: int, is_cond: bool, like: torch.Tensor) -> list[KeyValue] | None:
         """(key, value) of each subject, both (tokens, channels), on `like`'s device and dtype; None: no image stream there."""
         if is_cond:
             return self._viewed(number, like)[0]
-        nobody = self.of_nobody(number, like)
-        return None if nobody is None else [nobody] * len(self.places)
-
-    def of_nobody(self, number: int, like: torch.Tensor) -> KeyValue | None:
-        """The unconditional set, as `of`."""
         return self._viewed(number, like)[1]
 
-    def _viewed(self, number: int, like: torch.Tensor) -> tuple[list[KeyValue], KeyValue | None]:
+    def _viewed(self, number: int, like: torch.Tensor) -> tuple[list[KeyValue], list[KeyValue] | None]:
         key, value = self.everyone(number, like)
         if number not in self._views:
             places = [*self.places, *([self.nobody] if self.nobody else [])]
             cut = [(key[first:last], value[first:last]) for first, last in places]
             count = len(self.places)
-            self._views[number] = cut[:count], (cut[count] if self.nobody else None)
+            self._views[number] = cut[:count], (cut[count:] * count if self.nobody else None)
         return self._views[number]
 
     def of_subjects(self, numbers: tuple[int, ...]) -> KeyValues:
@@ -68,6 +73,7 @@ class KeyValues:
         """A host may sample on another device or in another dtype than it had announced: all layers follow, once."""
         self._everyone = {number: (key.to(like), value.to(like)) for number, (key, value) in self._everyone.items()}
         self._views.clear()
+        self._by_heads.clear()
 
     @property
     def bytes(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lib_anyms.errors import Refused
 
@@ -59,6 +59,8 @@ def _open(data: bytes, name: str, convert: Callable[[Image.Image], Image.Image])
         raise
     except Image.DecompressionBombError as error:
         raise Refused("picture_too_large", name=name, got="more", high=f"{MAX_PIXELS // 10**6} megapixels") from error
+    except UnidentifiedImageError as error:  # its words are about Python's objects
+        raise Refused("picture_unreadable", name=name, got="no picture of a known format") from error
     except Exception as error:  # Pillow's decoders raise anything at damaged files
         raise Refused("picture_unreadable", name=name, got=str(error)[:120] or type(error).__name__) from error
     if animated:

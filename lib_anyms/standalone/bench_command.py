@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--adapter", type=Path, metavar="FILE", help="IP-Adapter for the suite prepare: from pictures or cards to keys and values"
     )
     add("--encoder", type=Path, metavar="FILE", help="its image encoder (default for both: the small world's)")
+    add("--rounds", type=int, default=5, metavar="N", help="of the suite prepare (default 5)")
     add("--json", type=Path, metavar="FILE", help="where the numbers go (default: bench.json in --out)")
     add("--out", type=Path, default=Path("anyms-bench"), metavar="DIR", help="folder to write to (default anyms-bench)")
     add("--threads", type=int, metavar="N", help="of torch on the CPU (default: torch's own)")
@@ -44,11 +45,13 @@ def run(args: argparse.Namespace) -> int:
 
     device = "cuda" if args.suite == "gpu" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise Refused("cli_needs", option="--suite gpu", got="no GPU that torch sees", expected="one, and a torch built for it")
+        raise Refused("cli_no_gpu", got=torch.__version__)
     if args.threads is not None:
         torch.set_num_threads(max(1, args.threads))
     began, rows = time.monotonic(), []
-    for row in rows_of(args.suite) if args.suite != "prepare" else prepare_rows(_pair(args)):
+    for row in (
+        rows_of(args.suite, traces=args.out) if args.suite != "prepare" else prepare_rows(_pair(args), rounds=max(1, args.rounds))
+    ):
         rows.append(row)
         print(table([row])[-1], flush=True)
     print("", *table(rows), sep="\n")

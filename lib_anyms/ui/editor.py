@@ -6,7 +6,7 @@ The components remain what is sent on Generate; javascript/ reads them off the p
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -16,6 +16,8 @@ from lib_anyms.ui.slots import SHOWN_FIRST, SLOTS
 
 TABS = ("txt2img", "img2img")
 SIDES = ("width", "height")
+CHECKPOINT = "setting_sd_model_checkpoint"  # the host's list of checkpoints, above the tabs
+FORGE_LABEL, FORGE_CLASS = "Checkpoint", "model_selection"  # Forge's has no id
 STRETCHES = frozenset({"Forge Neo"})  # hosts whose hires fix to another aspect cuts nothing
 PLAIN_HELP = (
     "The region editor has not started, so these are its plain fields. Drop a picture of each subject and name it in the prompt. "
@@ -43,7 +45,16 @@ def watch_size(component: Any, elem_id: str | None) -> None:
         _in_browser(component.change, f"window.anyms?.resized({json.dumps(str(elem_id).partition('_')[0])});")
 
 
-def _in_browser(event: Callable[..., Any], code: str) -> None:
+def watch_checkpoint(component: Any, **told: Any) -> None:
+    """script_callbacks.on_after_component, `told` what the component was made with: a checkpoint may be of another family."""
+    in_forge = told.get("label") == FORGE_LABEL and FORGE_CLASS in (told.get("elem_classes") or ())
+    on_page = gr.context.Context.root_block is not None  # Forge Neo makes its list anew for a value alone, where no event can be
+    if on_page and (told.get("elem_id") == CHECKPOINT or in_forge):
+        _in_browser(component.change, "window.anyms?.checkpoint(value);", [component])
+
+
+def _in_browser(event: Callable[..., Any], code: str, inputs: Sequence[Any] = ()) -> None:
     """gradio 3 calls the argument `_js`. It wants a list of outputs back, of which there are none."""
+    given = "value" if inputs else ""
     argument = "js" if int(gr.__version__.partition(".")[0]) >= 4 else "_js"
-    event(fn=None, inputs=None, outputs=None, **{argument: f"() => {{ {code} return []; }}"})
+    event(fn=None, inputs=list(inputs) or None, outputs=None, **{argument: f"({given}) => {{ {code} return []; }}"})

@@ -26,7 +26,9 @@ def element(elem_id: Callable[[str], str]) -> None:
     wanted = (missing[1] if missing else None) or FIRST_ADAPTER
     with gr.Accordion("model files", open=missing is not None, elem_id=elem_id("files")):
         told = gr.HTML(_sentence(), elem_id=elem_id("files_told"))
-        chosen = gr.Dropdown(list(_names()), value=_label(wanted), label="file", elem_id=elem_id("files_chosen"))
+        chosen = gr.Dropdown(
+            [_label(row) for row in _offered()], value=_label(wanted), label="file", elem_id=elem_id("files_chosen")
+        )
         with gr.Row():
             button = gr.Button("Download", elem_id=elem_id("files_download"))
             stop = gr.Button("Stop", elem_id=elem_id("files_stop"))
@@ -40,11 +42,11 @@ def element(elem_id: Callable[[str], str]) -> None:
 
 def download(label: str) -> Iterator[tuple[str, str]]:
     """For the button: (progress, what is missing), until the download has ended. A second press shows the one that runs."""
-    name = _names().get(str(label), str(label))
+    name = str(label).partition(": ")[0]  # what the list says beside it may have changed since the page was opened
     file, running = known_file(name), downloads.progress
     try:
         if file is None:
-            raise Refused("download_unknown", got=name, expected=", ".join(_names().values()))
+            raise Refused("download_unknown", got=name, expected=", ".join(row.name for row in _offered()))
         if not (downloads.running and running is not None and running.name == name):
             begin(file)
     except Refused as refusal:
@@ -68,9 +70,9 @@ def end() -> str:
     return _words(downloads.progress)
 
 
-def _names() -> dict[str, str]:
-    """What the list shows -> the file's name; only what can be fetched safely."""
-    return {_label(row): row.name for row in KNOWN if row.offered}
+def _offered() -> list[KnownFile]:
+    """Only what can be fetched safely."""
+    return [row for row in KNOWN if row.offered]
 
 
 def _label(row: KnownFile) -> str:

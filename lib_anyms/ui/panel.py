@@ -15,7 +15,7 @@ from lib_anyms.fields import Field
 from lib_anyms.hosts.webui import card_library
 from lib_anyms.request import Request
 from lib_anyms.session import last_report
-from lib_anyms.ui import cards, editor, files, found, settings
+from lib_anyms.ui import cards, cutting, editor, files, found, settings
 from lib_anyms.ui.paste import ARRIVED, ENABLED, PICTURE_NAMES, RESTORED, Pasted, compare, opened
 from lib_anyms.ui.slots import (
     EDGES,
@@ -30,6 +30,7 @@ from lib_anyms.ui.slots import (
     form_request,
     slot_name,
 )
+from lib_anyms.ui.unshown import unshown
 
 ALWAYS_SHOWN = ("scale", "mode", "adapter")
 IN_SLOT = ("name", "role", "weight")
@@ -72,6 +73,7 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
         with gr.Accordion("more", open=False):
             named.update(_more(elem_id))
         cards.element(elem_id, named)
+        cut = cutting.element(elem_id, named)
         files.element(elem_id)
         _doctor(elem_id)
     pictures = [named[name] for name in PICTURE_NAMES]
@@ -79,8 +81,9 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
     restored = [{ENABLED: enabled, **named}[name] for name in RESTORED]
     file.change(opened, inputs=[file, *pictures], outputs=[note, *restored], show_progress=False)
     for asking in (check, named["adapter"], named["encoder"]):  # the editor writes into `check` to be told
-        asking.change(found.problem, inputs=[named["adapter"], named["encoder"]], outputs=[told], show_progress=False)
-    editor.watch((told, *(named[name] for name in (ORDER, "fit", *_slots_of(WATCHED)))), elem_id)
+        inputs = [named["adapter"], named["encoder"], check]
+        asking.change(found.problem, inputs=inputs, outputs=[told], show_progress=False)
+    editor.watch((told, cut, *(named[name] for name in (ORDER, "fit", *_slots_of(WATCHED)))), elem_id)
     ordered = {ENABLED: enabled, **{name: named[name] for name in (*SETTINGS, ORDER, *_slots_of(SLOT_VALUES))}}
     for component in (request_json, arrived, file, extra, check, told, note, *named.values()):
         component.do_not_save_to_config = True
@@ -103,6 +106,7 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
     with gr.Column(elem_id=elem_id(f"slot{number}"), elem_classes=["anyms-slot"], min_width=200):
         gr.HTML(f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown"))  # the page's script draws them here
         pictures = gr.Textbox("", label=label(PICTURES), max_lines=1, elem_id=id_of(PICTURES), elem_classes=["anyms-hidden"])
+        unshown(pictures)
         told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
         with gr.Row(elem_id=id_of("plain"), elem_classes=["anyms-plain"]):
             edges = {  # by default four do not fit side by side

@@ -152,7 +152,7 @@ def test_an_encoder_is_the_same_in_every_naming(tmp_path: Path, name: str, namin
     path.unlink()
 
 
-@pytest.mark.parametrize("name", ["ip-adapter-plus_sdxl_vit-h", "ip-adapter_sdxl_vit-h", "ip-adapter_sdxl"])
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_an_adapter_with_its_encoder_gives_its_tokens(tmp_path: Path, name: str) -> None:
     kind, width = ADAPTERS[name]
     adapter = what_is(write_real_adapter(tmp_path / f"{name}.safetensors", kind, width))

@@ -258,14 +258,15 @@ class ForgeStandIn(WebUIStandIn):
         super().__init__(unet, webui, script)
         self.patches: dict[str, Any] = {}  # transformer_options of every call
         self.post_cfg: list[Any] = []  # (predict, x, cond, uncond) -> what to add
+        self._negative: Texts = {}  # of this step
 
     def model(self) -> Any:
         return SimpleNamespace(forge_objects=SimpleNamespace(unet=UnetPatcher(self.unet)))
 
     def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
         cond = [p.text(words, p.chunks) for words in p.prompt]
-        uncond = p.text(p.negative, p.negative_chunks)
-        self._announce(p, x, cond, uncond, step, total)
+        self._negative = uncond = p.text(p.negative, p.negative_chunks)
+        self._announce(p, x, catenated(*cond), uncond, step, total)
         scale = 1.0 if self._skips(p, sigma, step, total) else p.cfg_scale
         progress = min(step / total, 1 - 1e-6)
 
@@ -292,7 +293,7 @@ class ForgeStandIn(WebUIStandIn):
                 together = together[:1]
             batch = [waiting.pop(number) for number in together]
             flags = [flag for _, flag in batch]
-            is_cond = [flag == 0 for flag in flags for _ in range(len(x))]
+            is_cond = [text is not self._negative for text, _ in batch for _ in range(len(x))]
             options = {**self.patches, "cond_or_uncond": flags, "sigmas": torch.tensor([sigma])}
             rows = torch.cat([x] * len(batch))
             noise = self._noise_in(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -72,11 +73,31 @@ class TestBesideOthers:
         assert max(judge.differences(host, painted, two())) > FAR
 
     @on("a1111")
-    def test_controlnet_s_forwards(self, host: StandIn, judge: Judge) -> None:
+    @pytest.mark.parametrize("ours", ["first", "second"])
+    def test_controlnet_s_forwards_in_either_order(self, host: StandIn, judge: Judge, ours: str) -> None:
         theirs = IpAdapter()
-        with theirs.replacing_forwards(host.unet):
-            painted = host.paint(two())
+        p = Job()
+        with contextlib.ExitStack() as theirs_on:
+            if ours == "second":
+                theirs_on.enter_context(theirs.replacing_forwards(host.unet))
+            else:  # ours are on before the first step
+                p.before_step = lambda step: step or theirs_on.enter_context(theirs.replacing_forwards(host.unet))
+            painted = host.process(p, two())
         judge.right(host, painted, two(), neighbour=theirs)
+
+    @on("a1111")
+    def test_controlnet_s_reference_runs_the_unet_on_another_picture_first(self, host: StandIn, judge: Judge) -> None:
+        whole, passes = host.unet.forward, []
+
+        def forward(x: torch.Tensor, **given: Any) -> torch.Tensor:
+            passes.extend((whole(0.5 * x, **given), whole(x, **given)))
+            return passes[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(host.unet, "forward", forward)
+            painted = judge.right(host, host.paint(two()), two())
+        assert len(passes) == 2 * len(painted.calls)
+        assert (passes[0] - passes[1]).abs().max() > FAR
 
     @on("forge")
     def test_forge_s_own_ip_adapter(self, host: ForgeStandIn, judge: Judge) -> None:
@@ -105,7 +126,9 @@ class TestBesideOthers:
     @on("forge")
     @pytest.mark.parametrize("text", ["positive", "negative"])
     def test_calls_beside_a_step_s_own(self, host: ForgeStandIn, judge: Judge, text: str) -> None:
-        """PAG's with the positive text, SAG's with the negative one: Forge marks both as conditional."""
+        """PAG's with the positive text, SAG's with the negative one: Forge marks both as conditional. What is held against the
+        unconditional prediction sees what that saw.
+        """
 
         def guide(predict: Any, x: torch.Tensor, cond: list[Any], uncond: Any) -> torch.Tensor:
             degraded, _ = predict(cond if text == "positive" else [uncond], None, 0.9 * x)
@@ -116,7 +139,12 @@ class TestBesideOthers:
             painted = judge.right(host, host.paint(two()), two())
         finally:
             host.post_cfg.clear()
-        assert flags(painted) == [(U, C), (C,)] * 2
+        assert flags(painted) == [(U, C), (C if text == "positive" else U,)] * 2
+
+    @on("forge")
+    def test_a_prompt_of_the_same_words_as_the_negative_one_stays_conditional(self, host: ForgeStandIn, judge: Judge) -> None:
+        painted = judge.right(host, host.paint(two(), negative="a cat and a dog", low_memory=True), two())
+        assert sorted(flags(painted)) == [(U,)] * 2 + [(C,)] * 2
 
     # -- Forge Couple -------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.structure import SMALL
 from tests.hosts import peer, server, tiny
 from tests.hosts.kinds import KINDS
-from tests.hosts.studio import Studio
+from tests.hosts.studio import Studio, as_before
 
 SPRITES_LIST = bundle.FILES / bundle.LIST
 
@@ -45,6 +45,13 @@ def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     finally:
         host.stop()
     assert server.listing(place.folder) == before, "something was left in the host's own folder"
+
+
+@pytest.fixture
+def untouched(studio: Studio) -> Iterator[None]:
+    """Every test leaves the host as it was."""
+    with as_before(studio):
+        yield
 
 
 @contextlib.contextmanager

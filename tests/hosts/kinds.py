@@ -15,23 +15,32 @@ _CPU = ("--always-cpu", "--all-in-fp32")
 class Kind:
     """One host. `missing` says of the cases it cannot do why: they are not an option there, which is not the same as untested.
 
-    `unguided` are the rows of a call at CFG 1; `sparing`, the rows of three calls with "NGMS"; `hires`, further fields of such a
-    job; `hires_grid`, the latent's height and width at 1.5 times the scene; `hires_cuts`, whether a second pass of another aspect
-    shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles` and `arguments`, of
-    scripts that have others than A1111's.
+    `page` is what its ui-config.json must hold before its first start. `unguided` are the rows of a call at CFG 1; `sparing`,
+    the rows of three calls with "NGMS"; `early`, of four whose first half needs no unconditional ones; `ngms`, the settings
+    by which that means every step; `any_size`, whether sizes are of 8 pixels, not of 64; `hires`, further fields of such a
+    job; `hires_grid`, the height and width of the latent at 1.5 times the scene; `hires_cuts`, whether a second pass of
+    another aspect shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles`
+    and `arguments`, of scripts that have others than A1111's; `clip`, what ControlNet calls the image encoder of its IP-
+    Adapter; `ip_weights`, how many times that multiplies by its weight.
     """
 
     name: str
     flags: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    page: Mapping[str, Any] = field(default_factory=dict)
     unguided: tuple[bool, ...] = (True,)
     sparing: tuple[int, ...] = (2, 1, 2)
+    early: tuple[int, ...] = (1, 1, 1, 2)
+    ngms: Mapping[str, Any] = field(default_factory=lambda: {"s_min_uncond_all": True})
+    any_size: bool = True
     hires: Mapping[str, Any] = field(default_factory=lambda: {"hr_upscaler": "Latent"})
     hires_grid: tuple[int, int] = (24, 36)
     hires_cuts: bool = True
     refiner: Mapping[str, Any] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    clip: str = "AnyMS test CLIP"
+    ip_weights: int = 1
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,6 +55,7 @@ KINDS = {
         "A1111",
         (*_COMMON, *_NO_MODEL, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
         unguided=(True, False),
+        clip="ip-adapter_clip_h",
     ),
     "forge": Kind("Forge", (*_COMMON, *_NO_MODEL, *_CPU), hires={"hr_upscaler": "Latent", **_SAME_MODULES}),
     "reforge": Kind(
@@ -53,12 +63,15 @@ KINDS = {
         (*_COMMON, *_NO_MODEL, *_CPU),
         sparing=(1, 2, 1),
         arguments={"x/y/z plot": [False, False, False, 0, *PLOT[1:]]},
+        ip_weights=2,
+        missing={"a job without scripts": "it looks among a job's scripts for its own, so a job without any fails there"},
     ),
     "forge_classic": Kind(
         "Forge classic",
         (*_COMMON, *_NO_MODEL, *_CPU),
         settings={"skip_early_cond": -1.0},  # at its default, 0, the first step has no unconditional rows
         sparing=(1, 1, 1),
+        ngms={},  # it means every step
         titles=_UPSCALE,
         arguments={"SD upscale": [64, "None", 1]},
         missing=_NO_OUTPAINTING,
@@ -67,12 +80,21 @@ KINDS = {
         "Forge Neo",
         (*_COMMON, "--cpu", "--force-fp32"),
         settings={"VERSION_UID": "PY313"},  # without it, a host whose config.json is there asks on the console
+        # its first start writes them; until the next one its paste button passes over a prompt that has no value of its own
+        page={f"{tab}/{label}/value": "" for tab in ("txt2img", "img2img") for label in ("Prompt", "Negative Prompt")},
         hires={"hr_upscaler": "None", **_SAME_MODULES},
-        hires_grid=(24, 40),  # sizes rounded to 64 pixels
+        early=(2, 1, 1, 2),  # the first step is never meant
+        any_size=False,
+        hires_grid=(24, 40),
         hires_cuts=False,
         refiner={"refiner_use_steps": True},
         titles=_UPSCALE,
         arguments={"SD upscale": [64, "None", 1, False], "x/y/z plot": [*PLOT[:7], 0, *PLOT[7:]]},
-        missing={**_NO_OUTPAINTING, "a second pass that cuts": "it stretches"},
+        missing={
+            **_NO_OUTPAINTING,
+            "a second pass that cuts": "it stretches",
+            "a tiny ControlNet": "it builds every ControlNet with heads 64 wide, so the tiny model's weights do not fit",
+            "its IP-Adapter": "no image encoder is loaded: it sets a `device` that is a property (read: real ones neither)",
+        },
     ),
 }

@@ -21,10 +21,12 @@ def listed(studio: Studio) -> set[str]:
     return set(studio.host.get("/sdapi/v1/scripts").body["txt2img"])
 
 
-def needs_script(studio: Studio, title: str) -> None:
-    """Ends a test of a neighbour this host does not have."""
-    if title.lower() not in listed(studio):
-        pytest.skip(f"host: not an option in {studio.kind.name}: it has no script {title}")
+def needs_script(studio: Studio, title: str) -> str:
+    """The title of the script that begins so; ends a test of a neighbour this host does not have."""
+    for found in listed(studio):
+        if found.startswith(title.lower()):
+            return found
+    pytest.skip(f"host: not an option in {studio.kind.name}: it has no script {title}")
 
 
 def paint_beside(studio: Studio, scripts: Scripts, request: Any = None, kind: str = "txt2img", **changes: Any) -> Job:

@@ -86,10 +86,11 @@ class HostServer:
 
     def start(self) -> None:
         """Returns when the host can make pictures; fails with the end of its log."""
-        settings = self.data / "config.json"
-        if not settings.exists():
-            settings.write_text(json.dumps({**SETTINGS, **self.place.kind.settings}), encoding="utf-8")
-        command = [str(self.place.python), "launch.py", *self.place.kind.flags, "--data-dir", str(self.data)]
+        kind = self.place.kind
+        for name, content in (("config.json", {**SETTINGS, **kind.settings}), ("ui-config.json", kind.page)):
+            if content and not (self.data / name).exists():
+                (self.data / name).write_text(json.dumps(content), encoding="utf-8")
+        command = [str(self.place.python), "launch.py", *kind.flags, "--data-dir", str(self.data)]
         # with another data folder, Forge serves its own scripts no more
         command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder), *self.flags]
         with self.log.open("wb") as out:
@@ -130,6 +131,15 @@ class HostServer:
     def post(self, path: str, body: Any) -> Answer:
         head = {"Content-Type": "application/json"}
         return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), head))
+
+    def cpu_seconds(self) -> float:
+        """What the process has computed; 0 where the system does not tell."""
+        assert self._process is not None
+        told = Path(f"/proc/{self._process.pid}/stat")
+        if not told.is_file():
+            return 0.0
+        fields = told.read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # of its own and the system's
 
     def tail(self, lines: int = 40) -> str:
         """The end of the log, for messages of failed tests."""

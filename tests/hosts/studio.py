@@ -166,11 +166,21 @@ class Studio:
     def options(self, **values: Any) -> Iterator[None]:
         """The host's settings changed for a while; `override_settings` would leak into later jobs."""
         before = self.host.get("/sdapi/v1/options").body
-        assert self.host.post("/sdapi/v1/options", values).status == 200
+        assert not values.keys() - before.keys()
         try:
+            assert self.host.post("/sdapi/v1/options", values).status == 200
             yield
         finally:
             self.host.post("/sdapi/v1/options", {name: before[name] for name in values})
+
+
+@contextlib.contextmanager
+def as_before(studio: Studio) -> Iterator[Studio]:
+    """Before and after, the host makes the same picture, with nothing on its UNet."""
+    before, hooks = studio.baseline, studio.hooks_at_rest
+    yield studio
+    assert studio.paint().pixels == before.pixels
+    assert studio.hooks() == hooks
 
 
 @contextlib.contextmanager

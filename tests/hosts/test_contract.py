@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +14,13 @@ from lib_anyms.layout import Layout
 from tests.hosts.replay import Replay
 from tests.hosts.studio import LABELS, LAYERS, Studio, encoded, reference, renamed, two_subjects
 
+pytestmark = pytest.mark.usefixtures("untouched")
 CLOSE = 1e-4
 
 
 @pytest.fixture(scope="session")
 def replay(studio: Studio) -> Replay:
     return Replay(studio.files)
-
-
-@pytest.fixture(autouse=True)
-def untouched(studio: Studio) -> Iterator[None]:
-    """Made before the first test's own jobs; after every test the host makes the same picture, with nothing on its UNet."""
-    before, hooks = studio.baseline, studio.hooks_at_rest
-    yield
-    assert studio.paint().pixels == before.pixels
-    assert studio.hooks() == hooks
 
 
 def only(**subject: Any) -> dict[str, Any]:

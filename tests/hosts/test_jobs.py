@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,9 @@ from PIL import Image
 from tests.hosts.neighbours import apart, paint_beside
 from tests.hosts.studio import LAYERS, Call, Studio, encoded, reference, two_subjects
 
+pytestmark = pytest.mark.usefixtures("untouched")
 ROUNDING = 1  # of 255: rows of another batch are summed in another order
 START = {"kind": "img2img", "denoising_strength": 0.8}
-
-
-@pytest.fixture(autouse=True)
-def untouched(studio: Studio) -> Iterator[None]:
-    """After every job here the host makes the picture it made before, with nothing on its UNet."""
-    before, hooks = studio.baseline, studio.hooks_at_rest
-    yield
-    assert studio.paint().pixels == before.pixels
-    assert studio.hooks() == hooks
 
 
 def placed(box: tuple[float, float, float, float] = (0.1, 0.1, 0.8, 0.9), **subject: Any) -> dict[str, Any]:
@@ -73,12 +64,12 @@ def test_early_steps_without_unconditional_rows(studio: Studio) -> None:
     with studio.options(skip_early_cond=0.5):
         calls = studio.record(two_subjects(), steps=4)
     assert [sum(call.is_cond) for call in calls] == [1, 1, 1, 1]
-    assert [len(call.is_cond) for call in calls] == [1, 1, 1, 2]
+    assert tuple(len(call.is_cond) for call in calls) == studio.kind.early
     assert all_layers(calls)
 
 
 def test_every_step_without_unconditional_rows(studio: Studio) -> None:
-    with studio.options(s_min_uncond=100.0, s_min_uncond_all=True):
+    with studio.options(s_min_uncond=100.0, **studio.kind.ngms):
         calls = studio.record(two_subjects(), s_min_uncond=100.0)
     assert [call.is_cond for call in calls] == [(True,)] * 3
     assert all_layers(calls)
@@ -138,7 +129,8 @@ def test_hires_fix_at_odd_sizes(studio: Studio, times: float) -> None:
     larger = {"enable_hr": True, "hr_scale": times, "denoising_strength": 0.9, "width": 200, "height": 136, **studio.kind.hires}
     calls = studio.record(placed(box), **larger)
     shapes = [call.tensors["x"].shape[-2:] for call in calls]
-    assert len(set(shapes)) == 2
+    assert len(calls) > 3
+    assert len(set(shapes)) == (2 if studio.kind.any_size or times > 1.05 else 1)
     assert all_layers(calls)
     for call, shape in zip(calls, shapes):
         assert torch.equal(touched(call), expected(shape, box)), f"{tuple(shape)}\n{touched(call).int()}"
@@ -212,6 +204,8 @@ INNER = {"bare": "baseline", "copy": "composed", "copy without AnyMS": "baseline
 @pytest.mark.parametrize("like", INNER)
 def test_a_job_within_a_job(studio: Studio, tmp_path: Path, like: str) -> None:
     """Made where other extensions make theirs (adetailer): with scripts and settings of its own, or a copy of our job."""
+    if like == "bare":
+        studio.needs("a job without scripts")
     nested = {"AnyMS test nested": [{"folder": str(tmp_path), "like": like}]}
     job = paint_beside(studio, nested, two_subjects(), n_iter=2)
     assert job.pixels[-2:] == [studio.composed.pixels[0], studio.paint(two_subjects(), seed=8).pixels[0]]

@@ -1,11 +1,13 @@
 """Other extensions at work in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
 
 Each test's picture is held against the neighbour's alone and against AnyMS's alone; where another way to compute it is cheap,
-against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that no host brings along: sd-forge-couple.
+against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host brings along: sd-forge-couple and, for
+A1111, sd-webui-controlnet (its requirements in A1111's environment).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,30 +24,40 @@ from tests.hosts import server
 from tests.hosts.neighbour_models import write_controlnet, write_lora
 from tests.hosts.neighbours import Scripts, needs_script, paint_beside, watch_beside
 from tests.hosts.replay import Replay
-from tests.hosts.studio import LAYERS, Call, Job, Studio, encoded, reference, two_subjects
+from tests.hosts.studio import LAYERS, Call, Job, Studio, as_before, encoded, reference, two_subjects
 
+pytestmark = pytest.mark.usefixtures("untouched")
 CLOSE = 1e-4
 SQUARE = reference("orange", (224, 224))  # of the image encoder's own size: nothing is left to fit
 
 
-@pytest.fixture(autouse=True)
-def untouched(studio: Studio) -> Iterator[None]:
-    """What a neighbour did is gone with its job."""
-    before, hooks = studio.baseline, studio.hooks_at_rest
-    yield
-    assert studio.paint().pixels == before.pixels
-    assert studio.hooks() == hooks
+@contextlib.contextmanager
+def once_more(studio: Studio, extension: str, data: Path) -> Iterator[Studio]:
+    """The same host as a second process, with one extension more."""
+    folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
+    if not folder:
+        pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
+    shutil.copytree(studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio"))
+    shutil.copytree(Path(folder) / extension, data / "extensions" / extension)
+    (data / "tmp").mkdir(exist_ok=True)  # Forge Neo makes it after its page, for which Forge Couple needs it
+    host = server.HostServer(studio.host.place, data)
+    try:
+        host.start()
+        yield Studio(host, studio.files)
+    finally:
+        host.stop()
 
 
-def all_layers(calls: list[Call]) -> bool:
-    return bool(calls) and {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+def all_layers(calls: list[Call], times: int = 1) -> bool:
+    """`times` the UNet runs within each of its calls."""
+    return bool(calls) and {(call.fired, call.changed) for call in calls} == {(times * LAYERS, times * LAYERS)}
 
 
-def beside(studio: Studio, scripts: Scripts, request: Any = None, **changes: Any) -> tuple[Job, list[Call]]:
+def beside(studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any) -> tuple[Job, list[Call]]:
     """A picture with both, in which every layer fires and which neither makes alone, and its UNet calls."""
     request = request or two_subjects()
     job, calls = watch_beside(studio, scripts, request, **changes)
-    assert all_layers(calls)
+    assert all_layers(calls, times)
     alone = paint_beside(studio, scripts, **changes)
     assert alone.pixels != studio.paint(**changes).pixels  # the neighbour does something
     assert job.pixels[-1] not in (alone.pixels[-1], studio.paint(request, **changes).pixels[-1])
@@ -85,25 +97,29 @@ def test_a_lora(studio: Studio, lora: Lora) -> None:
 
 # -- what Forge brings along ----------------------------------------------------------------------------------------------
 
-GUIDANCE: dict[str, tuple[list[Any], int]] = {  # title -> arguments, UNet calls a step
-    "FreeU Integrated (SD 1.x, SD 2.x, SDXL)": ([True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], 1),
-    "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)": ([True, 0.5, 2.0, 1.0], 2),
-    "PerturbedAttentionGuidance Integrated": ([True, 3.0, 0.0, 0.0, 1.0], 2),
+FREEU, SAG, PAG = (f"{name} Integrated" for name in ("FreeU", "SelfAttentionGuidance", "PerturbedAttentionGuidance"))
+GUIDANCE: dict[str, tuple[list[Any], int]] = {  # how a title begins -> arguments, UNet calls a step
+    FREEU: ([True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], 1),
+    SAG: ([True, 0.5, 2.0, 1.0], 2),
+    PAG: ([True, 3.0, 0.0, 0.0, 1.0], 2),
 }
 
 
 @pytest.mark.parametrize("title", GUIDANCE)
 def test_guidance(studio: Studio, title: str) -> None:
-    needs_script(studio, title)
     arguments, times = GUIDANCE[title]
-    _, calls = beside(studio, {title: arguments})
+    _, calls = beside(studio, {needs_script(studio, title): arguments})
     assert len(calls) == 3 * times
+    assert {call.is_cond for call in calls[1::times]} == (
+        {(False,)} if title == SAG else {(True,)} if title == PAG else {(False, True)}
+    )
+    if title == SAG:  # its further call predicts from the negative text, and sees what the unconditional prediction saw
+        assert max(Replay(studio.files).differences(calls, two_subjects())) < CLOSE
 
 
 def test_kohya_hrfix(studio: Studio) -> None:
     """It halves the feature map from block 3 on, for all steps here: the first layer has 4 x 6 tokens instead of 8 x 12."""
-    title = "Kohya HRFix Integrated"
-    needs_script(studio, title)
+    title = needs_script(studio, "Kohya HRFix Integrated")
     request = two_subjects(subjects=[{"name": "cat", "images": [encoded(SQUARE)], "box": [0.5, 0, 1, 0.5]}])
     _, calls = beside(studio, {title: [True, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic"]}, request)
     expected = torch.zeros(4, 6, dtype=torch.bool)
@@ -114,8 +130,7 @@ def test_kohya_hrfix(studio: Studio) -> None:
 
 @pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
 def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
-    title = "MultiDiffusion Integrated"
-    needs_script(studio, title)
+    title = needs_script(studio, "MultiDiffusion Integrated")
     tiles = {title: [True, method, 96, 96, 32, 1]}
     job = paint_beside(studio, tiles, two_subjects())
     assert job.pixels == paint_beside(studio, tiles).pixels != studio.baseline.pixels
@@ -128,73 +143,97 @@ def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def control_files(studio: Studio) -> Iterator[dict[str, str]]:
+def with_controlnet(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A host that brings it along, or A1111 once more with sd-webui-controlnet."""
+    if studio.kind.name != "A1111":
+        needs_script(studio, "ControlNet")
+        yield studio
+        return
+    with once_more(studio, "sd-webui-controlnet", tmp_path_factory.mktemp("controlled")) as found:
+        yield found
+
+
+@pytest.fixture
+def controlled(with_controlnet: Studio) -> Iterator[Studio]:
+    with as_before(with_controlnet) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def control_files(with_controlnet: Studio) -> Iterator[dict[str, str]]:
     """What ControlNet calls a ControlNet and an IP-Adapter that lie among its models."""
-    needs_script(studio, "ControlNet")
-    folder = studio.host.data / "models" / "ControlNet"
+    folder = with_controlnet.host.data / "models" / "ControlNet"
     files = {"hint": folder / "tiny-control.safetensors", "base": folder / "tiny-forge-ip.safetensors"}
-    write_controlnet(studio.files.checkpoint, files["hint"])
-    shutil.copy(studio.files.adapters["base"], files["base"])
-    studio.host.post("/anyms-probe/refresh-controlnet", {})
-    names = studio.host.get("/controlnet/model_list").body["model_list"]
+    write_controlnet(with_controlnet.files.checkpoint, files["hint"])
+    shutil.copy(with_controlnet.files.adapters["base"], files["base"])
+    with_controlnet.host.post("/anyms-probe/refresh-controlnet", {})
+    names = with_controlnet.host.get("/controlnet/model_list").body["model_list"]
     yield {what: next(name for name in names if name.startswith(path.stem)) for what, path in files.items()}
     for path in files.values():
         path.unlink()
 
 
-def unit(model: str, picture: Image.Image, module: str = "None", weight: float = 1.0) -> Scripts:
-    """One unit of ControlNet."""
-    fields = {"enabled": True, "module": module, "model": model, "image": encoded(picture), "weight": weight}
-    return {"ControlNet": [{**fields, "processor_res": 224, "save_detected_map": False}]}
+def unit(model: str, picture: Image.Image, module: str = "", weight: float = 1.0) -> Scripts:
+    """One unit of ControlNet; its own default is a unit without a preprocessor, which hosts call differently."""
+    fields = {"enabled": True, "model": model, "image": encoded(picture), "weight": weight}
+    preprocessor = {"module": module} if module else {}
+    return {"ControlNet": [{**fields, **preprocessor, "processor_res": 224, "save_detected_map": False}]}
 
 
 def chosen(studio: Studio, **settings: Any) -> dict[str, Any]:
     return two_subjects(adapter=studio.files.adapters["base"].name, **settings)
 
 
-def test_controlnet(studio: Studio, control_files: dict[str, str]) -> None:
+def test_controlnet(controlled: Studio, control_files: dict[str, str]) -> None:
+    controlled.needs("a tiny ControlNet")
     hint = Image.new("RGB", (192, 128), "black")
     hint.paste("white", (30, 20, 120, 100))
-    _, calls = beside(studio, unit(control_files["hint"], hint), chosen(studio))
+    _, calls = beside(controlled, unit(control_files["hint"], hint), chosen(controlled))
     assert len(calls) == 3
 
 
-def test_forge_s_own_ip_adapter(studio: Studio, control_files: dict[str, str]) -> None:
+def test_controlnet_s_own_ip_adapter(controlled: Studio, control_files: dict[str, str]) -> None:
     """With one subject in the whole picture AnyMS is IP-Adapter, so each may take a part of the other's weight."""
-    own = unit(control_files["base"], SQUARE, "AnyMS test CLIP", 0.4)
+    controlled.needs("its IP-Adapter")
+    kind = controlled.kind
+    own = unit(control_files["base"], SQUARE, kind.clip, 0.4 ** (1 / kind.ip_weights))
     cat = {"name": "cat", "images": [encoded(SQUARE)], "box": [0, 0, 1, 1]}
-    wanted = chosen(studio, scale=0.4, subjects=[cat])
-    _, both = beside(studio, own, wanted)
-    whole = studio.record(chosen(studio, scale=0.8, subjects=[cat]))
+    wanted = chosen(controlled, scale=0.4, subjects=[cat])
+    _, both = beside(controlled, own, wanted)
+    whole = controlled.record(chosen(controlled, scale=0.8, subjects=[cat]))
     assert len(both) == len(whole)
     for one, other in zip(both, whole):
         assert (one.tensors["output"] - other.tensors["output"]).abs().max() < CLOSE
 
 
-def test_forge_s_own_ip_adapter_beside_two_subjects(studio: Studio, control_files: dict[str, str]) -> None:
-    beside(studio, unit(control_files["base"], SQUARE, "AnyMS test CLIP", 0.6), chosen(studio))
+def test_controlnet_s_own_ip_adapter_beside_two_subjects(controlled: Studio, control_files: dict[str, str]) -> None:
+    controlled.needs("its IP-Adapter")
+    beside(controlled, unit(control_files["base"], SQUARE, controlled.kind.clip, 0.6), chosen(controlled))
+
+
+def test_controlnet_s_reference(controlled: Studio) -> None:
+    """It runs the UNet on its own picture too: in A1111 within the same call, in Forge's family in a call of its own."""
+    a1111 = controlled.kind.name == "A1111"
+    picture = unit("None", reference("green", (192, 128)), "reference_only", 2.0)  # so heavy, it acts on layers so narrow too
+    _, calls = beside(controlled, picture, chosen(controlled), times=2 if a1111 else 1)
+    assert len(calls) == (3 if a1111 else 6)
 
 
 # -- regional prompts -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def coupled(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """The same host once more, with Forge Couple."""
-    folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
-    if not folder:
-        pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
+def with_couple(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     if studio.kind.name == "A1111":
         pytest.skip("host: not an option in A1111: Forge Couple is made for the Forge family")
-    data = tmp_path_factory.mktemp("coupled")
-    shutil.copytree(studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio"))
-    shutil.copytree(Path(folder) / "sd-forge-couple", data / "extensions" / "sd-forge-couple")
-    host = server.HostServer(studio.host.place, data)
-    try:
-        host.start()
-        yield Studio(host, studio.files)
-    finally:
-        host.stop()
+    with once_more(studio, "sd-forge-couple", tmp_path_factory.mktemp("coupled")) as found:
+        yield found
+
+
+@pytest.fixture
+def coupled(with_couple: Studio) -> Iterator[Studio]:
+    with as_before(with_couple) as found:
+        yield found
 
 
 LINES = "a cat on the left\na dog on the right"

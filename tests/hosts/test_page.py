@@ -68,7 +68,11 @@ class Page:
     def generate(self) -> str:
         """-> the picture's file, as base64."""
         self.tab.locator("#txt2img_generate").click()
-        shown = self.tab.locator("#txt2img_gallery img").first
+        return self.made()
+
+    def made(self, kind: str = "txt2img") -> str:
+        """The picture in a tab's gallery, not the preview before it (a `data:` address) -> its file, as base64."""
+        shown = self.tab.locator(f"#{kind}_gallery img:not([src^='data:'])").first
         shown.wait_for()
         answer = self.tab.request.get(shown.get_attribute("src"))
         assert answer.ok

@@ -71,7 +71,7 @@ def _for_a1111(folder: Path, family: str) -> dict[str, Any]:
     shutil.copy(configs / "text_encoder" / "config.json", _clip(folder))
     architecture = folder / "open_clip" / f"{_architecture(family)}.json"
     _write(architecture, _open_clip_config(structure.text_2))
-    return {"open_clip": str(architecture.parent)}
+    return {"open_clip": str(architecture.parent), "unet": ldm_unet_config(structure)}
 
 
 def _for_forge(folder: Path, family: str) -> dict[str, Any]:

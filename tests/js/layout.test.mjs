@@ -87,6 +87,42 @@ test("bringing forward makes the order the user's, until it is proposed again", 
   assert.deepEqual(layouts.unordered(up), START);
 });
 
+test("who is off stays where it was, covers nobody, and is neither arranged nor forgotten", () => {
+  const facts = held({ 1: "cat", 2: "dog" });
+  const layout = { regions: [{ slot: 1, box: [0, 0, 1, 1] }, { slot: 2, box: [0, 0, 0.5, 0.5] }], order: null };
+  const off = layouts.switched(layout, 2, true);
+  assert.deepEqual(layouts.stacked(off, facts), [2, 1]);
+  assert.deepEqual([...layouts.shares(off, facts, SIZE)], [[1, 1], [2, null]]);
+  assert.deepEqual([layouts.isOff(off, 1), layouts.isOff(off, 2), layouts.takesPart(off, facts, 2)], [false, true, false]);
+  assert.equal(layouts.same(layout, off), false);
+  assert.deepEqual(layouts.switched(off, 2, false), layout);
+  assert.deepEqual(layouts.boxOf(layouts.arranged(off, facts, "sideBySide"), 2), [0, 0, 0.5, 0.5]);
+  assert.deepEqual(layouts.boxOf(layouts.arranged(off, facts, "sideBySide"), 1), PRESETS.sideBySide(1)[0]);
+  assert.ok(layouts.isOff(layouts.withBox(off, 2, [0, 0, 1, 1]), 2));
+});
+
+test("a slot that is used no more is off if it was shown and holds something, and stays off when it is emptied", () => {
+  const told = { boxes: Array(12).fill([0, 0, 0.5, 0.5]), used: Array(12).fill(true).fill(false, 1, 4), order: "" };
+  const before = layouts.fromFields({ ...told, used: Array(12).fill(true) }, held({ 2: "dog", 4: "hat" }), 2);
+  const read = (facts, shown) => layouts.fromFields(told, facts, 2, shown).regions.map(({ slot, off }) => (off ? -slot : slot));
+  assert.deepEqual(read(held({ 2: "dog", 4: "hat" }), before), [1, -2, -4]);
+  assert.deepEqual(read(held({ 4: "hat" }), before), [1, -4]); // the second one is empty
+  assert.deepEqual(read(held({ 2: "dog", 4: "hat" }), layouts.removed(before, 4)), [1, -2]);
+  assert.deepEqual(read(held({}), layouts.fromFields(told, held({ 2: "dog" }), 2, before)), [1, -2]);
+  assert.deepEqual(read(held({ 2: "dog" })), [1]); // never shown
+});
+
+test("pictures are part of what is undone", () => {
+  const given = layouts.withPictures(START, 2, ["data:a"], SLOTS);
+  const more = layouts.withPictures(given, 2, ["data:a", "data:b"], SLOTS);
+  assert.deepEqual([layouts.picturesOf(START, 2), layouts.picturesOf(more, 2), layouts.picturesOf(more, 1)], [[], ["data:a", "data:b"], []]);
+  assert.deepEqual(layouts.repictured(START, more), [2]);
+  assert.deepEqual(layouts.repictured(given, layouts.withPictures(START, 2, ["data:a"], SLOTS)), []);
+  assert.equal(layouts.same(given, more), false);
+  assert.equal(layouts.same(given, layouts.withPictures(given, 2, ["data:a"], SLOTS)), true);
+  assert.deepEqual(layouts.picturesOf(layouts.arranged(more, TWO, "grid"), 2), ["data:a", "data:b"]);
+});
+
 test("the topmost wins; who takes no part covers nobody", () => {
   const facts = held({ 1: "cat", 2: "straw hat", 3: "" });
   const layout = { regions: [{ slot: 1, box: [0, 0, 1, 1] }, { slot: 2, box: [0, 0, 0.5, 0.5] }, { slot: 3, box: [0, 0, 1, 1] }], order: null };
@@ -138,6 +174,7 @@ test("a key held down is one step of the history", () => {
 
 function checked({ regions, order }) {
   const slots = regions.map((region) => region.slot);
+  assert.ok(regions.every((region) => !("off" in region) || region.off === true));
   assert.deepEqual(slots, [...new Set(slots)].sort((a, b) => a - b));
   assert.ok(slots.every((slot) => slot >= 1 && slot <= SLOTS));
   if (order) assert.deepEqual([...order].sort((a, b) => a - b), Array.from({ length: order.length }, (_, n) => n + 1));
@@ -163,6 +200,8 @@ const EDITS = [
     return layouts.withBox(layout, slot, resized(layouts.boxOf(layout, slot), edges, [random() * 3 - 1.5, random() - 0.5], SIZE, random() < 0.5 ? TOKEN : 0));
   },
   (layout, facts, random, slot) => layouts.withBox(layout, slot, typed(layouts.boxOf(layout, slot), Math.floor(random() * 4), random() * 140 - 20)),
+  (layout, facts, random, slot) => layouts.switched(layout, slot, random() < 0.5),
+  (layout, facts, random, slot) => layouts.withPictures(layout, slot, [`data:${Math.floor(random() * 4)}`], SLOTS),
   (layout, facts) => layouts.added(layout, facts, SLOTS)?.layout ?? layout,
   (layout, facts, random, slot) => layouts.removed(layout, slot),
   (layout, facts, random, slot) => layouts.restacked(layout, facts, slot, Math.floor(random() * 5) - 2, SLOTS),
@@ -190,7 +229,7 @@ for (let seed = 1; seed <= 60; seed++) {
       if (order.length) {
         const shares = layouts.shares(next, facts, SIZE);
         for (const share of shares.values()) assert.ok(share === null || (share >= 0 && share <= 1));
-        const top = [...order].reverse().find((each) => layouts.takesPart(facts(each)));
+        const top = [...order].reverse().find((each) => layouts.takesPart(next, facts, each));
         if (top) assert.equal(shares.get(top), 1);
       }
       if (layouts.same(next, present)) continue;

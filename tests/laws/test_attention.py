@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib_anyms.ablations import MERGES
-from lib_anyms.attention import Crop, add_image_stream, crop_and_merge, image_attention
+from lib_anyms.attention import crop_and_merge, crops_of, image_attention
 from lib_anyms.geometry import Box, TokenGrid
 from lib_anyms.layout import MAX_SUBJECTS, Layout, Subject
 from tests.support import oracle
@@ -30,9 +30,8 @@ def merged(layout: Layout, grid: TokenGrid, dtype: torch.dtype = torch.float32, 
     """Z_image, (rows, tokens, channels): what is added to a text stream of nothing."""
     visible = layout.visible_tokens(grid)
     query = queries(grid, dtype)
-    crop = Crop.of(visible, weights or [1.0] * len(visible), query)
-    image = crop_and_merge(query, sets or pairs(len(visible), dtype), crop, HEADS)
-    return add_image_stream(torch.zeros_like(query), image, crop, 1.0)
+    crops = crops_of(visible, weights or [1.0] * len(visible), query.device)
+    return crop_and_merge(torch.zeros_like(query), query, sets or pairs(len(visible), dtype), crops, HEADS, 1.0)
 
 
 @st.composite

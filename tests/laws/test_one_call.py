@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lib_anyms import merging, one_call, softmax
-from lib_anyms.attention import Crop, crop_and_merge, image_attention
+from lib_anyms.attention import crop_and_merge, crops_of, split_heads
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.key_values import side_by_side
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.layout import Layout
-from lib_anyms.one_call import crop_and_merge_at_once, mask_of
+from lib_anyms.one_call import Together, crop_and_merge_at_once
 from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
 from tests.support.streams import Rows, injected, key_values, layer_changes, layout_of, random_pair, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
@@ -35,13 +35,16 @@ def test_it_is_crop_and_merge_of_conditional_rows_and_the_unconditional_set_else
     grid = TokenGrid(13, 17)
     query = torch.randn(3, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
     sets = [random_pair(seed, count, WIDTH, dtype) for seed, count in enumerate((*UNEVEN, 4))]
-    crop = Crop.of(LAYOUT.visible_tokens(grid), [1.0, 0.5, 2.0], query)
+    crops = crops_of(LAYOUT.visible_tokens(grid), [1.0, 0.5, 2.0], query.device)
     *places, nobody = side_by_side([*UNEVEN, 4])
-    everyone = torch.cat([key for key, _ in sets]), torch.cat([value for _, value in sets])
-    mask = mask_of(crop, places, nobody, (False, True, False), query)
-    found = crop_and_merge_at_once(query, everyone, mask, crop, HEADS)
-    assert (found[1:2] - crop_and_merge(query[1:2], sets[:3], crop, HEADS)).abs().max() <= 4 * bound
-    assert (found[::2] - image_attention(query[::2][:, crop.rows], *sets[3], HEADS)).abs().max() <= 4 * bound  # values up to 10
+    everyone = [split_heads(torch.cat(tensors), HEADS).expand(3, -1, -1, -1) for tensors in zip(*sets)]
+    together = Together.of(crops, places, nobody, (False, True, False), query)
+    text = torch.zeros_like(query)
+    found = crop_and_merge_at_once(text.clone(), query, everyone, together, HEADS, 0.7)
+    for row, own in enumerate(([sets[3]] * 3, sets[:3], [sets[3]] * 3)):
+        part = slice(row, row + 1)
+        wanted = crop_and_merge(text[part].clone(), query[part], own, crops, HEADS, 0.7)
+        assert (found[part] - wanted).abs().max() <= 8 * bound  # values up to 20
 
 
 def results(unet, layout: Layout, rows: Rows, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[torch.Tensor, ...]:

@@ -26,15 +26,17 @@ def picture(colour: str, size: tuple[int, int] = (90, 120)) -> bytes:
 
 
 class Editor:
-    """One page with our accordion."""
+    """Our accordion in the first of a page's two tabs; a host's own page derives from this what it does otherwise."""
 
     def __init__(self, context: Any, served: Served) -> None:
         self.context = context
         self.gradio = served.gradio
         self.url = served.url
+        self.folder = served.folder
         self.page = context.new_page()
         self.page.set_default_timeout(WAIT)
-        self.root = self.page.locator("anyms-editor")
+        self.root = self.page.locator("anyms-editor[tab=txt2img]")
+        self.other = self.page.locator("anyms-editor[tab=img2img]")
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("pageerror", lambda error: self._listen(error.message, error.stack or ""))
@@ -60,7 +62,7 @@ class Editor:
         return self.root.locator(f".box[data-slot='{slot}']")
 
     def handle(self, edges: str) -> Any:
-        return self.root.locator(f".handle[data-edges='{edges}']")
+        return self.root.locator(f".stage .handle[data-edges='{edges}']")
 
     def row(self, slot: int) -> Any:
         return self.root.locator(f".row[data-slot='{slot}']")
@@ -83,6 +85,9 @@ class Editor:
             "(() => { const at = document.querySelector('anyms-editor').shadowRoot.activeElement;"
             " return at ? at.dataset.slot ?? at.getAttribute('aria-label') ?? at.textContent : ''; })()"
         )
+
+    def hints(self, slot: int) -> list[str]:
+        return self.row(slot).locator(".hints li").all_inner_texts()
 
     # -- what is sent ---------------------------------------------------------------------------------------------------
 
@@ -123,6 +128,14 @@ class Editor:
         self.ours(f"slot{slot}_shown").locator("input[type=file]").set_input_files(file)
         self.thumbs(slot).nth(before).wait_for()
         self.box(slot).locator("img").wait_for()
+
+    def field(self, name: str) -> Any:
+        """One of the host's own."""
+        return self.page.locator(f"#{name}").locator("textarea, input").first
+
+    def type(self, name: str, text: object) -> None:
+        self.field(name).fill(str(text))
+        self.field(name).press("Tab")
 
     def size(self, side: str, value: int) -> None:
         field = self.page.locator(f"#txt2img_{side} input[type=number]")
@@ -180,9 +193,9 @@ class Editor:
         return send
 
     def keep(self, name: str) -> None:
-        """The page as it looks, where ANYMS_ARTIFACTS names a folder."""
+        """The tab as it looks, where ANYMS_ARTIFACTS names a folder."""
         folder = os.environ.get("ANYMS_ARTIFACTS")
         if not folder:
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(Path(folder, f"editor-{self.gradio}-{name}.png")), full_page=True)
+        self.page.locator("#tab_txt2img").screenshot(path=str(Path(folder, f"editor-{self.gradio}-{name}.png")))

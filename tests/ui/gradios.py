@@ -45,11 +45,12 @@ def python_of(gradio: str) -> Path:
 
 @dataclass
 class Served:
-    """A running page."""
+    """A running page; `folder` is where it keeps what it writes, its models below "models"."""
 
     gradio: str
     url: str
     process: subprocess.Popen[bytes]
+    folder: Path
 
     def stop(self) -> None:
         self.process.terminate()
@@ -57,7 +58,7 @@ class Served:
 
 
 def serve(gradio: str, log: Path, *options: str) -> Served:
-    """Start the page and wait until it answers. What that gradio's environment lacks (torch) comes from this Python's."""
+    """Start the page in the log's folder, wait until it answers. What that gradio's environment lacks this Python's has."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -67,7 +68,7 @@ def serve(gradio: str, log: Path, *options: str) -> Served:
     command = [str(python_of(gradio)), str(HERE / "page.py"), str(port), *options]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environ, cwd=log.parent)
-    served = Served(gradio, f"http://127.0.0.1:{port}/", process)
+    served = Served(gradio, f"http://127.0.0.1:{port}/", process, log.parent)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     began = time.monotonic()
     while time.monotonic() - began < STARTS_WITHIN and process.poll() is None:

@@ -36,7 +36,7 @@ def opened(browser: Any, url: str) -> Cost:
 
 def measure(browser: Any, gradio: str, folder: Path, *options: str) -> Cost:
     """Medians of the second and later openings: the first one fills the server's caches."""
-    page = serve(gradio, folder / f"{gradio}{''.join(options)}.log", "--both", *options)
+    page = serve(gradio, folder / f"{gradio}{''.join(options)}.log", *options)
     try:
         costs = [opened(browser, page.url) for _ in range(TIMES + 1)][1:]
     finally:

@@ -1,7 +1,7 @@
-"""A page as the hosts make it, small: our panel in one tab or both, the host's own ids beside it, what Generate would be sent.
+"""A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, what Generate would be sent.
 
-Run by a Python that has one of the hosts' gradios: `python page.py PORT [--both] [--without]`. An address with `?broken` leaves
-our script out. What the tests' own Python has beyond that gradio comes by ANYMS_TEST_PATH.
+Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without]`. An address with
+`?broken` leaves our script out. What the tests' own Python has beyond that gradio comes by ANYMS_TEST_PATH.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 import gradio as gr
 
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT), *os.environ.get("ANYMS_TEST_PATH", "").split(os.pathsep)]
+sys.path += [str(ROOT), str(Path(__file__).parent / "stand_ins"), *os.environ.get("ANYMS_TEST_PATH", "").split(os.pathsep)]
+os.environ["U2NET_HOME"] = str(Path.cwd())  # where the stand-in of rembg has its models, none at first
 mimetypes.add_type("application/javascript", ".mjs")
 
 
@@ -36,6 +37,12 @@ class InputAccordion:
         self.accordion.__exit__(*error)
 
 
+def checkpoint(name: str) -> Any:
+    """As the hosts look one up; none is ever loaded here."""
+    file = Path.cwd() / "models" / name
+    return types.SimpleNamespace(filename=str(file)) if file.is_file() else None
+
+
 def stand_in(name: str, **content: Any) -> None:
     module = types.ModuleType(name)
     vars(module).update(content)
@@ -45,8 +52,8 @@ def stand_in(name: str, **content: Any) -> None:
 stand_in("modules")
 stand_in("modules.ui_components", InputAccordion=InputAccordion)
 stand_in("modules.shared", opts=types.SimpleNamespace(), cmd_opts=types.SimpleNamespace())
-stand_in("modules.paths", models_path=str(ROOT / "none"), data_path=str(Path.cwd()))
-stand_in("modules.sd_models", model_data=types.SimpleNamespace(sd_model=None))
+stand_in("modules.paths", models_path=str(Path.cwd() / "models"), data_path=str(Path.cwd()))
+stand_in("modules.sd_models", model_data=types.SimpleNamespace(sd_model=None), get_closet_checkpoint_match=checkpoint)
 for module in ("shared", "paths", "ui_components", "sd_models"):
     setattr(sys.modules["modules"], module, sys.modules[f"modules.{module}"])
 
@@ -110,6 +117,7 @@ def host_fields(kind: str) -> None:
 
 
 SIDES = {"width": 768, "height": 512}
+CHECKPOINTS = ["none", "one.safetensors", "two.safetensors"]
 
 
 def head(broken: bool) -> str:
@@ -118,9 +126,11 @@ def head(broken: bool) -> str:
     return f'{script}<link rel="stylesheet" href="file={style}?{style.stat().st_mtime}">'
 
 
-def serve(port: int, without: bool, both: bool) -> None:
+def serve(port: int, without: bool) -> None:
     with gr.Blocks() as page:
-        for kind in editor.TABS if both else editor.TABS[:1]:
+        chosen = gr.Dropdown(CHECKPOINTS, value=CHECKPOINTS[0], label="checkpoint", elem_id=editor.CHECKPOINT)
+        editor.watch_checkpoint(chosen, elem_id=editor.CHECKPOINT)
+        for kind in editor.TABS:
             with gr.Column(elem_id=f"tab_{kind}"):
                 tab(kind, without)
     original = gr.routes.templates.TemplateResponse
@@ -138,4 +148,4 @@ def serve(port: int, without: bool, both: bool) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), "--without" in sys.argv, "--both" in sys.argv)
+    serve(int(sys.argv[1]), "--without" in sys.argv)

@@ -42,9 +42,12 @@ def test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent(editor: Edito
 
     editor.press("Undo")
     assert editor.fields(1) == LEFT
-    assert editor.root.get_by_role("button", name="Undo").is_disabled()
-    editor.press("Redo")
-    assert editor.fields(1) == MOVED
+    for _ in range(2):
+        editor.press("Undo")
+    assert editor.root.get_by_role("button", name="Undo").is_disabled()  # the pictures are gone, too
+    for _ in range(3):
+        editor.press("Redo")
+    assert editor.sent() == sent
     editor.keep("two")
 
 
@@ -175,6 +178,37 @@ def test_a_removed_subject_takes_no_part_and_comes_back_with_its_picture(editor:
     assert all(len(subject["pictures"]) == 1 for subject in sent)
 
 
+def test_a_subject_is_off_for_a_while_and_stays_where_it_is(editor: Editor) -> None:
+    fill(editor, "cat", "dog")
+    editor.drag(editor.box(2), (-0.25, 0))
+    assert editor.seen(1) == "48 % seen"
+    switch = editor.row(2).get_by_role("switch")
+    switch.click()
+    assert switch.get_attribute("aria-checked") == "false"
+    assert editor.said() == "Subject 2: switched off"
+    assert (editor.seen(1), editor.seen(2)) == ("100 % seen", "off")
+    assert "switched off" in editor.box(2).get_attribute("aria-label")
+    assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat"]
+    place = editor.fields(2)
+    editor.drag(editor.box(2), (0.125, 0))  # it is still there to be moved
+    assert editor.fields(2) != place
+    editor.keep("off")
+    editor.press("Place side by side")
+    assert editor.fields(1) == (0.05, 0.15, 0.95, 0.95)
+    for _ in range(2):
+        editor.press("Undo")
+    assert (editor.fields(2), editor.seen(2)) == (place, "off")
+    editor.press("Undo")
+    assert editor.seen(2) == "100 % seen"
+    assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "dog"]
+    editor.press("Redo")
+    switch.press("Enter")
+    assert editor.said() == "Subject 2: switched on"
+    assert len(editor.sent()["subjects"]) == 2
+    editor.ours("slot2_use").locator("input").dispatch_event("click")  # the host's own field means the same
+    editor.inside("root.querySelector('.row[data-slot=\"2\"]').classList.contains('off')")
+
+
 def test_presets_and_who_lies_on_top(editor: Editor) -> None:
     fill(editor, "beach", "cat", "straw hat")
     for preset in ("Place on thirds", "Place on a grid", "Place as a group photo", "Place side by side"):
@@ -276,7 +310,9 @@ def test_a_layout_is_saved_to_a_file_and_opened_again(editor: Editor, tmp_path: 
     sent = editor.sent()["subjects"]
     assert [(subject["name"], subject["role"], subject["weight"]) for subject in sent] == [("cat", "background", 1.5)]
     assert sent[0]["blocks"] == "style"
-    editor.box(2).wait_for(state="detached")  # its picture stayed, and takes no part
+    editor.inside(
+        "root.querySelector('.box[data-slot=\"2\"]').classList.contains('off')"
+    )  # its picture stayed, and takes no part
     open_file('{"version": 9, "subjects": []}')
     problem = editor.root.get_by_role("alert")
     problem.filter(has_text="no layout").wait_for()
@@ -311,6 +347,8 @@ def test_every_part_has_a_name_and_nothing_is_too_small_for_a_finger_or_a_mouse(
     assert label == "Subject 2: left 52 %, top 15 %, width 43 %, height 80 %; layer 2 of 2; no picture yet"
     width = phone.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360
+    phone.name(2, "dog")
+    assert phone.row(2).locator(".name").bounding_box()["width"] > 20  # there is room for it, too
     inside = "[...root.querySelectorAll('button, input, .box')].every((node) => node.getBoundingClientRect().right <= 360)"
     phone.inside(inside)
 
@@ -345,7 +383,7 @@ def test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing(phone: Edit
 def test_without_the_script_the_plain_fields_work_and_one_line_says_so(browser: Any, served: Served) -> None:
     plain = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
     plain.page.goto(plain.url + "?broken", wait_until="load")
-    plain.page.get_by_text("The region editor has not started").wait_for()
+    plain.root.get_by_text("The region editor has not started").wait_for()
     plain.ours("slot3_shown").get_by_text("Reload the page").wait_for()
     for edge, value in zip(("x0", "y0", "x1", "y1"), (0.2, 0.3, 0.6, 0.7)):
         plain.entry(f"slot3_{edge}").fill(str(value))

@@ -74,6 +74,35 @@ def test_several_pictures_of_a_subject_are_ordered_and_removed(editor: Editor) -
     assert "subject" in editor.sent()  # none is left, so it is refused
 
 
+def test_pictures_are_undone_as_boxes_are(editor: Editor) -> None:
+    editor.give(1, "orange")
+    editor.give(1, "navy")
+    editor.drag(editor.box(1), (0.125, 0))
+    moved, both = editor.fields(1), pictures_sent(editor)
+    card(editor, 1).get_by_role("button", name="Remove picture 1 of subject 1").click()
+    editor.thumbs(1).nth(1).wait_for(state="detached")
+    editor.page.keyboard.press("Control+z")  # where it was removed, without going to the editor first
+    editor.thumbs(1).nth(1).wait_for()
+    assert pictures_sent(editor) == both
+    assert editor.fields(1) == moved
+    for _ in range(2):
+        editor.press("Undo")
+    expect(editor.thumbs(1)).to_have_count(1)
+    assert editor.fields(1) != moved
+    for _ in range(2):
+        editor.press("Redo")
+    assert (pictures_sent(editor), editor.fields(1)) == (both, moved)
+
+    editor.press("Remove 1")
+    editor.press("Undo")
+    assert pictures_sent(editor) == both
+    give(editor, "drop", editor.root.locator(".mat"), picture("green"), picture("crimson"))  # into 2, and into one more
+    editor.thumbs(3).first.wait_for()
+    editor.press("Undo")  # what was dropped together goes together
+    expect(editor.root.locator(".box")).to_have_count(2)
+    assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [2, 0, 0]
+
+
 def test_a_picture_is_pasted_into_the_focused_slot(editor: Editor) -> None:
     more = card(editor, 2).get_by_role("button", name="Add pictures of subject 2")
     more.focus()
@@ -203,7 +232,7 @@ def test_on_a_phone_pictures_fit_and_every_button_is_large_enough(phone: Editor)
         phone.give(1, colour)
     phone.give(2, "crimson")
     buttons = [button for slot in (1, 2) for button in card(phone, slot).locator("button:visible").all()]
-    assert len(buttons) == 5 + 1 + 1 + 1
+    assert len(buttons) == 4 + 5 + 1 + 1 + 1
     for button in buttons:
         area = button.bounding_box()
         assert min(area["width"], area["height"]) >= 44 - 0.5, button.get_attribute("aria-label")

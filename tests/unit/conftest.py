@@ -9,6 +9,7 @@ import pytest
 
 from lib_anyms import encoding
 from lib_anyms.session import close_session
+from tests.support import windows_files
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.tiny_unet import tiny_unet
 
@@ -28,6 +29,12 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     whole = encoding.image_tokens
     monkeypatch.setattr(encoding, "image_tokens", lambda *args: counted.append(1) or whole(*args))
     return counted
+
+
+@pytest.fixture(autouse=True)
+def _files_as_windows_has_them(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.module.__name__ != "tests.unit.test_environment":  # Windows keeps a lock file its own process would discard
+        windows_files.follow(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,15 @@ import torch
 from lib_anyms.errors import Refused
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.standalone import bench_command
-from lib_anyms.standalone.bench import layers, suites
+from lib_anyms.standalone.bench import jobs, layers, suites
 from lib_anyms.standalone.bench.forms import FORMS, KEPT, Work
+from lib_anyms.standalone.bench.launches import launch_rows
 from lib_anyms.standalone.bench.layers import Size
 from lib_anyms.standalone.bench.report import plot, table, write_json
 from lib_anyms.standalone.bench.streams import SCALE, layout_of
-from lib_anyms.standalone.bench.timing import Row, interleaved, ratio, row
+from lib_anyms.standalone.bench.timing import Row, clock_of, interleaved, ratio, row
 from lib_anyms.standalone.bench.whole import Bench, unet_rows
+from lib_anyms.standalone.structure import SMALL as SMALL_UNET
 from lib_anyms.standalone.structure import TINY
 from tests.support import oracle
 
@@ -31,7 +33,7 @@ SMALL = (Size("layer 8x8x32", TokenGrid(8, 8), 32, 2),)
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_is_the_oracle_s_image_stream(name: str, dtype: torch.dtype) -> None:
     layout, grid = layout_of(5), TokenGrid(13, 18)
-    work = Work.random(layout, grid, 32, 4, 4, 2, torch.zeros((), dtype=dtype))
+    work = Work.random(layout.visible_tokens(grid), grid, 32, 4, 4, 2, torch.zeros((), dtype=dtype))
     owner = oracle.owners(layout, grid.height, grid.width)
     sets = [[work.nobody] * 5, work.sets]
     image = torch.cat([oracle.image_stream(work.query[half : half + 1], sets[half], owner, [1.0] * 5, 4) for half in (0, 1)])
@@ -73,6 +75,17 @@ def test_variants_take_turns_and_each_is_timed_alone() -> None:
     assert told.ms >= 20
 
 
+def test_one_thread_s_clock_stands_still_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    own, other = clock_of("cpu"), clock_of("cuda")
+    before = own(), other()
+    time.sleep(0.2)
+    assert own() - before[0] < 0.1
+    assert other() - before[1] > 0.1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert clock_of("cpu") is other
+
+
 def test_layers_hold_every_form_against_the_yardstick() -> None:
     rows = list(layers.layer_rows(SMALL, (1, 3), (4,), 2, torch.zeros(())))
     assert [(told.case, told.subjects) for told in rows] == [
@@ -81,16 +94,39 @@ def test_layers_hold_every_form_against_the_yardstick() -> None:
     assert all(told.ratio > 0 and told.low <= told.ratio <= told.high for told in rows)
 
 
-def test_the_gpu_suite_runs_on_small_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_suite_runs_on_small_shapes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(suites, "SDXL_LAYERS", SMALL)
-    monkeypatch.setattr(suites, "LAUNCHES", SMALL[0])
     monkeypatch.setattr(suites, "ALL", (2,))
-    cases = {told.case for told in suites.gpu_rows("cpu", TINY, side=8, rounds=1)}
+    monkeypatch.setattr(suites, "BEYOND", ())
+    monkeypatch.setattr(jobs, "JOBS", 1)
+    monkeypatch.setattr(jobs, "CALLS", 1)
+    rows = [*suites.gpu_rows("cpu", SMALL_UNET, side=8, rounds=1, steps=1, traces=tmp_path)]
+    cases = {told.case for told in rows}
     for dtype in ("float16", "bfloat16"):
         for batch in (2, 6):
             for way in ("AnyMS", "masked sum", "diffusers' masks"):
                 assert f"SDXL UNet, 64 px, {dtype}, {batch} rows, {way}" in cases
+        for way in ("1 steps", "computed by the device"):
+            told = [row for row in rows if row.case == f"SDXL UNet, 64 px, {dtype}, 2 rows, {way}"]
+            assert [row.subjects for row in told] == [0, 7, 12]
+            assert all(row.ms > 0 for row in told)
+    assert len([*tmp_path.glob("SDXL_UNet-*.json")]) == 2 * 3
     assert {f"layer 8x8x32, {name}" for name in KEPT} < cases
+
+
+def test_what_a_layer_launches_is_told_in_both_forms() -> None:
+    rows = [*launch_rows((1, 2), 3, torch.zeros(()))]
+    assert [(row.case, row.subjects) for row in rows] == [
+        (f"launches, {what}", count)
+        for count in (1, 2)
+        for what in ("a layer by subject", "a layer at once", "the attention alone")
+    ]
+    assert all(0.001 < row.ms < 10 for row in rows)
+
+
+def test_more_subjects_than_a_layout_may_have_are_measured_in_single_layers() -> None:
+    rows = [*layers.layer_rows(SMALL, (16,), (4,), 1, torch.zeros(()))]
+    assert {row.subjects for row in rows} == {16}
 
 
 def test_a_unet_is_measured_with_the_stream_on_and_left_as_it_was() -> None:
@@ -121,5 +157,5 @@ def test_without_a_gpu_its_suite_says_so(tmp_path: Path) -> None:
         pytest.skip("host: a GPU is here")
     parser = argparse.ArgumentParser()
     bench_command.add_arguments(parser)
-    with pytest.raises(Refused, match="no GPU that torch sees"):
+    with pytest.raises(Refused, match=r"sees no GPU .* --suite quick"):
         bench_command.run(parser.parse_args(["--suite", "gpu", "--out", str(tmp_path)]))

@@ -264,6 +264,20 @@ def test_what_a_link_leads_to_outside_is_no_card_of_the_library(tmp_path: Path) 
         Library(home).find("link")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_nothing_is_written_through_a_link_that_lies_in_the_library(tmp_path: Path) -> None:
+    home, mine = tmp_path / "cards", tmp_path / "mine"
+    home.mkdir()
+    mine.write_bytes(b"mine")
+    for name in (f".fox.safetensors.{os.getpid()}.half", "Fox.safetensors"):
+        (home / name).symlink_to(mine)
+    assert Library(home).add(card_bytes("fox")) == "fox-2.safetensors"  # upper and lower case are one
+    (home / f".fox-3.safetensors.{os.getpid()}.half").symlink_to(mine)
+    assert Library(home).add(card_bytes("fox")) == "fox-3.safetensors"
+    assert mine.read_bytes() == b"mine"
+    assert not (home / "fox-3.safetensors").is_symlink()
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(Refused) as refusal:

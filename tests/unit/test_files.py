@@ -22,6 +22,7 @@ from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.model_files import adapters_in, choose_pair
 from lib_anyms.request import Request
+from tests.support import windows_files
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost
 from tests.support.tiny_unet import tiny_unet
@@ -140,6 +141,25 @@ def test_a_subject_s_name_is_words_and_never_a_file(files: dict, tmp_path: Path,
     assert wish.to_json()["subjects"][0]["name"] == name
 
 
+# -- what every test of this folder runs under ----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not windows_files.WORKS, reason="host: only Linux tells what a process holds")
+def test_a_file_that_is_held_is_neither_removed_nor_replaced(tmp_path: Path) -> None:
+    old, new = tmp_path / "old é", tmp_path / "new"
+    for path in (old, new):
+        path.write_bytes(path.name.encode())
+    with old.open("rb") as file:
+        for forbidden in (old.unlink, lambda: os.remove(old), lambda: new.replace(old), lambda: old.rename(tmp_path / "other")):
+            with pytest.raises(PermissionError):
+                forbidden()
+        assert file.read() == old.name.encode()
+    with pytest.raises(FileExistsError):
+        new.rename(old)
+    new.replace(old)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+
+
 # -- texts ----------------------------------------------------------------------------------------------------------------
 
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("*.py")])
@@ -171,3 +191,58 @@ def test_every_text_is_utf_8(path: Path) -> None:
 
 def test_the_check_sees_a_text_without() -> None:
     assert sum(len(list(text_calls(path))) for path in SOURCES) > 10
+
+
+# -- what Windows does not have ---------------------------------------------------------------------------------------------
+
+NOT_ON_WINDOWS = {
+    "os": {
+        "fork",
+        "killpg",
+        "setsid",
+        "getpgid",
+        "getuid",
+        "geteuid",
+        "chown",
+        "mkfifo",
+        "O_NOFOLLOW",
+        "sysconf",
+        "uname",
+        "nice",
+    },
+    "signal": {"SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM", "pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK", "alarm"},
+    "import": {"fcntl", "resource", "pwd", "grp", "termios", "pty"},
+}
+# Places that ask first whether it is there; only the standalone's may.
+ASKED_FOR = {
+    ("lock.py", "fcntl"),
+    *(("data.py", name) for name in ("pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK")),
+}
+
+
+def posix_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in NOT_ON_WINDOWS.get(getattr(node.value, "id", ""), ()):
+            yield node.attr
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
+            yield from (name for name in names if name in NOT_ON_WINDOWS["import"])
+
+
+def test_nothing_is_used_that_windows_does_not_have() -> None:
+    found = {(path, name) for path in SOURCES for name in posix_names(path)}
+    assert {(path.name, name) for path, name in found} == ASKED_FOR
+    assert all("standalone" in path.parts for path, _ in found)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_processes_are_spawned(path: Path) -> None:
+    """The one way Windows has; another system's own way would hide what does not travel."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = (getattr(node.func, "attr", "") or getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+        if name in ("get_context", "set_start_method"):
+            assert [getattr(value, "value", "") for value in node.args] == ["spawn"], f"line {node.lineno}"
+        assert name != "Pool", f"line {node.lineno}: a pool of the default kind"
+        if name == "ProcessPoolExecutor":
+            contexts = [getattr(value.func, "id", "") for value in node.args if isinstance(value, ast.Call)]
+            assert "get_context" in contexts, f"line {node.lineno}"

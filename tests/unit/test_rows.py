@@ -47,7 +47,12 @@ def test_conditional_chunks_may_stand_several_times_in_a_layer() -> None:
     assert copies(turned, 4) == [((C, C, C, U), [0, 0, 0, 3], False), ((C, C, U, U), [0, 0, 2, 3], True)]
 
 
+def test_a_call_with_the_negative_text_alone_may_have_copies_too() -> None:
+    """Where guidance makes one that the host marks as conditional."""
+    assert copies(RowMap((U,)), 3) == [((U, U, U), [0, 0, 0], False)]
+    assert copies(RowMap.of_chunks((U,), 2), 4) == [((U, U, U, U), [0, 1, 0, 1], False)]
+
+
 def test_a_row_of_zeros_makes_them_even() -> None:
-    assert copies(RowMap((U,)), 2) == [((U, U), [0, 1], True)]
-    assert copies(RowMap((U,)), 3) == []
+    assert copies(RowMap((U,)), 2) == [((U, U), [0, 0], False), ((U, U), [0, 1], True)]
     assert copies(RowMap.of_chunks((U, C, C), 1), 6) == [((U, C, C, C, C, C), [0, 1, 1, 3, 3, 5], True)]

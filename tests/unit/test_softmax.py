@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from lib_anyms import lifecycle, softmax
-from lib_anyms.attention import Crop, add_image_stream, crop_and_merge
+from lib_anyms.attention import crop_and_merge, crops_of
 from lib_anyms.encoding import prepare
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
@@ -50,8 +50,8 @@ def test_without_fused_attention_the_result_is_the_oracle_s(tries: list[torch.dt
     query = torch.randn(2, 12 * 16, 32, generator=make, dtype=torch.float64).to(dtype)
     sets = [random_pair(number, 4 + number, 32, dtype) for number in range(2)]
     weights = [1.0, 0.5]
-    crop = Crop.of(LAYOUT.visible_tokens(TokenGrid(12, 16)), weights, query)
-    found = add_image_stream(torch.zeros_like(query), crop_and_merge(query, sets, crop, heads=4), crop, 1.0)
+    crops = crops_of(LAYOUT.visible_tokens(TokenGrid(12, 16)), weights, query.device)
+    found = crop_and_merge(torch.zeros_like(query), query, sets, crops, heads=4, scale=1.0)
     wanted = oracle.image_stream(query, sets, oracle.owners(LAYOUT, 12, 16), weights, heads=4)
     assert (found - wanted).abs().max() <= bound
     assert tries == [dtype]  # tried once, not once a subject

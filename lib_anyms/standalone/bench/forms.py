@@ -6,89 +6,139 @@ attention of all owned rows against one subject's tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
-from lib_anyms.attention import Crop, KeyValue, add_image_stream, crop_and_merge, image_attention, split_heads
+from lib_anyms.attention import Crop, KeyValue, crop_and_merge, crops_of, image_attention, one_set, split_heads
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.ip_adapter.key_values import side_by_side
-from lib_anyms.layout import Layout
-from lib_anyms.one_call import crop_and_merge_at_once, mask_of
+from lib_anyms.one_call import Together, crop_and_merge_at_once
 from lib_anyms.softmax import attend
 from lib_anyms.standalone.bench.streams import SCALE
+
+_CACHED = 2**16  # numbers of one row of the batch: 256 KiB in float32
 
 
 @dataclass(frozen=True)
 class Work:
-    """One layer's tensors; query and text (batch, tokens, channels), the first half of the batch unconditional."""
+    """One layer's tensors; query and text (batch, tokens, channels), the first half of the batch unconditional; visible: each
+    subject's token numbers.
+    """
 
     query: torch.Tensor
     text: torch.Tensor
     sets: list[KeyValue]
     nobody: KeyValue
     grid: TokenGrid
-    layout: Layout
+    visible: Sequence[Sequence[int]]
     heads: int
 
     @classmethod
-    def random(cls, layout: Layout, grid: TokenGrid, width: int, heads: int, tokens: int, batch: int, like: torch.Tensor) -> Work:
+    def random(
+        cls,
+        visible: Sequence[Sequence[int]],
+        grid: TokenGrid,
+        width: int,
+        heads: int,
+        tokens: int,
+        batch: int,
+        like: torch.Tensor,
+    ) -> Work:
         """`like` gives device and dtype."""
         make = torch.Generator().manual_seed(0)
         query, text = torch.randn(2, batch, grid.tokens, width, generator=make).to(like)
-        *sets, nobody = (
-            (key, value) for key, value in torch.randn(len(layout.subjects) + 1, 2, tokens, width, generator=make).to(like)
-        )
-        return cls(query, text, sets, nobody, grid, layout, heads)
+        *sets, nobody = ((key, value) for key, value in torch.randn(len(visible) + 1, 2, tokens, width, generator=make).to(like))
+        return cls(query, text, sets, nobody, grid, visible, heads)
 
     @property
     def half(self) -> int:
         return len(self.query) // 2
 
     @cached_property
-    def crop(self) -> Crop:
-        return Crop.of(self.layout.visible_tokens(self.grid), [1.0] * len(self.sets), self.query)
+    def crops(self) -> tuple[Crop, ...]:
+        return crops_of(self.visible, [1.0] * len(self.sets), self.query.device)
+
+    @cached_property
+    def whole(self) -> tuple[Crop, ...]:
+        """Of unconditional rows."""
+        return one_set(self.crops)
+
+    @cached_property
+    def rows(self) -> torch.Tensor:
+        """Of all crops."""
+        return torch.cat([crop.rows for crop in self.crops])
 
     @cached_property
     def everyone(self) -> KeyValue:
-        keys, values = zip(*self.sets, self.nobody)
-        return torch.cat(keys), torch.cat(values)
+        """By heads, for each row of the batch."""
+        key, value = (split_heads(torch.cat(tensors), self.heads) for tensors in zip(*self.sets, self.nobody))
+        return key.expand(len(self.query), -1, -1, -1), value.expand(len(self.query), -1, -1, -1)
 
     @cached_property
-    def mask(self) -> torch.Tensor:
+    def together(self) -> Together:
         *places, nobody = side_by_side([len(key) for key, _ in (*self.sets, self.nobody)])
-        return mask_of(self.crop, places, nobody, [False] * self.half + [True] * self.half, self.query)
+        return Together.of(self.crops, places, nobody, [False] * self.half + [True] * self.half, self.query)
 
     @cached_property
     def padded(self) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Rows of all subjects filled up to the longest, which of them are real, and how long that is."""
-        longest = max(last - first for _, first, last in self.crop.spans)
-        each = [self.crop.rows[first:last] for _, first, last in self.crop.spans]
+        each = [crop.rows for crop in self.crops]
+        longest = max(map(len, each))
         rows = torch.cat([torch.cat((rows, rows[:1].expand(longest - len(rows)))) for rows in each])
         real = [torch.arange(len(rows), device=rows.device) + number * longest for number, rows in enumerate(each)]
         return rows, torch.cat(real), longest
 
     @cached_property
     def stacked(self) -> KeyValue:
-        keys, values = zip(*(self.sets[number] for number, _, _ in self.crop.spans))
+        keys, values = zip(*(self.sets[crop.subject] for crop in self.crops))
         return torch.stack(keys), torch.stack(values)
 
 
 def by_subject(work: Work) -> torch.Tensor:
-    """Kept, for CPUs: owned rows gathered once, sorted by owner, one attention a subject on its slice."""
+    """Kept, for CPUs: for each subject gather, attend and add in place, while what was gathered is in the cache."""
     half = work.half
-    unconditional = image_attention(work.query[:half].index_select(1, work.crop.rows), *work.nobody, work.heads)
-    add_image_stream(work.text[:half], unconditional, work.crop, SCALE)
-    add_image_stream(work.text[half:], crop_and_merge(work.query[half:], work.sets, work.crop, work.heads), work.crop, SCALE)
+    crop_and_merge(work.text[:half], work.query[:half], [work.nobody], work.whole, work.heads, SCALE)
+    crop_and_merge(work.text[half:], work.query[half:], work.sets, work.crops, work.heads, SCALE)
+    return work.text
+
+
+def in_pieces(work: Work) -> torch.Tensor:
+    """By subject, and no more rows at a time than a core's cache holds. With several threads each piece waits for all of them."""
+    half, longest = work.half, max(1, _CACHED // work.query.shape[-1])
+    nobodys, own = (
+        [Crop(crop.subject, rows, crop.weight) for crop in crops for rows in crop.rows.split(longest)]
+        for crops in (work.whole, work.crops)
+    )
+    crop_and_merge(work.text[:half], work.query[:half], [work.nobody], nobodys, work.heads, SCALE)
+    crop_and_merge(work.text[half:], work.query[half:], work.sets, own, work.heads, SCALE)
     return work.text
 
 
 def at_once(work: Work) -> torch.Tensor:
     """Kept, for GPUs: one masked attention over the owned rows."""
-    image = crop_and_merge_at_once(work.query, work.everyone, work.mask, work.crop, work.heads)
-    return add_image_stream(work.text, image, work.crop, SCALE)
+    return crop_and_merge_at_once(work.text, work.query, work.everyone, work.together, work.heads, SCALE)
+
+
+def sorted_by_owner(work: Work) -> torch.Tensor:
+    """Owned rows gathered once, sorted by owner, one attention a subject on its slice and one for the unconditional half."""
+    half = work.half
+    query = work.query[half:].index_select(1, work.rows)
+    sizes = [len(crop.rows) for crop in work.crops]
+    parts = [image_attention(own, *work.sets[crop.subject], work.heads) for own, crop in zip(query.split(sizes, 1), work.crops)]
+    _add(work, _unconditional(work), torch.cat(parts, 1))
+    return work.text
+
+
+def _unconditional(work: Work) -> torch.Tensor:
+    return image_attention(work.query[: work.half].index_select(1, work.rows), *work.nobody, work.heads)
+
+
+def _add(work: Work, unconditional: torch.Tensor, conditional: torch.Tensor) -> None:
+    work.text[: work.half].index_add_(1, work.rows, unconditional, alpha=SCALE)
+    work.text[work.half :].index_add_(1, work.rows, conditional, alpha=SCALE)
 
 
 def crop_loop(work: Work) -> torch.Tensor:
@@ -97,9 +147,8 @@ def crop_loop(work: Work) -> torch.Tensor:
     for rows, sets in ((slice(0, half), [work.nobody] * len(work.sets)), (slice(half, None), work.sets)):
         query = work.query[rows]
         merged = torch.zeros_like(query)
-        for number, first, last in work.crop.spans:
-            owned = work.crop.rows[first:last]
-            merged[:, owned] = image_attention(query[:, owned], *sets[number], work.heads)
+        for crop in work.crops:
+            merged[:, crop.rows] = image_attention(query[:, crop.rows], *sets[crop.subject], work.heads)
         parts.append(work.text[rows] + SCALE * merged)
     return torch.cat(parts)
 
@@ -107,14 +156,12 @@ def crop_loop(work: Work) -> torch.Tensor:
 def padded_batch(work: Work) -> torch.Tensor:
     """Regions filled up to the largest and made a batch: one attention, but rows of nothing where boxes differ in size."""
     rows, real, longest = work.padded
-    half, count = work.half, len(work.crop.spans)
+    half, count = work.half, len(work.crops)
     query = work.query[half:][:, rows].unflatten(1, (count, longest)).flatten(0, 1)
     key, value = (split_heads(tensor, work.heads).repeat(half, 1, 1, 1) for tensor in work.stacked)
     image = attend(split_heads(query, work.heads), key, value).transpose(1, 2).flatten(2)
     image = image.unflatten(0, (half, count)).flatten(1, 2)[:, real]
-    unconditional = image_attention(work.query[:half].index_select(1, work.crop.rows), *work.nobody, work.heads)
-    add_image_stream(work.text[:half], unconditional, work.crop, SCALE)
-    add_image_stream(work.text[half:], image, work.crop, SCALE)
+    _add(work, _unconditional(work), image)
     return work.text
 
 
@@ -123,40 +170,37 @@ def nested(work: Work) -> torch.Tensor:
     half = work.half
     image = []
     for row in range(half, len(work.query)):
-        query = work.query[row, work.crop.rows]
-        parts = [query[first:last] for _, first, last in work.crop.spans]
+        parts = [work.query[row, crop.rows] for crop in work.crops]
         queries = torch.nested.nested_tensor(parts, layout=torch.jagged)
         keys, values = (torch.nested.nested_tensor(list(tensor), layout=torch.jagged) for tensor in work.stacked)
         queries, keys, values = (tensor.unflatten(-1, [work.heads, -1]).transpose(1, 2) for tensor in (queries, keys, values))
         image.append(attend(queries, keys, values).transpose(1, 2).flatten(2).values())
-    unconditional = image_attention(work.query[:half].index_select(1, work.crop.rows), *work.nobody, work.heads)
-    add_image_stream(work.text[:half], unconditional, work.crop, SCALE)
-    add_image_stream(work.text[half:], torch.stack(image), work.crop, SCALE)
+    _add(work, _unconditional(work), torch.stack(image))
     return work.text
 
 
 def masked_sum(work: Work) -> torch.Tensor:
     """What peers do: every subject attends over the whole picture, is masked and added."""
     total = work.text
-    for number, first, last in work.crop.spans:
+    for crop in work.crops:
         mask = work.query.new_zeros(work.grid.tokens, 1)
-        mask[work.crop.rows[first:last]] = SCALE
-        image = [
-            image_attention(query, *pair, work.heads)
-            for query, pair in zip(work.query.chunk(2), (work.nobody, work.sets[number]))
-        ]
+        mask[crop.rows] = SCALE
+        pairs = work.nobody, work.sets[crop.subject]
+        image = [image_attention(query, *pair, work.heads) for query, pair in zip(work.query.chunk(2), pairs)]
         total = total + mask * torch.cat(image)
     return total
 
 
 def floor(work: Work) -> torch.Tensor:
     """The yardstick: one attention of all owned rows against one subject's keys and values."""
-    return image_attention(work.query.index_select(1, work.crop.rows), *work.sets[0], work.heads)
+    return image_attention(work.query.index_select(1, work.rows), *work.sets[0], work.heads)
 
 
 FORMS: dict[str, Callable[[Work], torch.Tensor]] = {
     "by subject": by_subject,
     "at once": at_once,
+    "in pieces": in_pieces,
+    "sorted by owner": sorted_by_owner,
     "crop loop": crop_loop,
     "padded batch": padded_batch,
     "nested tensors": nested,

@@ -10,8 +10,8 @@ import torch
 
 from lib_anyms.geometry import TokenGrid
 from lib_anyms.standalone.bench.forms import FORMS, Work, floor
-from lib_anyms.standalone.bench.streams import layout_of
-from lib_anyms.standalone.bench.timing import Row, interleaved, row
+from lib_anyms.standalone.bench.streams import boxes_of
+from lib_anyms.standalone.bench.timing import Row, clock_of, interleaved, row
 
 FLOOR = "one attention of all owned rows"
 
@@ -26,10 +26,8 @@ class Size:
     heads: int
 
 
-# SDXL at 1024 x 1024: its two kinds of layers. The last is too small to compute anything: there `ms` is launching alone.
+# SDXL at 1024 x 1024: its two kinds of layers.
 SDXL_LAYERS = (Size("layer 64x64x640", TokenGrid(64, 64), 640, 10), Size("layer 32x32x1280", TokenGrid(32, 32), 1280, 20))
-LAUNCHES = Size("launches", TokenGrid(4, 4), 64, 2)
-_REPEATS = {LAUNCHES.name: 20}
 
 
 def layer_rows(
@@ -44,9 +42,10 @@ def layer_rows(
 
 @torch.inference_mode()
 def _layer(size: Size, count: int, tokens: int, rounds: int, like: torch.Tensor, batch: int) -> Iterator[Row]:
-    work = Work.random(layout_of(count), size.grid, size.width, size.heads, tokens, batch, like)
+    visible = [list(box.on(size.grid).indices(size.grid)) for box in boxes_of(count)]  # no box lies on another
+    work = Work.random(visible, size.grid, size.width, size.heads, tokens, batch, like)
     variants = {FLOOR: partial(floor, work), **{name: partial(form, work) for name, form in FORMS.items()}}
-    times = interleaved(variants, rounds, _REPEATS.get(size.name, 1), like.device.type)
+    times = interleaved(variants, rounds, 1, like.device.type, clock=clock_of(like.device.type))
     for name in FORMS:
         yield row(f"{size.name}, {name}", count, tokens, times, name, FLOOR)
 
@@ -57,5 +56,5 @@ def hook_row(rounds: int) -> Row:
     hooked, bare, one = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), torch.zeros(1, 1)
     hooked.register_forward_hook(lambda _module, _args, _output: None)
     hooked.register_forward_pre_hook(lambda _module, _args: None)
-    times = interleaved({"hooked": lambda: hooked(one), "bare": lambda: bare(one)}, rounds, 200)
+    times = interleaved({"hooked": lambda: hooked(one), "bare": lambda: bare(one)}, rounds, 200, clock=clock_of("cpu"))
     return row("launches, two empty hooks", 0, 0, times, "hooked", "bare", against="the module alone")

@@ -1,9 +1,10 @@
-"""How much memory of its own a process takes while something runs. Standard library only."""
+"""How much memory of its own a process takes while something runs, and how long it computes. Standard library only."""
 
 from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 
 _STATUS = "/proc/self/statm"  # Linux tells it there: pages in all, in memory, of these shared, ...
@@ -12,6 +13,11 @@ _PAGE, _PAUSE = 4096, 0.002  # bytes, seconds between two looks
 
 def peak_mib(act: Callable[[], object]) -> float:
     """The most MiB above what there was before; 0 where the system does not tell. Mapped files do not count."""
+    return watched(act)[1]
+
+
+def watched(act: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the processor's time, whatever else the machine does meanwhile, and MiB as `peak_mib`."""
     gc.collect()
     first, most, done = _resident(), [0], threading.Event()
 
@@ -22,14 +28,16 @@ def peak_mib(act: Callable[[], object]) -> float:
 
     looker = threading.Thread(target=watch, daemon=True)
     looker.start()
+    began = time.process_time()
     try:
         kept = act()
+        seconds = time.process_time() - began
         most.append(_resident())
         del kept
     finally:
         done.set()
         looker.join()
-    return max(0, max(most) - first) / 2**20
+    return seconds, max(0, max(most) - first) / 2**20
 
 
 def _resident() -> int:

@@ -19,8 +19,8 @@ from lib_anyms.encoding import CPU, OnCPU, encode_pictures
 from lib_anyms.ip_adapter.key_values import project_key_values
 from lib_anyms.ip_adapter.tokens import ImageTokens
 from lib_anyms.model_files import ModelPair
-from lib_anyms.standalone.bench.memory import peak_mib
-from lib_anyms.standalone.bench.timing import Row, interleaved, row
+from lib_anyms.standalone.bench.memory import watched
+from lib_anyms.standalone.bench.timing import Row, Times, row
 
 COUNTS = (1, 7, 12)
 COLD, WARM, CARD, PROJECTION = "cold encode", "warm encode", "from card", "K/V projection"
@@ -29,37 +29,54 @@ Group = tuple[Image.Image, ...]
 
 
 def prepare_rows(pair: ModelPair, counts: Sequence[int] = COUNTS, rounds: int = 5) -> Iterator[Row]:
-    """Four rows for each number of subjects, on the CPU in float32; ratios to the cold encode."""
+    """Four rows for each number of subjects, on the CPU in float32; they take turns, and ratios are to the cold encode.
+
+    Times are those of the processor, all threads together: a busy machine, or a slow disk, is not in them.
+    """
     for count in counts:
         groups: list[Group] = [(_picture(number),) for number in range(count)]
         with tempfile.TemporaryDirectory(prefix="anyms-") as folder:
             paths = [Path(folder, f"{number}.safetensors") for number in range(count)]
-            for path, group in zip(paths, groups):
-                path.write_bytes(make_card(path.stem, "subject", group, [pair]))
             acts = _acts(pair, groups, paths)
-            memory = {name: peak_mib(act) for name, act in acts.items()}
-            times = interleaved(acts, rounds)
+            times: Times = {name: [] for name in acts}
+            memory = dict.fromkeys(acts, 0.0)
+            for number in range(rounds):
+                for name, act in acts.items():
+                    if name == CARD and not number:
+                        _save_cards(pair, groups, paths)
+                    seconds, mib = watched(act)
+                    times[name].append(seconds)
+                    memory[name] = max(memory[name], mib)
         for name in acts:
             yield row(f"prepare, {name}", count, pair.adapter.tokens, times, name, COLD, memory[name])
 
 
 def _acts(pair: ModelPair, groups: list[Group], paths: list[Path]) -> dict[str, Callable[[], object]]:
-    """In this order the first one leaves what the second finds; when they take turns, one of the uncounted rounds does."""
-
-    def warm() -> ImageTokens:
-        with torch.no_grad():
-            return encode_pictures(CPU, torch.float32, OnCPU(), pair, groups, "pad", "average")
+    """In this order the first one leaves what the second finds, and what the cards are made of."""
 
     def cold() -> ImageTokens:
         encoding.kept.clear()
-        return warm()
+        return _encode(pair, groups)
 
-    def card() -> ImageTokens:
-        read = [read_file(path).encodings[0] for path in paths]
-        return ImageTokens(tuple(each.tokens for each in read), read[0].nobody)
+    def projection() -> object:
+        return project_key_values(pair.adapter, _read(paths), CPU, torch.float32)
 
-    made = card()
-    return {COLD: cold, WARM: warm, CARD: card, PROJECTION: lambda: project_key_values(pair.adapter, made, CPU, torch.float32)}
+    return {COLD: cold, WARM: lambda: _encode(pair, groups), CARD: lambda: _read(paths), PROJECTION: projection}
+
+
+def _save_cards(pair: ModelPair, groups: list[Group], paths: list[Path]) -> None:
+    for path, group in zip(paths, groups):
+        path.write_bytes(make_card(path.stem, "subject", group, [pair]))
+
+
+def _read(paths: list[Path]) -> ImageTokens:
+    read = [read_file(path).encodings[0] for path in paths]
+    return ImageTokens(tuple(each.tokens for each in read), read[0].nobody)
+
+
+def _encode(pair: ModelPair, groups: list[Group]) -> ImageTokens:
+    with torch.no_grad():
+        return encode_pictures(CPU, torch.float32, OnCPU(), pair, groups, "pad", "average")
 
 
 def _picture(number: int) -> Image.Image:

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,19 +37,25 @@ def write_json(path: Path, suite: str, device: str, seconds: float, rows: Sequen
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
+_Panels = dict[str, dict[tuple[str, int], list[Row]]]  # by what is measured, then by way and tokens
+
+
 def plot(path: Path, rows: Sequence[Row]) -> None:
-    """Ratio against subjects: a panel for each thing measured, a colour for each way, a dashed line where tokens are fewest."""
+    """Ratio against subjects: a panel for each thing measured, a colour for each way, a dashed line where tokens are fewest.
+
+    The last panel is what each keeps in memory.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels: dict[str, dict[tuple[str, int], list[Row]]] = {}
+    panels: _Panels = {}
     for row in rows:
         place, _, way = row.case.rpartition(", ")
         if row.subjects and place:
             panels.setdefault(place, {}).setdefault((way, row.tokens), []).append(row)
-    height = -(-max(1, len(panels)) // 2)
+    height = len(panels) // 2 + 1
     figure, axes = pyplot.subplots(height, 2, figsize=(13, 4.5 * height), squeeze=False)
     for axis, (place, lines) in zip(axes.flat, panels.items()):
         ways, fewest = list(dict.fromkeys(way for way, _ in lines)), min(tokens for _, tokens in lines)
@@ -60,8 +67,20 @@ def plot(path: Path, rows: Sequence[Row]) -> None:
             axis.errorbar([row.subjects for row in points], [row.ratio for row in points], errors, label=label, **look)
         axis.set(title=f"{place} (1: {points[0].against})", xlabel="subjects", ylabel="time, ratio", yscale="log")
         axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-    for axis in axes.flat[len(panels) :]:
+    _plot_memory(axes.flat[len(panels)], panels)
+    for axis in axes.flat[len(panels) + 1 :]:
         axis.remove()
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+
+
+def _plot_memory(axis: Any, panels: _Panels) -> None:
+    for place, lines in panels.items():
+        for (way, tokens), points in lines.items():
+            kept = sorted((row.subjects, row.mib) for row in points if row.mib)
+            if kept:
+                axis.plot(*zip(*kept), marker="o", label=f"{place}, {way}, {tokens} tokens")
+    axis.set(title="beyond the plain call", xlabel="subjects", ylabel="MiB")
+    if axis.lines:
+        axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))

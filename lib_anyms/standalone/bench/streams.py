@@ -19,17 +19,22 @@ SCALE = 0.6
 
 
 def layout_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> Layout:
+    """`boxes_of`, for as many subjects as a layout may have."""
+    return Layout(tuple(Subject(f"s{number}", box) for number, box in enumerate(boxes_of(count, coverage, overlap))))
+
+
+def boxes_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> list[Box]:
     """`count` boxes in rows and columns that cover this share of the picture; `overlap`: each is enlarged by it, sideways."""
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     side = math.sqrt(coverage * columns * rows / count)  # of a cell, where the last row is not full
     margin = max(0.0, (1 - min(1.0, side)) / 2)
-    subjects = []
+    boxes = []
     for number in range(count):
         column, row = number % columns, number // columns
         left, right = (column + margin - overlap / 2) / columns, (column + 1 - margin + overlap / 2) / columns
-        subjects.append(Subject(f"s{number}", Box(left, (row + margin) / rows, right, (row + 1 - margin) / rows)))
-    return Layout(tuple(subjects))
+        boxes.append(Box(left, (row + margin) / rows, right, (row + 1 - margin) / rows))
+    return boxes
 
 
 def sets_for(layers: Sequence[Layer], subjects: int, tokens: int, like: torch.Tensor) -> KeyValues:

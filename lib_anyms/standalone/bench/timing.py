@@ -21,7 +21,7 @@ _EDGES = (2.5, 97.5)  # percent
 @dataclass(frozen=True)
 class Row:
     """`ratio` of the case's time to what it is compared with (median, 95 % interval), `ms` its own median, `mib` what it keeps
-    or, on a GPU, its peak beyond the plain call. `against`: what it is compared with.
+    or, on a GPU, its peak beyond the plain call (of a whole job: its peak). `against`: what it is compared with.
     """
 
     case: str
@@ -41,21 +41,36 @@ class Row:
 Times = dict[str, list[float]]
 
 
-def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int, repeats: int = 1, device: str = "cpu") -> Times:
-    """Seconds of each variant in each round, the mean of `repeats` calls in a row; two rounds before are not counted."""
+Clock = Callable[[], float]
+
+
+def clock_of(device: str) -> Clock:
+    """The thread's own seconds where it is the only one that computes: what else the machine does hardly moves them."""
+    return time.thread_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    repeats: int = 1,
+    device: str = "cpu",
+    uncounted: int = 2,
+    clock: Clock = time.perf_counter,
+) -> Times:
+    """Seconds of each variant in each round, the mean of `repeats` calls in a row; `uncounted` rounds go before."""
     times: Times = {name: [] for name in variants}
     order, shuffle = list(variants), random.Random(0)
-    for number in range(-2, rounds):
+    for number in range(-uncounted, rounds):
         shuffle.shuffle(order)
         for name in order:
             call = variants[name]
             _wait(device)
-            began = time.perf_counter()
+            began = clock()
             for _ in range(repeats):
                 call()
             _wait(device)
             if number >= 0:
-                times[name].append((time.perf_counter() - began) / repeats)
+                times[name].append((clock() - began) / repeats)
     return times
 
 

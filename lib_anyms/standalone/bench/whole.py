@@ -13,7 +13,7 @@ from torch import nn
 
 from lib_anyms.image_stream import ImageStream
 from lib_anyms.standalone.bench.streams import SCALE, layout_of, stream_for
-from lib_anyms.standalone.bench.timing import Row, interleaved, row
+from lib_anyms.standalone.bench.timing import Row, clock_of, interleaved, row
 from lib_anyms.standalone.random_sdxl import PROJECTIONS, key_value_weights
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.structure import SPRITES, Structure
@@ -79,15 +79,15 @@ def unet_rows(bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], r
         variants: dict[str, Callable[[], object]] = {PLAIN: call, "AnyMS 0": call}
         streams: dict[str, ImageStream] = {}
         for number in (number for number in subjects if number):
-            streams[f"AnyMS {number}"] = stream_for(_sharing(unet), layout_of(number), count, bench.like)
+            streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like)
             if peers:
-                streams[f"masked sum {number}"] = stream_for(_sharing(unet), layout_of(number), count, bench.like, "masked-sum")
+                streams[f"masked sum {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like, "masked-sum")
                 if kind == "base" or bench.structure.resampler_layers == _RESAMPLER_LAYERS:
                     variants[f"diffusers' masks {number}"] = _peer(bench, unet, kind, number)
         for name, stream in streams.items():
             stream.inject()
             variants[name] = _caller(stream.unet, inputs)
-        times = interleaved(variants, rounds, 1, bench.like.device.type)
+        times = interleaved(variants, rounds, 1, bench.like.device.type, clock=clock_of(bench.like.device.type))
         for name in variants:
             if name != PLAIN:
                 way, _, shown = name.rpartition(" ")
@@ -101,14 +101,14 @@ def _caller(unet: nn.Module, inputs: dict[str, Any]) -> Callable[[], object]:
     return lambda: unet(sample, timestep, **given)
 
 
-def _sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+def sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """A copy of the modules that shares the weights: each variant has hooks of its own."""
     return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
 
 
 def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) -> Callable[[], object]:
     """diffusers' IP-Adapter on a copy that shares the UNet's weights; it projects pictures, keys and values anew each call."""
-    copied = _sharing(unet)
+    copied = sharing(unet)
     projection, latents = PROJECTIONS[kind](bench.structure)
     image_proj = {**latents, **dict(projection.named_parameters())}
     state = {

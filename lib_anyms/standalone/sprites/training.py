@@ -182,7 +182,8 @@ class Trainer:
             return False
         with safe_open(str(path), framework="pt", device=str(self.where.device)) as file:
             self.spent = Spent(**json.loads(file.metadata()["spent"]))
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            # not as mapped: Windows would not let the file be replaced while the optimiser holds a tensor of it
+            state = {name: file.get_tensor(name).clone() for name in file.keys()}
         self.learner.module.load_state_dict(_under("module.", state))
         for name, weight in _under("average.", state).items():
             self._average.weights[name].copy_(weight)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 __version__ = "3.41.2"
+context = SimpleNamespace(Context=SimpleNamespace(root_block="the page"))
 MADE: list[Component] = []
 
 

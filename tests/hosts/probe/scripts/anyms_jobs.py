@@ -42,9 +42,11 @@ class NestedScript(scripts.Script):
 
 
 def bare(p):
+    kind = processing.StableDiffusionProcessingTxt2Img
     words = {"prompt": p.prompt, "negative_prompt": p.negative_prompt, "sampler_name": "Euler", "scheduler": "Automatic"}
+    words = {name: value for name, value in words.items() if name in kind.__dataclass_fields__}  # Forge classic has no schedulers
     sizes = {"steps": 3, "width": 192, "height": 128, "cfg_scale": 5.0, "seed": 7, "n_iter": 1, "batch_size": 1}
-    inner = processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **words, **sizes)
+    inner = kind(sd_model=shared.sd_model, **words, **sizes)
     inner.do_not_save_samples = inner.do_not_save_grid = True
     return inner
 

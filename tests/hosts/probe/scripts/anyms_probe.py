@@ -85,10 +85,12 @@ class Watch:
         self.given["is_cond"] = self.conditional_rows(named)
 
     def conditional_rows(self, named) -> torch.Tensor:
-        """Forge says it; on A1111 told by the text tokens, which is not how AnyMS tells it."""
+        """Forge says it, but not of SAG's call; there and on A1111 told by the text tokens, which is not how AnyMS tells it on
+        A1111.
+        """
         count = named["x"].shape[0]
         flags = (named.get("transformer_options") or {}).get("cond_or_uncond")
-        if flags:
+        if flags and (any(flags) or self.uncond is None):
             return torch.tensor([int(flag == 0) for flag in flags for _ in range(count // len(flags))])
         # padded rows begin as they were
         nobody = [any(torch.equal(row[: len(other)], other) for other in self.uncond) for row in named["context"]]

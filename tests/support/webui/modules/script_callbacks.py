@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 ON_CFG_DENOISER: list[Callable[[Any], None]] = []
-OTHERS: dict[str, list[Callable[..., None]]] = {"app_started": [], "before_ui": [], "ui_settings": []}
+OTHERS: dict[str, list[Callable[..., None]]] = {"after_component": [], "app_started": [], "before_ui": [], "ui_settings": []}
 
 
 def on_cfg_denoiser(callback: Callable[[Any], None]) -> None:
     ON_CFG_DENOISER.append(callback)
+
+
+def on_after_component(callback: Callable[..., None]) -> None:
+    OTHERS["after_component"].append(callback)
 
 
 def on_app_started(callback: Callable[..., None]) -> None:

@@ -1,0 +1,139 @@
+"""The pictures of docs/guide.md, made in a real A1111 with the sprites: `ANYMS_A1111_DIR=... python -m tests.hosts.guide`."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib_anyms.standalone.demo import PRESETS, SPRITES
+from lib_anyms.standalone.processes import CHECKOUT
+from lib_anyms.standalone.random_sdxl import RandomFiles
+from lib_anyms.standalone.sprites import bundle
+from lib_anyms.standalone.sprites.identity import Identity
+from lib_anyms.standalone.sprites.scene import reference_scene
+from lib_anyms.standalone.sprites.world import draw, to_image
+from tests.hosts import server, tiny
+from tests.hosts.drive import HostEditor
+from tests.hosts.test_page import QUIET
+from tests.support.programs import find_program
+
+FOLDER = CHECKOUT / "docs" / "pictures"
+HOST = "a1111"
+PROMPT, NEGATIVE = "a cat and a house on grass", "night"
+SUBJECTS = {"cat": Identity("cat", "blue", "orange", "stripes"), "house": Identity("house", "pink", "purple", "checks")}
+SMALL_WORLD = PRESETS[SPRITES]  # what the small model wants
+SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance}
+SCALE = SMALL_WORLD.scale
+WIDTH, COLOURS = 720, 96  # of a picture: readable, and a few tens of kilobytes
+MARGIN = 8  # pixels around what is shown
+
+
+def reference(name: str, seed: int) -> dict[str, Any]:
+    """A picture of one subject, as a file to choose."""
+    data = io.BytesIO()
+    to_image(draw([reference_scene(SUBJECTS[name], seed)], 128).pictures[0]).save(data, "PNG")
+    return {"name": f"{name}.png", "mimeType": "image/png", "buffer": data.getvalue()}
+
+
+class Guide:
+    """The six steps on one page."""
+
+    def __init__(self, editor: HostEditor) -> None:
+        self.editor = editor
+
+    def make(self) -> None:
+        editor = self.editor
+        mat, rows = editor.root.locator(".mat"), editor.root.locator(".rows")
+        gallery = editor.page.locator("#txt2img_gallery")
+        self.show(1, [editor.root.locator(".bar").first, rows])
+        for slot, name in enumerate(SUBJECTS, 1):
+            editor.ours(f"slot{slot}_shown").locator("input[type=file]").first.set_input_files(reference(name, slot))
+            editor.box(slot).locator("img").wait_for()
+        self.show(2, [mat], [editor.ours("slot1_shown"), editor.ours("slot2_shown")])
+        editor.type("txt2img_neg_prompt", NEGATIVE)
+        editor.type("txt2img_prompt", PROMPT)
+        for slot, name in enumerate(SUBJECTS, 1):
+            editor.name(slot, name)
+        self.show(3, [editor.page.locator("#txt2img_prompt_row")], [editor.ours("slot1_name"), editor.ours("slot2_name")])
+        editor.drag(editor.box(1), (0, -0.1))
+        for slot, edge, by in ((1, "n", (0, 0.3)), (2, "s", (0, -0.3))):
+            editor.box(slot).focus()
+            editor.drag(editor.handle(edge), by)
+        self.show(4, [mat, rows])
+        for name, value in SAMPLING.items():
+            editor.number(name, value)
+        editor.entry("scale").fill(str(SCALE))
+        editor.entry("scale").press("Tab")
+        editor.generate()
+        self.settled(1)
+        self.show(5, [gallery])
+        editor.root.get_by_role("button", name="Compare three ways").click()
+        self.settled(4)
+        self.show(6, [gallery])
+
+    def settled(self, count: int) -> None:
+        """So many pictures are shown, and no preview of a coming one."""
+        shown = "new Set([...document.querySelectorAll('#txt2img_gallery img')].map((image) => image.src)).size"
+        done = f"{shown} >= {count} && !document.querySelector('#txt2img_gallery_container .livePreview')"
+        self.editor.page.wait_for_function(done, timeout=300_000)
+
+    def show(self, step: int, *groups: list[Any]) -> None:
+        """The page from the first to the last part of each group, one group below the other."""
+        self.editor.page.mouse.move(0, 0)
+        pieces = [self.piece(parts) for parts in groups]
+        seen = Image.new("RGB", (max(piece.width for piece in pieces), sum(piece.height for piece in pieces)), "white")
+        top = 0
+        for piece in pieces:
+            seen.paste(piece, (0, top))
+            top += piece.height
+        seen.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
+        path = FOLDER / f"guide-{step}.png"
+        seen.quantize(COLOURS).save(path, optimize=True)
+        print(f"{path.relative_to(CHECKOUT)}: {seen.width} x {seen.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+    def piece(self, parts: list[Any]) -> Image.Image:
+        areas = [part.first.bounding_box() for part in parts]
+        scrolled = self.editor.page.evaluate("[scrollX, scrollY]")
+        left, top = (min(area[side] for area in areas) - MARGIN for side in "xy")
+        right = max(area["x"] + area["width"] for area in areas) + MARGIN
+        bottom = max(area["y"] + area["height"] for area in areas) + MARGIN
+        clip = {"x": left + scrolled[0], "y": top + scrolled[1], "width": right - left, "height": bottom - top}
+        return Image.open(io.BytesIO(self.editor.page.screenshot(full_page=True, clip=clip))).convert("RGB")
+
+
+def main() -> None:
+    place = server.find(HOST)
+    if isinstance(place, str):
+        raise SystemExit(f"The pictures are made in a real A1111: {place}.")
+    from playwright.sync_api import sync_playwright
+
+    chromium = find_program("chromium", "chromium")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        data = Path(folder, "data")
+        data.mkdir()
+        bundle.join_files(bundle.FILES / bundle.LIST, Path(folder))
+        adapters = {kind: Path(folder, name) for kind, name in bundle.ADAPTERS.items()}
+        sprites = RandomFiles(Path(folder, bundle.CHECKPOINT), Path(folder, bundle.ENCODER), adapters)
+        tiny.install(place.name, data, "sprites", sprites)
+        server.install_extension(data)
+        host = server.HostServer(place, data)
+        try:
+            host.start()
+            browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+            editor = HostEditor(browser.new_context(viewport={"width": 1400, "height": 1000}), host)
+            editor.open()
+            for side in ("width", "height"):
+                editor.number(side, 256)
+            Guide(editor).make()
+            editor.close()
+            browser.close()
+        finally:
+            host.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Test only: POST /anyms-probe/known-file makes a file that AnyMS can fetch one of another content, as small as a test's."""
+
+from __future__ import annotations
+
+from fastapi import Body
+from modules import script_callbacks
+
+
+def change(name: str = Body(), size: int = Body(), sha256: str = Body()) -> dict:
+    """-> what it was before."""
+    from lib_anyms.known_files import known_file  # the extension's path is there by now
+
+    row = known_file(name)
+    before = {"name": name, "size": row.size, "sha256": row.sha256}
+    for field, value in (("size", size), ("sha256", sha256)):
+        object.__setattr__(row, field, value)  # in place: many modules hold this very row
+    return before
+
+
+script_callbacks.on_app_started(lambda _demo, app: app.add_api_route("/anyms-probe/known-file", change, methods=["POST"]))

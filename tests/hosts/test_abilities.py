@@ -1,0 +1,103 @@
+"""What tests/ui drives on its small page, driven on the hosts' own pages: the same functions, one table of them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.hosts.conftest import with_sprites
+from tests.hosts.drive import HostEditor
+from tests.hosts.studio import Studio
+from tests.hosts.test_page import QUIET
+from tests.support.programs import find_program
+from tests.ui import test_aids, test_editor, test_pictures
+
+ABILITIES: tuple[Callable[..., None], ...] = (
+    test_editor.test_generate_right_after_a_gesture_has_it,
+    test_editor.test_eight_handles_move_their_edges_and_the_grip_moves_a_covered_box,
+    test_editor.test_a_box_snaps_to_tokens_unless_alt_is_held,
+    test_editor.test_escape_while_dragging_brings_the_box_back_and_does_not_reach_the_host,
+    test_editor.test_the_keyboard_alone,
+    test_editor.test_rows_are_the_way_without_dragging,
+    test_editor.test_twelve_slots_of_which_two_are_shown,
+    test_editor.test_a_removed_subject_takes_no_part_and_comes_back_with_its_picture,
+    test_editor.test_a_subject_is_off_for_a_while_and_stays_where_it_is,
+    test_editor.test_presets_and_who_lies_on_top,
+    test_editor.test_a_picture_dropped_on_a_box_goes_into_its_slot,
+    test_editor.test_the_stage_follows_the_picture_s_size_at_once,
+    test_editor.test_a_pasted_infotext_is_shown_and_its_boxes_stay_as_they_are,
+    test_editor.test_a_layout_is_saved_to_a_file_and_opened_again,
+    test_editor.test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing,
+    test_pictures.test_several_pictures_of_a_subject_are_ordered_and_removed,
+    test_pictures.test_pictures_are_undone_as_boxes_are,
+    test_pictures.test_a_picture_is_pasted_into_the_focused_slot,
+    test_pictures.test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference,
+    test_pictures.test_what_cannot_be_taken_is_said,
+    test_aids.test_the_owner_of_each_token_is_shown_at_either_level,
+    test_aids.test_own_arrangements_are_kept_used_deleted_and_taken_along,
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    if chromium is None:
+        pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def editor(browser: Any, studio: Studio) -> Iterator[HostEditor]:
+    opened = HostEditor(browser.new_context(viewport={"width": 1400, "height": 1000}), studio.host)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def phone(browser: Any, studio: Studio) -> Iterator[HostEditor]:
+    context = browser.new_context(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True)
+    opened = HostEditor(context, studio.host)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def other(studio: Studio) -> Iterator[Studio]:
+    """The host with a checkpoint of another structure, and its adapters."""
+    with with_sprites(studio, "other") as visited:
+        yield visited
+
+
+def test_another_checkpoint_is_held_against_the_adapter_at_once(other: Studio, editor: HostEditor, studio: Studio) -> None:
+    editor.give(1, "orange")
+    adapter = editor.ours("adapter").locator("input").first
+    adapter.fill(other.files.adapters["plus"].name)
+    adapter.press("Enter")
+    notice = editor.root.locator(".notice")
+    expect(notice).to_be_hidden()
+    shown = editor.page.locator("#setting_sd_model_checkpoint input, .model_selection input").first
+    shown.fill(studio.files.checkpoint.name)
+    shown.press("Enter")
+    notice.filter(has_text="so pictures are made without AnyMS").wait_for()
+    editor.keep("checkpoint")
+    shown.fill(other.files.checkpoint.name)
+    shown.press("Enter")
+    notice.wait_for(state="hidden")
+
+
+@pytest.mark.usefixtures("studio")  # known beforehand, for it stands for several hosts
+@pytest.mark.parametrize("ability", ABILITIES, ids=lambda ability: ability.__name__.removeprefix("test_"))
+def test_on_the_host_s_own_page(ability: Callable[..., None], request: pytest.FixtureRequest) -> None:
+    ability(**{name: request.getfixturevalue(name) for name in inspect.signature(ability).parameters})

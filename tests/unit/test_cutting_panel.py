@@ -1,0 +1,96 @@
+"""What the page asks of the server while a picture is cut: a mask without the background, and the list "fit"."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.fake_webui import fake_webui
+
+SIZE = (10, 6)
+
+
+@pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """The part, beside a rembg that finds the subject in the left half."""
+
+    def remove(picture: Image.Image, session: str) -> Image.Image:
+        found = picture.convert("RGBA")
+        found.paste((0, 0, 0, 0), (picture.width // 2, 0, *picture.size))
+        return found
+
+    made = types.ModuleType("rembg")
+    made.remove, made.new_session = remove, str
+    made.__spec__ = types.SimpleNamespace(name="rembg")
+    monkeypatch.setitem(sys.modules, "rembg", made)
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
+    (tmp_path / "u2net.onnx").touch()
+    with fake_webui(tmp_path) as webui:
+        cutting, gradio = webui("lib_anyms.ui.cutting"), webui("gradio")
+        gradio.MADE.clear()
+        fit = gradio.Dropdown(["pad", "crop"], value="pad", label="fit")
+        told = cutting.element(lambda name: name, {"fit": fit})
+        put = next(each for each in gradio.MADE if each.label == cutting.PUT)
+        yield SimpleNamespace(put=put, told=told, fit=fit, models=tmp_path)
+
+
+def asked(part: SimpleNamespace, given: Any) -> list[Any]:
+    """What the change of the hidden field gives the answer and the list; None: it is left as it is."""
+    answer, inputs, outputs = part.put.events["change"]
+    assert (inputs, outputs) == ([part.put], [part.told, part.fit])
+    return [update.get("value") if isinstance(update, dict) else update for update in answer(given)]
+
+
+def picture() -> str:
+    data = io.BytesIO()
+    Image.new("RGB", SIZE, "red").save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def test_a_mask_comes_back_under_the_count_it_was_asked_for(part: SimpleNamespace) -> None:
+    told, fit = asked(part, json.dumps({"picture": picture(), "count": 7}))
+    answer = json.loads(told)
+    assert answer.keys() == {"count", "mask"}
+    assert answer["count"] == 7
+    mask = Image.open(io.BytesIO(base64.b64decode(answer["mask"].partition(",")[2])))
+    assert (mask.mode, mask.size, mask.getpixel((1, 3)), mask.getpixel((8, 3))) == ("L", SIZE, 255, 0)
+    assert fit is None
+
+
+def test_what_cannot_be_is_one_sentence(part: SimpleNamespace) -> None:
+    for given, sentence in (
+        (picture()[:-30], "cannot be read"),
+        ("http://127.0.0.1/a.png", "not base64"),
+        ("/etc/passwd", "not base64"),
+    ):
+        answer = json.loads(asked(part, json.dumps({"picture": given, "count": 1}))[0])
+        assert answer["count"] == 1
+        assert sentence in answer["problem"]
+    (part.models / "u2net.onnx").unlink()
+    assert "has none of its models" in asked(part, json.dumps({"picture": picture(), "count": 2}))[0]
+
+
+def test_the_list_takes_a_fit_and_nothing_else(part: SimpleNamespace) -> None:
+    assert asked(part, '{"fit": "crop", "count": 1}') == [None, "crop"]
+    for given in (
+        "",
+        "no JSON",
+        "[]",
+        "{}",
+        "null",
+        '{"fit": "crop"}',
+        '{"fit": "x", "count": 1}',
+        '{"picture": [1], "count": 1}',
+        '{"count": []}',
+    ):
+        assert asked(part, given) == [None, None]
