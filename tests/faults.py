@@ -788,8 +788,8 @@ FAULTS = (
     Fault(
         "guidance with the negative text sees the pictures as the prompt does",
         "lib_anyms/hosts/forge.py",
-        "if not any(flags) and _is_negative(",
-        "if False and _is_negative(",
+        "elif self._predicted_both and _is_negative(",
+        "elif False and _is_negative(",
         "tests/contract/test_neighbours.py -k calls_beside",
     ),
     Fault(

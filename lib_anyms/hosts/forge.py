@@ -2,7 +2,7 @@
 
 A further call that guidance makes is marked conditional whatever text it carries: SAG predicts from the negative one once more
 and takes the difference from the unconditional prediction. What is predicted from the same text must see the same image tokens,
-so the rows of such a call are told by their text.
+so the rows of a call that follows the unconditional prediction are told by their text.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Forge(WebUI):
         super().__init__(p)
         self.name = family_name(self.package)
         self._texts: tuple[Any, Any] = (None, None)  # of the step that was announced: positive, negative
+        self._predicted_both = False  # in this step: only then texts are compared, which waits for the GPU
 
     def unet(self) -> nn.Module:
         patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
@@ -43,6 +44,7 @@ class Forge(WebUI):
         """Forge Neo's refiner may load its weights into the UNet that is there: no identity tells that."""
         super().begin_step(step)
         self._texts = (getattr(step, "text_cond", None), getattr(step, "text_uncond", None))
+        self._predicted_both = False
         if getattr(sys.modules.get("modules.sd_samplers_common"), "ORIGINAL_CHECKPOINT", None) is not None:
             raise SteppedAside("unet_replaced", progress=f"{self.progress():.0%}")
 
@@ -68,7 +70,9 @@ class Forge(WebUI):
         flags = kwargs.get("transformer_options", {}).get("cond_or_uncond")
         if not flags or count % len(flags):
             raise Refused("rows_unknown", got=count, expected=f"a multiple of the {len(flags or ())} chunks named by the host")
-        if not any(flags) and _is_negative(kwargs.get("context"), *self._texts):
+        if any(flags):
+            self._predicted_both = True
+        elif self._predicted_both and _is_negative(kwargs.get("context"), *self._texts):
             return RowMap.of_chunks((False for _ in flags), count // len(flags))
         return RowMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
 
