@@ -956,9 +956,16 @@ FAULTS = (
     Fault(
         "Forge's list of checkpoints is not seen",
         "lib_anyms/ui/editor.py",
-        'if told.get("elem_id") == CHECKPOINT or in_forge:',
-        'if told.get("elem_id") == CHECKPOINT:',
+        'told.get("elem_id") == CHECKPOINT or in_forge',
+        'told.get("elem_id") == CHECKPOINT',
         "tests/unit/test_chosen_checkpoint.py -k each_host",
+    ),
+    Fault(
+        "a list of checkpoints that is made off the page is given an event",
+        "lib_anyms/ui/editor.py",
+        "on_page = gr.context.Context.root_block is not None",
+        "on_page = True",
+        "tests/unit/test_chosen_checkpoint.py -k off_the_page",
     ),
     Fault(
         "packed weights are believed to be a UNet's",

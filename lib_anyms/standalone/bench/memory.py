@@ -1,11 +1,14 @@
-"""How much memory of its own a process takes while something runs, and how long it computes. Standard library only."""
+"""How much memory of its own a process takes while something runs, and how long it computes."""
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable
+
+import torch
+
+from lib_anyms.memory import collect
 
 _STATUS = "/proc/self/statm"  # Linux tells it there: pages in all, in memory, of these shared, ...
 _PAGE, _PAUSE = 4096, 0.002  # bytes, seconds between two looks
@@ -18,7 +21,7 @@ def peak_mib(act: Callable[[], object]) -> float:
 
 def watched(act: Callable[[], object]) -> tuple[float, float]:
     """Seconds of the processor's time, whatever else the machine does meanwhile, and MiB as `peak_mib`."""
-    gc.collect()
+    collect(torch.device("cpu"))  # else what was taken and dropped before is taken again unseen
     first, most, done = _resident(), [0], threading.Event()
 
     def watch() -> None:
