@@ -31,6 +31,6 @@ select:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); 
 .own .body { display: flex; flex-wrap: wrap; gap: 6px 12px; padding-top: 6px; }
 .own .body > div { display: flex; flex-wrap: wrap; gap: 3px; max-width: 100%; }
 .own input { min-height: var(--target); width: 130px; padding: 0 6px; background: var(--field); }
-@container (max-width: 420px) { .aids > div, .own { width: 100%; } .aids button { flex: 1 1 auto; } .own select, .own input { flex: 1 1 120px; } }
+@container (max-width: 420px) { .aids > div, .own { width: 100%; } .aids > div button { flex: 1 1 auto; } .own select, .own input { flex: 1 1 90px; min-width: 0; } }
 @media (pointer: coarse) { .own input, select { font-size: 16px; } }
 `;

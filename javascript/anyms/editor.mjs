@@ -109,7 +109,7 @@ export class Editor {
       this.facts = this.readFacts();
       this.size = this.fields.size() ?? this.size;
       const told = this.read(this.history.present);
-      if (!layouts.same(told, this.history.present)) this.history = changed(this.history, told);
+      if (!layouts.same(told, this.history.present)) this.history = changed(this.history, told, layouts.typing(told, this.history.present));
       this.draw();
     });
   }
@@ -279,9 +279,10 @@ export class Editor {
   /** @type {(history: import("./history.mjs").History<Layout>, words: string) => void} */
   travel(history, words) {
     if (layouts.same(history.present, this.history.present) && history.past.length === this.history.past.length) return;
-    const slots = layouts.repictured(history.present, this.history.present);
+    const [slots, named] = [layouts.repictured, layouts.renamed].map((differ) => differ(history.present, this.history.present));
     this.history = history;
     for (const slot of slots) this.fields.setPictures(slot, layouts.picturesOf(history.present, slot));
+    for (const slot of named) this.fields.send(`slot${slot}_name`, layouts.nameOf(history.present, slot));
     this.facts = this.readFacts();
     this.write();
     this.draw();

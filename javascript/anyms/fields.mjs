@@ -60,6 +60,7 @@ export class Fields {
       used: slots.map((slot) => this.entry(`slot${slot}_use`).checked),
       order: this.entry("order").value,
       pictures: slots.map((slot) => this.pictures(slot)),
+      names: slots.map((slot) => this.entry(`slot${slot}_name`).value),
     };
   }
 
@@ -105,7 +106,7 @@ export class Fields {
   }
 
   /**
-   * All but the pictures, which only who changes them writes.
+   * All but pictures and names, which only who changes them writes.
    * @param {Layout} layout
    * @param {(slot: number) => boolean} kept whether a slot that is not shown must be switched off to stay so
    */

@@ -21,9 +21,8 @@ export function pictureSize(tab) {
 /** What "Resize by" says it gives, where that is chosen and a picture is there. */
 function scaledSize() {
   const told = document.getElementById("img2img_scale_resolution_preview");
-  if (!told?.offsetParent) return null;
-  const to = /(\d+)x(\d+)\s*$/.exec(told.textContent?.trim() ?? "");
-  return to && asSize(Number(to[1]), Number(to[2]));
+  const to = /(\d+)x(\d+)\s*$/.exec(told?.textContent?.trim() ?? "");
+  return to && told?.offsetParent ? asSize(Number(to[1]), Number(to[2])) : null; // whether it is shown costs a layout of the page
 }
 
 /** The part a hires fix leaves, null: all of it. @type {(tab: string, size: Size) => import("./boxes.mjs").Box | null} */

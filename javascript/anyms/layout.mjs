@@ -10,14 +10,14 @@ import { PRESETS, sideBySide } from "./presets.mjs?v=0.1.0";
 /** @typedef {import("./pictures.mjs").Pictures} Pictures */
 /** @typedef {{slot: number, box: Box, off?: boolean}} Region off: shown, but not sent */
 /**
- * @typedef {{regions: readonly Region[], order: readonly number[] | null, pictures?: readonly Pictures[]}} Layout regions by slot;
- * order: all slots, back to front; pictures: of each slot, also of those that are not shown
+ * @typedef {{regions: readonly Region[], order: readonly number[] | null, pictures?: readonly Pictures[], names?: readonly string[]}}
+ * Layout regions by slot; order: all slots, back to front; pictures, names: of each slot, also of those that are not shown
  */
 /** @typedef {{name: string, role: string, picture: string}} Fact what a slot holds; the picture's address or "" */
 /** @typedef {(slot: number) => Fact} Facts */
 /**
- * @typedef {{boxes: readonly (readonly number[])[], used: readonly boolean[], order: string, pictures?: readonly Pictures[]}} Told by
- * the page's fields, slot by slot
+ * @typedef {{boxes: readonly (readonly number[])[], used: readonly boolean[], order: string, pictures?: readonly Pictures[],
+ * names?: readonly string[]}} Told by the page's fields, slot by slot
  */
 
 /** Whether a slot holds anything. @type {(fact: Fact) => boolean} */
@@ -59,13 +59,28 @@ export function repictured(one, other) {
   return allSlots(most).filter((slot) => !samePictures(picturesOf(one, slot), picturesOf(other, slot)));
 }
 
+/** @type {(layout: Layout, slot: number) => string} */
+export const nameOf = (layout, slot) => layout.names?.[slot - 1] ?? "";
+
+/** The slots whose names differ. @type {(one: Layout, other: Layout) => number[]} */
+export function renamed(one, other) {
+  const most = Math.max(one.names?.length ?? 0, other.names?.length ?? 0);
+  return allSlots(most).filter((slot) => nameOf(one, slot) !== nameOf(other, slot));
+}
+
+/** What letters typed one after the other have in common; "" where more than one name has changed. @type {(one: Layout, other: Layout) => string} */
+export function typing(one, other) {
+  const slots = renamed(one, other);
+  return slots.length === 1 && same({ ...one, names: other.names }, other) ? `name ${slots[0]}` : "";
+}
+
 /** @type {(one: Pictures, other: Pictures) => boolean} */
 const samePictures = (one, other) => one === other || (one.length === other.length && one.every((picture, n) => picture === other[n]));
 
 /** @type {(one: Layout, other: Layout) => boolean} */
 export function same(one, other) {
   const regions = one.regions.length === other.regions.length && one.regions.every((region, n) => sameRegion(region, other.regions[n]));
-  return regions && String(one.order) === String(other.order) && !repictured(one, other).length;
+  return regions && String(one.order) === String(other.order) && !repictured(one, other).length && !renamed(one, other).length;
 }
 
 /** @type {(one: Region, other: Region) => boolean} */
@@ -88,7 +103,7 @@ export function fromFields(told, facts, first, before) {
   const slots = allSlots(told.boxes.length).filter((slot) => (told.used[slot - 1] ? kept(slot) : off(slot)));
   const regions = slots.map((slot) => ({ slot, box: clipped(told.boxes[slot - 1]), ...(off(slot) ? { off: true } : {}) }));
   const order = readOrder(told.order, told.boxes.length);
-  return { regions, order: order === undefined ? (before?.order ?? null) : order, pictures: told.pictures };
+  return { regions, order: order === undefined ? (before?.order ?? null) : order, pictures: told.pictures, names: told.names };
 }
 
 /**

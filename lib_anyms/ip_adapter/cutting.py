@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 
@@ -17,7 +19,7 @@ from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.references import BACKGROUND
 
 log = logging.getLogger("anyms")
-MODELS = ("isnet-general-use", "u2net", "silueta", "u2netp")  # of rembg, the better first
+MODELS = ("bria-rmbg", "isnet-general-use", "u2net", "silueta", "u2netp")  # of rembg, the better first
 
 
 def cropped(picture: Image.Image, box: Box) -> Image.Image:
@@ -39,11 +41,8 @@ def masked(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def remover() -> str | None:
-    """The model rembg would use here; None where it, or every model of it, is missing. Nothing is imported or fetched."""
-    if find_spec("rembg") is None:
-        return None
-    folder = _models()
-    return next((name for name in MODELS if (folder / f"{name}.onnx").is_file()), None)
+    """The model a background would be removed with; None where rembg, or every model of it, is missing. Nothing is imported."""
+    return next((name for name, _ in _models()), None) if find_spec("rembg") else None
 
 
 def without_background(picture: Image.Image) -> Image.Image:
@@ -55,19 +54,47 @@ def background_mask(picture: Image.Image) -> Image.Image:
     """Grey, white where rembg finds the subject. Raises Refused: it is not there, or it fails."""
     if find_spec("rembg") is None:
         raise Refused("rembg_absent")
-    model = remover()
-    if model is None:
-        raise Refused("rembg_model", folder=_models(), expected=", ".join(MODELS))
     try:
-        from rembg import new_session, remove  # slow to import, and it starts a runtime of its own
-
-        return remove(picture.convert("RGB"), session=new_session(model)).convert("RGBA").getchannel("A")
+        return _mask(picture.convert("RGB"))
+    except Refused:
+        raise
     except Exception as error:  # whatever another program raises
         log.debug("rembg failed", exc_info=True)
         raise Refused("rembg_failed", got=f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def _models() -> Path:
-    """Where rembg keeps its models."""
-    told = os.environ.get("U2NET_HOME")
-    return Path(told) if told else Path(os.environ.get("XDG_DATA_HOME") or Path.home()) / ".u2net"
+def _mask(picture: Image.Image) -> Image.Image:
+    kinds = _session_kinds() if remover() else {}  # slow to import, and it starts a runtime of its own
+    name, path = next((found for found in _models() if found[0] in kinds), ("", None))
+    if path is None:
+        raise Refused("rembg_model", folder=" or ".join(dict.fromkeys(map(str, _folders()))), expected=", ".join(MODELS))
+    from onnxruntime import SessionOptions
+    from rembg import remove
+
+    # by itself rembg fetches a model that has another check sum than the known one, or that another version has kept elsewhere
+    opened = type(name, (kinds[name],), {"download_models": classmethod(lambda *_, **__: str(path))})
+    return remove(picture, session=opened(name, SessionOptions()), only_mask=True).convert("L")
+
+
+def _session_kinds() -> dict[str, Any]:
+    """rembg's classes by the model's name."""
+    import onnxruntime  # noqa: F401  # first: where it is missing, rembg ends the whole process
+    from rembg.sessions import sessions_class
+
+    return {kind.name(): kind for kind in sessions_class}
+
+
+def _models() -> Iterator[tuple[str, Path]]:
+    """Name and file of those that are there, the better first."""
+    newer, older = _folders()
+    for name in MODELS:
+        for path in (newer / "models" / name / f"{name}.onnx", older / f"{name}.onnx"):
+            if path.is_file():
+                yield name, path
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where newer versions of rembg keep their models, each in a folder of its own, and where older ones did, side by side."""
+    told, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
+    newer = told or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
+    return Path(newer).expanduser(), Path(told or f"{data or '~'}/.u2net").expanduser()

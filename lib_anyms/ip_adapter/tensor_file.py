@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.torch_pickle import TENSOR_LIMIT
 from lib_anyms.ip_adapter.torch_zip import TorchZip
 
 HEADER_LIMIT = 16 * 2**20  # bytes; that of a whole SDXL checkpoint takes 0.3 MiB
@@ -120,6 +121,8 @@ class SafetensorsFile:
             self._file = safe_open(str(path), framework="pt")
             try:
                 names = self._file.keys()
+                if len(names) > TENSOR_LIMIT:
+                    raise ValueError("more tensors than weights take")
                 self.shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in names}
                 self.metadata: dict[str, str] = dict(self._file.metadata() or {})
             except BaseException:  # its traceback would keep the file

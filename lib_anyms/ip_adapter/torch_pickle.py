@@ -22,6 +22,7 @@ PICKLE_LIMIT = 16 * 2**20  # bytes; the pickle of a whole SDXL checkpoint takes 
 STEP_LIMIT = 10**6  # opcodes, memo entries and entries of the dicts; a tensor takes about 30 opcodes
 STACK_LIMIT = 2**14  # pickle hands dict entries over by the thousand
 DEPTH_LIMIT = 16  # dicts in dicts
+TENSOR_LIMIT = 2**15  # of a file; a whole SDXL checkpoint has 2600
 NAME_LIMIT = 256  # characters
 NUMBER_LIMIT = 2**63
 
@@ -78,6 +79,8 @@ def _flatten(tree: dict[str, Any]) -> dict[str, StoredTensor]:
         if isinstance(value, StoredTensor):
             if name in tensors:
                 raise _Malformed(f"two tensors named {name}")
+            if len(tensors) == TENSOR_LIMIT:  # dicts in dicts make millions of a few bytes
+                raise _Malformed("more tensors than weights take")
             tensors[name] = value
     return tensors
 

@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder to write to (default ./sprites-training)",
     )
     add("--resume", action="store_true", help="go on with the training in DIR; complete stages are left as they are")
+    add(
+        "--from",
+        type=Path,
+        dest="source",
+        metavar="DIR",
+        help="begin a further round with --stage, from what the training in DIR came to",
+    )
     add("--device", default="cpu", help="cpu, cuda, cuda:1 (default cpu)")
     add("--minutes", type=float, help=f"of all stages, or of --stage (default {MINUTES:.0f}, {CUDA_MINUTES:.0f} on a GPU)")
     add("--stage", metavar="NAME", help="train this stage only, on the ones before it")
@@ -52,11 +59,14 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from lib_anyms.standalone.sprites.export import export
+    from lib_anyms.standalone.sprites.rounds import go_on
     from lib_anyms.standalone.sprites.stages import STAGES
 
-    if args.stage is not None and args.stage not in STAGES:
-        raise Refused("train_stage", got=args.stage, expected=", ".join(STAGES))
+    if args.stage not in STAGES and not (args.stage is args.source is None):
+        raise Refused("train_stage", got=args.stage or "", expected=", ".join(STAGES))
     torch.set_num_threads(args.threads)
+    if args.source is not None:
+        go_on(args.source, args.out)
     if not args.export:
         with _ended_gently():
             leads = _train(args)

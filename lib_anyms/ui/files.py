@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -26,9 +27,7 @@ def element(elem_id: Callable[[str], str]) -> None:
     wanted = (missing[1] if missing else None) or FIRST_ADAPTER
     with gr.Accordion("model files", open=missing is not None, elem_id=elem_id("files")):
         told = gr.HTML(_sentence(), elem_id=elem_id("files_told"))
-        chosen = gr.Dropdown(
-            [_label(row) for row in _offered()], value=_label(wanted), label="file", elem_id=elem_id("files_chosen")
-        )
+        chosen = gr.Dropdown(_labels(), value=_label(wanted), label="file", elem_id=elem_id("files_chosen"))
         with gr.Row():
             button = gr.Button("Download", elem_id=elem_id("files_download"))
             stop = gr.Button("Stop", elem_id=elem_id("files_stop"))
@@ -36,12 +35,15 @@ def element(elem_id: Callable[[str], str]) -> None:
     for component in (chosen, told, shown):
         component.do_not_save_to_config = True
     fetch = download if queued() else begin_only
-    button.click(fetch, inputs=[chosen], outputs=[shown, told], show_progress=False)
+    button.click(fetch, inputs=[chosen], outputs=[shown, told, chosen], show_progress=False)
     stop.click(end, inputs=[], outputs=[shown], show_progress=False)
 
 
-def download(label: str) -> Iterator[tuple[str, str]]:
-    """For the button: (progress, what is missing), until the download has ended. A second press shows the one that runs."""
+def download(label: str) -> Iterator[tuple[str, str, Any]]:
+    """For the button: (progress, what is missing, the list's choice), until the download has ended.
+
+    A second press shows the one that runs. Where something else is missing in the end, that is what the list then has chosen.
+    """
     name = str(label).partition(": ")[0]  # what the list says beside it may have changed since the page was opened
     file, running = known_file(name), downloads.progress
     try:
@@ -50,15 +52,15 @@ def download(label: str) -> Iterator[tuple[str, str]]:
         if not (downloads.running and running is not None and running.name == name):
             begin(file)
     except Refused as refusal:
-        yield _line(str(refusal)), _sentence()
+        yield _line(str(refusal)), _sentence(), gr.update()
         return
     while downloads.running:
-        yield _words(downloads.progress), _sentence()
+        yield _words(downloads.progress), _sentence(), gr.update()
         time.sleep(POLL)
-    yield _words(downloads.progress), _sentence()
+    yield _words(downloads.progress), _sentence(), _next(downloads.progress)
 
 
-def begin_only(label: str) -> tuple[str, str]:
+def begin_only(label: str) -> tuple[str, str, Any]:
     """The same on a page without gradio's queue, where nothing can be shown in between: press again to see how far it is."""
     return next(download(label))
 
@@ -70,9 +72,18 @@ def end() -> str:
     return _words(downloads.progress)
 
 
+def _next(ended: Progress | None) -> Any:
+    missing = what_lacks(model_folders()) if ended is not None and ended.state == "done" else None
+    return gr.update(choices=_labels(), value=_label(missing[1])) if missing and missing[1] else gr.update()
+
+
 def _offered() -> list[KnownFile]:
     """Only what can be fetched safely."""
     return [row for row in KNOWN if row.offered]
+
+
+def _labels() -> list[str]:
+    return [_label(row) for row in _offered()]
 
 
 def _label(row: KnownFile) -> str:

@@ -1,17 +1,30 @@
-"""The drive of tests/ui on a host's own page, where Generate makes a picture, and what was sent is what the picture tells."""
+"""A host's own page in a browser, and the drive of tests/ui on it: Generate makes a picture, which tells what was sent."""
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
+from PIL import Image
 
 from lib_anyms import infotext
-from tests.hosts.server import HostServer
+from tests.hosts.studio import SCENE, Studio, encoded, reference
+from tests.support.programs import find_program
 from tests.ui.editor import Editor
 
+PageT = TypeVar("PageT", bound="Page")
+QUIET = ("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 WAIT = 120_000  # milliseconds; a host makes its pictures on the CPU here
+NAMES = {"cat": "orange", "straw hat": "navy"}  # and the colours of their pictures
+SCREEN = {"width": 1400, "height": 1000}
 _seeds = itertools.count(1000)
 _TOLD = """(seed) => {
     const error = document.querySelector("#html_log_txt2img .error:not([data-old])");
@@ -20,23 +33,110 @@ _TOLD = """(seed) => {
 }"""
 
 
-class HostEditor(Editor):
-    """Its page is opened with AnyMS switched on, in the size of tests/ui/page.py, with a prompt and a single step."""
+class Page(Editor):
+    """The txt2img tab with our accordion."""
 
-    def __init__(self, context: Any, host: HostServer) -> None:
+    def __init__(self, context: Any, studio: Studio) -> None:
+        host = studio.host
         super().__init__(context, SimpleNamespace(gradio=host.place.name, url=f"{host.url}/", folder=host.data))
-        self.page.set_default_timeout(WAIT)
+        self.studio = studio
+        self.tab = self.page  # of the browser: a test calls this object its page
+        self.tab.set_default_timeout(WAIT)
 
     def open(self, options: str = "") -> None:
-        self.page.goto(self.url + options, wait_until="load")
-        self.page.locator("#txt2img_generate").wait_for()
-        self.page.wait_for_function("document.querySelector('#script_txt2img_anyms_enabled-visible-checkbox') !== null")
+        self.tab.goto(self.url + options, wait_until="load")
+        self.tab.locator("#txt2img_generate").wait_for()
+        self.tab.wait_for_function("document.querySelector('#script_txt2img_anyms_enabled-visible-checkbox') !== null")
+
+    def switch_on(self) -> None:
         self.ours("enabled").locator(".label-wrap").first.click()
+        self.ours("slot2_name").wait_for()
+        assert self.ours("enabled-visible-checkbox").is_checked()
+
+    def fill(self, field: Any, value: object) -> None:
+        entry = field.locator("textarea, input[type=number], input[type=text]").first
+        entry.fill(str(value))
+        entry.press("Tab")
+
+    def set_scene(self) -> None:
+        self.fill(self.tab.locator("#txt2img_prompt"), SCENE["prompt"])
+        self.fill(self.tab.locator("#txt2img_neg_prompt"), SCENE["negative_prompt"])
+        for name in ("steps", "width", "height", "cfg_scale", "seed"):
+            self.fill(self.tab.locator(f"#txt2img_{name}"), SCENE[name])
+
+    def set_subjects(self) -> None:
+        for number, (name, colour) in enumerate(NAMES.items(), 1):
+            picture = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": base64.b64decode(encoded(reference(colour)))}
+            slot = self.ours(f"slot{number}_shown")
+            slot.locator("input[type=file]").set_input_files(picture)
+            slot.locator(".thumb").first.wait_for()
+            self.fill(self.ours(f"slot{number}_name"), name)
+
+    def generate(self) -> str:
+        """-> the picture's file, as base64."""
+        self.tab.locator("#txt2img_generate").click()
+        return self.made()
+
+    def made(self, kind: str = "txt2img") -> str:
+        """The picture in a tab's gallery, not the preview before it (a `data:` address) -> its file, as base64."""
+        shown = self.tab.locator(f"#{kind}_gallery img:not([src^='data:'])").first
+        shown.wait_for()
+        answer = self.tab.request.get(shown.get_attribute("src"))
+        assert answer.ok
+        return base64.b64encode(answer.body()).decode()
+
+    def keep(self, name: str) -> str:
+        """The whole page as it looks, where ANYMS_ARTIFACTS names a folder -> where it lies."""
+        folder = os.environ.get("ANYMS_ARTIFACTS")
+        if not folder:
+            return "not kept, for ANYMS_ARTIFACTS names no folder"
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        path = Path(folder, f"{self.gradio}-{name}.png")
+        seen = Image.open(io.BytesIO(self.tab.screenshot(full_page=True)))
+        seen.convert("RGB").quantize(64).save(path, optimize=True)  # small enough for the docs
+        return str(path)
+
+
+def opened(kind: type[PageT], studio: Studio) -> Iterator[PageT]:
+    """The host's page in a browser; it must not have complained of our files in the end."""
+    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    if chromium is None:
+        pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        page = kind(browser.new_context(viewport=SCREEN), studio)
+        page.open()
+        yield page
+        page.close()
+        browser.close()
+
+
+class HostEditor(Page):
+    """Its page is opened with AnyMS switched on, in the size of tests/ui/page.py, with a prompt and a single step."""
+
+    def open(self, options: str = "") -> None:
+        super().open(options)
+        self.switch_on()
         self.root.locator(".box").nth(1).wait_for()
         for name, value in (("steps", 1), ("width", 768), ("height", 512)):
             self.number(name, value)
         self.inside("root.querySelector('.shape').textContent === '768 × 512'")
         self.root.scroll_into_view_if_needed()
+
+    def speak(self, words: dict[str, str]) -> None:
+        """As if a file in the host's folder of languages were chosen: its page brings the words along for its own script."""
+        none, told = "window.localization = {}", f"window.localization = {json.dumps(words)}"
+
+        def brought(route: Any) -> None:
+            answer = route.fetch()
+            page = answer.text()
+            assert page.count(none) == 1
+            route.fulfill(response=answer, body=page.replace(none, told))
+
+        self.page.route(self.url, brought)
+        self.open()
 
     def number(self, name: str, value: float) -> None:
         """One of the host's settings."""
@@ -44,7 +144,7 @@ class HostEditor(Editor):
         field.fill(str(value))
         field.press("Tab")
 
-    def generate(self) -> None:
+    def make(self) -> None:
         """Returns when there is a picture, or AnyMS has said why there is none."""
         seed = next(_seeds)
         self.number("seed", seed)
@@ -53,7 +153,7 @@ class HostEditor(Editor):
         self.page.wait_for_function(_TOLD, arg=seed)
 
     def sent(self) -> dict[str, Any] | str:
-        self.generate()
+        self.make()
         told = infotext.entries(self.page.locator("#html_info_txt2img").first.inner_text()).get(infotext.NAME)
         return json.loads(told) if told else self.page.locator("#html_log_txt2img .error").first.inner_text()
 

@@ -17,8 +17,8 @@ from lib_anyms.standalone.sprites.identity import Identity
 from lib_anyms.standalone.sprites.scene import reference_scene
 from lib_anyms.standalone.sprites.world import draw, to_image
 from tests.hosts import server, tiny
-from tests.hosts.drive import HostEditor
-from tests.hosts.test_page import QUIET
+from tests.hosts.drive import QUIET, SCREEN, HostEditor
+from tests.hosts.studio import Studio
 from tests.support.programs import find_program
 
 FOLDER = CHECKOUT / "docs" / "pictures"
@@ -68,7 +68,7 @@ class Guide:
             editor.number(name, value)
         editor.entry("scale").fill(str(SCALE))
         editor.entry("scale").press("Tab")
-        editor.generate()
+        editor.make()
         self.settled(1)
         self.show(5, [gallery])
         editor.root.get_by_role("button", name="Compare three ways").click()
@@ -124,7 +124,7 @@ def main() -> None:
         try:
             host.start()
             browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
-            editor = HostEditor(browser.new_context(viewport={"width": 1400, "height": 1000}), host)
+            editor = HostEditor(browser.new_context(viewport=SCREEN), Studio(host, sprites))
             editor.open()
             for side in ("width", "height"):
                 editor.number(side, 256)

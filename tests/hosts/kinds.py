@@ -69,7 +69,8 @@ KINDS = {
     "forge_classic": Kind(
         "Forge classic",
         (*_COMMON, *_NO_MODEL, *_CPU),
-        settings={"skip_early_cond": -1.0},  # at its default, 0, the first step has no unconditional rows
+        # by default the first step has no unconditional rows, and nothing is pasted while there is a negative prompt
+        settings={"skip_early_cond": -1.0, "paste_safe_guard": False},
         sparing=(1, 1, 1),
         ngms={},  # it means every step
         titles=_UPSCALE,
@@ -93,7 +94,6 @@ KINDS = {
         missing={
             **_NO_OUTPAINTING,
             "a second pass that cuts": "it stretches",
-            "a tiny ControlNet": "it builds every ControlNet with heads 64 wide, so the tiny model's weights do not fit",
             "its IP-Adapter": "no image encoder is loaded: it sets a `device` that is a property (read: real ones neither)",
         },
     ),

@@ -16,14 +16,14 @@ Scripts = dict[str, list[Any]]  # title -> arguments
 _numbers = itertools.count()
 
 
-def listed(studio: Studio) -> set[str]:
-    """Titles of the host's txt2img scripts, in lower case."""
-    return set(studio.host.get("/sdapi/v1/scripts").body["txt2img"])
+def listed(studio: Studio, kind: str = "txt2img") -> set[str]:
+    """Titles of the host's scripts for such a job, in lower case."""
+    return set(studio.host.get("/sdapi/v1/scripts").body[kind])
 
 
-def needs_script(studio: Studio, title: str) -> str:
+def needs_script(studio: Studio, title: str, kind: str = "txt2img") -> str:
     """The title of the script that begins so; ends a test of a neighbour this host does not have."""
-    for found in listed(studio):
+    for found in listed(studio, kind):
         if found.startswith(title.lower()):
             return found
     pytest.skip(f"host: not an option in {studio.kind.name}: it has no script {title}")

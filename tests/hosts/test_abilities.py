@@ -11,13 +11,15 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.hosts.conftest import with_sprites
-from tests.hosts.drive import HostEditor
+from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
-from tests.hosts.test_page import QUIET
+from tests.support.node_packages import Unavailable, packages
 from tests.support.programs import find_program
 from tests.ui import test_aids, test_editor, test_pictures
+from tests.ui.editor import picture
 
 ABILITIES: tuple[Callable[..., None], ...] = (
+    test_editor.test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent,
     test_editor.test_generate_right_after_a_gesture_has_it,
     test_editor.test_eight_handles_move_their_edges_and_the_grip_moves_a_covered_box,
     test_editor.test_a_box_snaps_to_tokens_unless_alt_is_held,
@@ -32,12 +34,15 @@ ABILITIES: tuple[Callable[..., None], ...] = (
     test_editor.test_the_stage_follows_the_picture_s_size_at_once,
     test_editor.test_a_pasted_infotext_is_shown_and_its_boxes_stay_as_they_are,
     test_editor.test_a_layout_is_saved_to_a_file_and_opened_again,
+    test_editor.test_a_pen_drags,
     test_editor.test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing,
     test_pictures.test_several_pictures_of_a_subject_are_ordered_and_removed,
     test_pictures.test_pictures_are_undone_as_boxes_are,
+    test_pictures.test_names_are_undone_word_by_word,
     test_pictures.test_a_picture_is_pasted_into_the_focused_slot,
     test_pictures.test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference,
     test_pictures.test_what_cannot_be_taken_is_said,
+    test_aids.test_the_words_are_those_of_the_host_s_language,
     test_aids.test_the_owner_of_each_token_is_shown_at_either_level,
     test_aids.test_own_arrangements_are_kept_used_deleted_and_taken_along,
 )
@@ -58,7 +63,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def editor(browser: Any, studio: Studio) -> Iterator[HostEditor]:
-    opened = HostEditor(browser.new_context(viewport={"width": 1400, "height": 1000}), studio.host)
+    opened = HostEditor(browser.new_context(viewport=SCREEN), studio)
     opened.open()
     yield opened
     opened.close()
@@ -67,7 +72,7 @@ def editor(browser: Any, studio: Studio) -> Iterator[HostEditor]:
 @pytest.fixture
 def phone(browser: Any, studio: Studio) -> Iterator[HostEditor]:
     context = browser.new_context(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True)
-    opened = HostEditor(context, studio.host)
+    opened = HostEditor(context, studio)
     opened.open()
     yield opened
     opened.close()
@@ -95,6 +100,62 @@ def test_another_checkpoint_is_held_against_the_adapter_at_once(other: Studio, e
     shown.fill(other.files.checkpoint.name)
     shown.press("Enter")
     notice.wait_for(state="hidden")
+
+
+def test_prompt_last_picture_and_hires_fix_are_read_off_the_host_s_page(editor: HostEditor, studio: Studio) -> None:
+    editor.give(1, "orange")
+    editor.name(1, "cat")
+    hint = "root.querySelector('.row[data-slot=\"1\"] .hints .hint')"
+    editor.type("txt2img_prompt", "a beach")
+    editor.inside(hint)
+    editor.type("txt2img_prompt", "a cat on a beach")
+    editor.inside(f"!{hint}")
+    editor.root.get_by_label("Picture behind the boxes").select_option("last")
+    ground = editor.root.locator(".ground")
+    assert not ground.is_visible()
+    editor.make()
+    ground.wait_for()
+    editor.inside("String(['naturalWidth', 'naturalHeight'].map((side) => root.querySelector('.ground')[side])) === '768,512'")
+    cut = editor.root.locator(".cut")
+    assert not cut.is_visible()
+    editor.page.locator("#txt2img_hr .label-wrap").first.click()
+    for side in "xy":
+        editor.number(f"hr_resize_{side}", 512)
+    editor.page.locator("#txtimg_hr_finalres", has_text="512x512").first.wait_for()
+    expect(cut).to_be_visible(visible=studio.kind.hires_cuts)
+    editor.keep("behind")
+
+
+def test_resize_by_gives_img2img_its_shape(editor: HostEditor) -> None:
+    editor.page.evaluate("switch_to_img2img()")
+    file = {"name": "room.png", "mimeType": "image/png", "buffer": picture("green", (256, 192))}
+    editor.page.locator("#img2img_image input[type=file]").first.set_input_files(file)
+    editor.page.locator("#tab_img2img").get_by_text("Resize by", exact=True).click()
+    by = editor.page.locator("#img2img_scale input[type=number]")
+    by.fill("2")
+    by.press("Tab")
+    editor.other.locator(".shape", has_text="512 × 384").wait_for(state="attached")
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    try:
+        return (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 360])
+def test_axe_finds_nothing_in_our_elements(browser: Any, studio: Studio, axe: str, theme: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)
+    seen = HostEditor(context, studio)
+    seen.open(f"?__theme={theme}")
+    test_aids.nothing_for_axe(seen, axe)
+    seen.keep(f"{theme}-{width}")
+    inside = f".every((node) => node.getBoundingClientRect().right <= {width})"
+    seen.inside(f"[...root.querySelectorAll('button, input, .box')]{inside}")
+    seen.close()
 
 
 @pytest.mark.usefixtures("studio")  # known beforehand, for it stands for several hosts

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.hosts.drive import NAMES, Page, opened
 from tests.hosts.studio import SCENE, Studio, encoded, pixels_of, reference, two_subjects
-from tests.hosts.test_page import NAMES, Page, opened
 
 MODES = ("off", "masked-sum", "crop-merge")
 AMBER, SKY = (240, 168, 48), (108, 188, 240)  # the first two subjects' frames on the sheet

@@ -16,8 +16,8 @@ import numpy as np
 
 from lib_anyms.standalone.bench.timing import interleaved, ratio
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
+from tests.hosts.drive import Page, opened
 from tests.hosts.studio import Studio, encoded, reference, two_subjects
-from tests.hosts.test_page import Page, opened
 
 PAIRS, UNCOUNTED = int(os.environ.get("ANYMS_PAIRS", "5")), 1
 LAYERS = len(attn2_layers(SPRITES))

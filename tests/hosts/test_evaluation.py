@@ -1,6 +1,6 @@
 """`evaluate --host` on real hosts with the trained sprites: a scene's picture there is the one it gets on diffusers.
 
-With ANYMS_EVALUATION_DIR set, the quick suite too, through the command line; its numbers are kept in that folder. Where
+With ANYMS_EVALUATION_DIR set, the suite "hosts" too, through the command line; its numbers are kept in that folder. Where
 ANYMS_EVALUATION_SCENES is set, with at most so many scenes a cell.
 Run after the tests that compare pictures of one loaded model: it loads another one for a while.
 """
@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from lib_anyms.standalone.evaluation.bars import SAME_ON_HOSTS
-from lib_anyms.standalone.evaluation.cells import BASE, OURS, PLUS, QUICK, REAL, TEXT, Cell
+from lib_anyms.standalone.evaluation.cells import BASE, HOSTS, OURS, PLUS, REAL, TEXT, Cell
 from lib_anyms.standalone.evaluation.evaluate import evaluate
 from lib_anyms.standalone.evaluation.files import files_in
 from lib_anyms.standalone.evaluation.painting import DIFFUSERS, Settings
@@ -34,6 +34,7 @@ FOLDER, AT_MOST = "ANYMS_EVALUATION_DIR", "ANYMS_EVALUATION_SCENES"
 SCENES, ROUNDING = 2, 1  # of 255: hosts cut off where diffusers rounds
 CELLS = [Cell(REAL, "disjoint", 3, None, SCENES), Cell(TEXT, "disjoint", 3, None, SCENES)]
 CELLS += [Cell(OURS, "disjoint", 3, kind, SCENES) for kind in (BASE, PLUS)]
+UNSURE = 0.02  # of few scenes an interval may be a point
 SECONDS = 7200
 
 
@@ -52,32 +53,33 @@ def test_a_scene_s_picture_is_diffusers(named: Studio, sprites_files: RandomFile
     files = files_in(sprites_files.checkpoint.parent)
     settings = [Settings(host=host, dtype="float32") for host in (DIFFUSERS, named.host.url)]
     there, here = (Evaluation(files, each, tmp_path) for each in settings)
-    evaluate(there, QUICK, None, lambda _: None, CELLS)
-    rows = evaluate(here, QUICK, None, lambda _: None, CELLS).rows
+    evaluate(there, HOSTS, None, lambda _: None, CELLS)
+    rows = evaluate(here, HOSTS, None, lambda _: None, CELLS).rows
 
     for cell in CELLS[1:]:
         for number in range(SCENES):
             ours, theirs = (np.asarray(Image.open(picture_path(tmp_path, each.key(cell), number))) for each in (here, there))
             assert np.abs(ours.astype(int) - theirs).max() <= ROUNDING
-    ours, theirs = ({(r.adapter, r.metric): r.value for r in rows if r.mode == mode} for mode in (OURS, ON_DIFFUSERS))
+    told = [row for row in rows if row.value is not None]  # the small world has no CLIP-T
+    ours, theirs = ({(r.adapter, r.metric): r.value for r in told if r.mode == mode} for mode in (OURS, ON_DIFFUSERS))
     assert theirs.keys() == ours.keys() >= {(kind, metric) for kind in (BASE, PLUS) for metric in ("identity", "miou")}
     same = [place for place, value in theirs.items() if ours[place] == pytest.approx(value, abs=0.02)]
     assert len(same) > len(theirs) / 2  # rounding alone turns what the oracle is unsure of
 
 
 @pytest.mark.skipif(FOLDER not in os.environ, reason=f"host: {FOLDER} is not set")
-def test_the_quick_suite(named: Studio, sprites_files: RandomFiles, measured: list[str]) -> None:
+def test_the_suite_by_the_command_line(named: Studio, sprites_files: RandomFiles, measured: list[str]) -> None:
     name, out = named.host.place.name, Path(os.environ.get(FOLDER, "")).absolute()
-    command = [sys.executable, "-m", "lib_anyms", "evaluate", "--here", "--suite", QUICK, "--out", str(out)]
+    command = [sys.executable, "-m", "lib_anyms", "evaluate", "--here", "--suite", HOSTS, "--out", str(out)]
     command += ["--files", str(sprites_files.checkpoint.parent), "--scenes", os.environ.get(AT_MOST, "200")]
     for host, json_file in ((DIFFUSERS, "diffusers.json"), (named.host.url, f"{name}.json")):
         asked = [*command, "--host", host, "--json", str(out / json_file)]
         done = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-    measured += [f"{name}: the quick suite in {told['seconds'] / 60:.1f} minutes", *done.stdout.splitlines()]
+    measured += [f"{name}: the suite {HOSTS} in {told['seconds'] / 60:.1f} minutes", *done.stdout.splitlines()]
     rows = {(row["mode"], row["layout"], row["metric"]): row for row in told["rows"]}
     beside = {place[1:]: row for place, row in rows.items() if place[0] == ON_DIFFUSERS and place[2] in SAME_ON_HOSTS}
     assert {layout for layout, _ in beside} == {"disjoint", "overlap-30", "single"}
     for place, row in beside.items():
-        assert row["low"] <= rows[(OURS, *place)]["value"] <= row["high"], place
+        assert row["low"] - UNSURE <= rows[(OURS, *place)]["value"] <= row["high"] + UNSURE, place

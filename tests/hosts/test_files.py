@@ -7,21 +7,24 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lib_anyms.known_files import FIRST_ADAPTER, HOME
+from lib_anyms.ip_adapter.encoder import read_encoder
+from lib_anyms.known_files import FIRST_ADAPTER, HOME, KnownFile, known_file
+from tests.hosts.drive import NAMES, Page, opened
 from tests.hosts.neighbours import apart
 from tests.hosts.studio import Studio, encoded, pixels_of, reference, renamed, two_subjects
-from tests.hosts.test_page import NAMES, Page, opened
 from tests.support.file_server import FileServer, file_server
 
 MIRROR = "anyms_mirror"  # our setting
 ROUNDING = 2  # of 255: a card's tokens are kept in half precision
 SUBJECTS = {"cat": [0.05, 0.15, 0.48, 0.95], "straw hat": [0.52, 0.15, 0.95, 0.95]}
 SOON = 60  # seconds
+ENCODER = known_file(FIRST_ADAPTER.encoder)
 
 
 class Files(Page):
@@ -96,9 +99,11 @@ def page(studio: Studio) -> Iterator[Files]:
 
 
 @contextlib.contextmanager
-def fetched_from(studio: Studio, content: bytes) -> Iterator[FileServer]:
-    """A mirror whose first adapter is `content`; what was fetched is removed."""
-    told = {"name": FIRST_ADAPTER.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def fetched_from(
+    studio: Studio, content: bytes, file: KnownFile = FIRST_ADAPTER, gives: Sequence[tuple[str, int]] = ()
+) -> Iterator[FileServer]:
+    """A mirror whose `file` is `content`, which is an encoder that `gives` such widths. What was fetched is removed."""
+    told = {"name": file.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "gives": gives}
     before = studio.host.post("/anyms-probe/known-file", told).body
     try:
         with file_server(content) as server:
@@ -107,7 +112,7 @@ def fetched_from(studio: Studio, content: bytes) -> Iterator[FileServer]:
     finally:
         studio.host.post("/sdapi/v1/options", {MIRROR: HOME})  # Forge tells no setting that was never changed
         studio.host.post("/anyms-probe/known-file", before)
-        for left in (studio.host.data / "models" / FIRST_ADAPTER.folder).glob(f"{FIRST_ADAPTER.name}*"):
+        for left in (studio.host.data / "models" / file.folder).glob(f"{file.name}*"):
             left.unlink()
 
 
@@ -138,17 +143,7 @@ def test_a_missing_adapter_is_named_fetched_with_consent_and_used(page: Files, m
         page.unfold("files", "files_download")
         busy(studio, name)
         assert server.asked == []
-        server.behaviours = [f"slow {len(content) // 150}"]
-        page.press("files_download")
-        bar = "document.querySelector('#script_txt2img_anyms_files_progress progress')?.value"
-        page.tab.wait_for_function(f"{bar} > 0 && {bar} < 100")
-        measured.append(f"{studio.host.place.name}, a download: {page.keep('download')}")
-        page.tells("files_progress", f"{name} is there and its SHA-256 is right")
-        told = studio.host.tail(400)
-        assert f"AnyMS fetches {name} (" in told
-        assert f"AnyMS fetches {name}: 50 %" in told
-        assert (studio.host.data / "models" / FIRST_ADAPTER.folder / name).read_bytes() == content
-
+        measured.append(f"{studio.host.place.name}, a download: {fetch(page, server, FIRST_ADAPTER)}")
         made = page.generate_anew()
         by_api = studio.paint({**request(), "adapter": name}, **sampling(studio, made))
         assert pixels_of(made) == by_api.pixels[0]
@@ -156,6 +151,42 @@ def test_a_missing_adapter_is_named_fetched_with_consent_and_used(page: Files, m
         studio.paint({**request(), "adapter": studio.files.adapters["plus"].name}, **sampling(studio, made)).pixels
         == by_api.pixels
     )
+
+
+def fetch(page: Files, server: FileServer, file: KnownFile) -> Path:
+    """Presses the button for what is chosen, and sees it through; -> the page as it looked meanwhile."""
+    server.behaviours = [f"slow {len(server.content) // 150}"]
+    page.press("files_download")
+    bar = "document.querySelector('#script_txt2img_anyms_files_progress progress')?.value"
+    page.tab.wait_for_function(f"{bar} > 0 && {bar} < 100")
+    seen = page.keep(f"download-{file.folder}")
+    page.tells("files_progress", f"{file.name} is there and its SHA-256 is right")
+    told = page.studio.host.tail(400)
+    assert f"AnyMS fetches {file.name} (" in told
+    assert f"AnyMS fetches {file.name}: 50 %" in told
+    assert (page.studio.host.data / "models" / file.folder / file.name).read_bytes() == server.content
+    return seen
+
+
+def test_where_nothing_is_there_the_button_fetches_the_adapter_and_then_its_encoder(page: Files) -> None:
+    studio, plus = page.studio, page.studio.files.adapters["plus"]
+    gives = [("plus", read_encoder(studio.files.encoder).width_for("plus"))]
+    own = {"adapter": plus.name, "encoder": studio.files.encoder.name}
+    with contextlib.ExitStack() as stack:
+        second = stack.enter_context(fetched_from(studio, studio.files.encoder.read_bytes(), ENCODER, gives))
+        first = stack.enter_context(fetched_from(studio, plus.read_bytes()))
+        with renamed(studio.files.encoder, *studio.files.adapters.values()):
+            page.set_up()
+            page.unfold("files", "files_download")
+            fetch(page, first, FIRST_ADAPTER)
+            page.tells("files_told", f"Put {ENCODER.name}")
+            page.refused("no image encoder that gives")
+            studio.host.post("/sdapi/v1/options", {MIRROR: second.address})
+            assert second.asked == []
+            fetch(page, second, ENCODER)  # the list has it chosen by now
+            page.tells("files_told", "An adapter and its image encoder are there.")
+            made = page.generate_anew()
+        assert studio.paint({**request(), **own}, **sampling(studio, made)).pixels == [pixels_of(made)]
 
 
 def busy(studio: Studio, name: str) -> None:

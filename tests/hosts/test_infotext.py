@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,9 +15,9 @@ import pytest
 from lib_anyms import infotext
 from lib_anyms.request import Request
 from tests.hosts import server
+from tests.hosts.drive import Page, opened
 from tests.hosts.kinds import PLOT
-from tests.hosts.studio import LAYERS, SCENE, Job, Studio, encoded, pixels_of, reference, two_subjects
-from tests.hosts.test_page import Page, opened
+from tests.hosts.studio import LAYERS, SCENE, Job, Studio, encoded, pixels_of, reference, started_again, two_subjects
 
 AWKWARD = 'a "straw, hat": one\ntwo <b> \\ 猫 🐈 \u2028ключ'
 PICTURES = {1: reference("orange"), 2: reference("navy", mode="RGBA")}
@@ -316,14 +315,9 @@ def fetch(host: server.HostServer, path: str, form: dict[str, str] | None = None
 @pytest.fixture
 def locked(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.HostServer]:
     """The same host once more, with both kinds of login."""
-    data = tmp_path_factory.mktemp("locked")
-    shutil.copytree(studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio"))
-    host = server.HostServer(studio.host.place, data, "--api-auth", "bob:pw", "--gradio-auth", "ann:secret")
-    try:
-        host.start()
-        yield host
-    finally:
-        host.stop()
+    flags = ("--api-auth", "bob:pw", "--gradio-auth", "ann:secret")
+    with started_again(studio, tmp_path_factory.mktemp("locked"), *flags) as found:
+        yield found.host
 
 
 def test_behind_the_host_s_logins(locked: server.HostServer) -> None:

@@ -18,10 +18,10 @@ import pytest
 
 from lib_anyms import __version__
 from tests.hosts import server, tiny
+from tests.hosts.drive import Page, opened
 from tests.hosts.kinds import KINDS
 from tests.hosts.remote import Remote, git, serve
 from tests.hosts.studio import SCENE, Studio, two_subjects
-from tests.hosts.test_page import Page, opened
 
 PULLED, UPDATED = "0.999.1", "0.999.2"  # versions that are published while the host has this one
 RESTART = "restart the WebUI"

@@ -123,6 +123,21 @@ test("pictures are part of what is undone", () => {
   assert.deepEqual(layouts.picturesOf(layouts.arranged(more, TWO, "grid"), 2), ["data:a", "data:b"]);
 });
 
+test("names are part of what is undone, and a word is one step of it", () => {
+  const named = (...names) => ({ ...START, names });
+  assert.deepEqual(layouts.renamed(START, named("cat", "")), [1]);
+  assert.equal(layouts.same(named("cat", "dog"), named("cat", "do")), false);
+  assert.equal(layouts.same(named("cat", "dog"), named("cat", "dog")), true);
+  assert.equal(layouts.typing(named("cat", "dog"), named("cat", "do")), "name 2");
+  assert.equal(layouts.typing(named("cat", "dog"), named("", "")), ""); // a pasted infotext
+  assert.equal(layouts.typing(layouts.switched(named("cat", "dog"), 1, true), named("cat", "do")), "");
+  let history = begun(named("", ""));
+  for (const next of [named("c", ""), named("ca", ""), named("ca", "d")]) history = changed(history, next, layouts.typing(next, history.present));
+  assert.deepEqual(history.past.map(({ names }) => names), [["", ""], ["ca", ""]]);
+  const told = { boxes: Array(12).fill([0, 0, 0.5, 0.5]), used: Array(12).fill(true), order: "", names: ["cat"] };
+  assert.equal(layouts.nameOf(layouts.fromFields(told, TWO, 2), 1), "cat");
+});
+
 test("the topmost wins; who takes no part covers nobody", () => {
   const facts = held({ 1: "cat", 2: "straw hat", 3: "" });
   const layout = { regions: [{ slot: 1, box: [0, 0, 1, 1] }, { slot: 2, box: [0, 0, 0.5, 0.5] }, { slot: 3, box: [0, 0, 1, 1] }], order: null };
@@ -202,6 +217,7 @@ const EDITS = [
   (layout, facts, random, slot) => layouts.withBox(layout, slot, typed(layouts.boxOf(layout, slot), Math.floor(random() * 4), random() * 140 - 20)),
   (layout, facts, random, slot) => layouts.switched(layout, slot, random() < 0.5),
   (layout, facts, random, slot) => layouts.withPictures(layout, slot, [`data:${Math.floor(random() * 4)}`], SLOTS),
+  (layout, facts, random, slot) => ({ ...layout, names: Array.from({ length: SLOTS }, (_, n) => (n + 1 === slot ? NAMES[Math.floor(random() * NAMES.length)] : layouts.nameOf(layout, n + 1))) }),
   (layout, facts) => layouts.added(layout, facts, SLOTS)?.layout ?? layout,
   (layout, facts, random, slot) => layouts.removed(layout, slot),
   (layout, facts, random, slot) => layouts.restacked(layout, facts, slot, Math.floor(random() * 5) - 2, SLOTS),

@@ -47,6 +47,11 @@ class Editor:
         self.page.goto(self.url + options, wait_until="load")
         self.root.locator(".box").nth(1).wait_for()
 
+    def speak(self, words: dict[str, str]) -> None:
+        """Opens the page in a language: how a host's page says each of these words."""
+        self.page.add_init_script(f"window.getTranslation = (words) => ({json.dumps(words)})[words];")
+        self.open()
+
     def close(self) -> None:
         self.context.close()
         assert not self.complaints

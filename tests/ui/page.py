@@ -1,7 +1,8 @@
 """A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, what Generate would be sent.
 
-Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without]`. An address with
-`?broken` leaves our script out. What the tests' own Python has beyond that gradio comes by ANYMS_TEST_PATH.
+Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without] [--closed]`, closed
+as in the hosts. An address with `?broken` leaves our script out. What the tests' own Python has beyond that gradio comes by
+ANYMS_TEST_PATH.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ mimetypes.add_type("application/javascript", ".mjs")
 class InputAccordion:
     """As the hosts' one: a hidden checkbox with an accordion. No subclass of it: gradio would write a file beside this."""
 
+    opened = True
+
     def __init__(self, value: bool, label: str, elem_id: str) -> None:
         self.checkbox = gr.Checkbox(value, label=label, visible=False, elem_id=f"{elem_id}-checkbox")
-        self.accordion = gr.Accordion(label, open=True, elem_id=elem_id)
+        self.accordion = gr.Accordion(label, open=self.opened, elem_id=elem_id)
 
     def __enter__(self) -> Any:
         self.accordion.__enter__()
@@ -148,4 +151,5 @@ def serve(port: int, without: bool) -> None:
 
 
 if __name__ == "__main__":
+    InputAccordion.opened = "--closed" not in sys.argv
     serve(int(sys.argv[1]), "--without" in sys.argv)

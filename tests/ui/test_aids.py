@@ -48,6 +48,29 @@ def test_what_may_be_wrong_is_said_where_it_is_and_announced(editor: Editor) -> 
     editor.keep("hints")
 
 
+def test_the_words_are_those_of_the_host_s_language(editor: Editor) -> None:
+    words = {
+        "Add subject": "Motiv dazu",
+        "Added subject": "Dazugekommen ist Motiv",
+        "Drop, paste or choose pictures": "Bilder ablegen, einfügen oder wählen",
+        "It has a name but no picture. Drop one onto its box.": "Ein Name, aber kein Bild.",
+        "left": "links",
+        "Undo": "Zurück",
+        "Where boxes overlap the topmost wins.": "Das oberste Feld gewinnt.",
+    }
+    editor.speak(words)
+    editor.press("Motiv dazu")
+    assert editor.said() == "Dazugekommen ist Motiv 3"
+    editor.name(1, "cat")
+    editor.inside("root.querySelector('.row[data-slot=\"1\"] .hints .warning')")
+    assert editor.hints(1) == ["Ein Name, aber kein Bild."]
+    assert editor.root.locator(".rule").inner_text().startswith("Das oberste Feld gewinnt. Attributes")  # what lacks a word stays
+    assert "links 5 %" in editor.box(1).get_attribute("aria-label")
+    assert words["Drop, paste or choose pictures"] in editor.ours("slot2_shown").locator(".more").inner_text()
+    editor.press("Zurück")  # the name
+    assert editor.hints(1) == []
+
+
 def test_missing_model_files_are_named_before_a_job(editor: Editor) -> None:
     notice = editor.root.locator(".notice")
     assert not notice.is_visible()  # nothing is wanted yet
@@ -215,6 +238,14 @@ def test_all_of_it_is_within_reach_of_a_finger(phone: Editor) -> None:
 def test_axe_finds_nothing_in_our_elements(browser: Any, served: Served, axe: str, theme: str, width: int) -> None:
     seen = Editor(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme), served)
     seen.open(f"?__theme={theme}")
+    nothing_for_axe(seen, axe)
+    seen.keep(f"{theme}-{width}")
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    seen.close()
+
+
+def nothing_for_axe(seen: Editor, axe: str) -> None:
+    """Our element with all it can show at once, and two slots."""
     seen.give(1, "orange")
     seen.give(1, "green")
     seen.name(1, "cat")
@@ -231,6 +262,3 @@ def test_axe_finds_nothing_in_our_elements(browser: Any, served: Served, axe: st
         faults = [(fault["id"], [node["html"][:160] for node in fault["nodes"]]) for fault in found[0]]
         assert faults == []
         assert found[1] > 10  # it has looked at something
-    seen.keep(f"{theme}-{width}")
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-    seen.close()

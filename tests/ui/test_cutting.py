@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.cutting import cropped, masked
 from lib_anyms.ip_adapter.references import FITS
-from tests.support.node_packages import Unavailable, packages
 from tests.ui.editor import Editor
 
 SIZE = (90, 120)
@@ -207,11 +206,7 @@ def test_on_a_phone_it_fits_and_every_target_is_large_enough(phone: Editor) -> N
     phone.keep("phone-cutting")
 
 
-def test_axe_finds_nothing_in_it(cutting: Cutting) -> None:
-    try:
-        axe = (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    except Unavailable as error:
-        pytest.skip(str(error))
+def test_axe_finds_nothing_in_it(cutting: Cutting, axe: str) -> None:
     page = cutting.editor.page
     page.evaluate(axe)
     found = page.evaluate("axe.run({ include: [['anyms-editor']] }).then((told) => [told.violations, told.passes.length])")

@@ -103,6 +103,23 @@ def test_pictures_are_undone_as_boxes_are(editor: Editor) -> None:
     assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [2, 0, 0]
 
 
+def test_names_are_undone_word_by_word(editor: Editor) -> None:
+    for slot, colour in ((1, "orange"), (2, "navy")):
+        editor.give(slot, colour)
+    editor.entry("slot1_name").press_sequentially("red cat")
+    editor.inside("root.querySelector('.box[data-slot=\"1\"] .name').textContent === 'red cat'")
+    editor.name(2, "dog")
+    editor.drag(editor.box(1), (0.125, 0))
+    editor.press("Undo")
+    assert [editor.entry(f"slot{slot}_name").input_value() for slot in (1, 2)] == ["red cat", "dog"]
+    for names in (["red cat", "subject 2"], ["subject 1", "subject 2"]):
+        editor.press("Undo")
+        assert [subject["name"] for subject in editor.sent()["subjects"]] == names
+    for _ in range(2):
+        editor.press("Redo")
+    assert [subject["name"] for subject in editor.sent()["subjects"]] == ["red cat", "dog"]
+
+
 def test_a_picture_is_pasted_into_the_focused_slot(editor: Editor) -> None:
     more = card(editor, 2).get_by_role("button", name="Add pictures of subject 2")
     more.focus()

@@ -243,6 +243,24 @@ def test_cards_are_kept_listed_searched_and_found(tmp_path: Path) -> None:
     assert refusal.value.cause == "card_kind"
 
 
+def test_no_name_leads_out_of_the_library_and_case_makes_none(tmp_path: Path) -> None:
+    library, outside = Library(tmp_path / "cards"), tmp_path / "secret.safetensors"
+    library.add(card_bytes("teapot"))
+    outside.write_bytes(card_bytes("secret"))
+    ways = [
+        "../secret",
+        "../secret.safetensors",
+        "..\\secret.safetensors",
+        str(outside),
+        outside.as_uri(),
+        "../cards/teapot.safetensors",
+    ]
+    for name in (*ways, "./teapot.safetensors", "teapot.safetensors/", "teapot\0", "TEAPOT", "teapot.SAFETENSORS", "*", "."):
+        with pytest.raises(Refused) as refusal:
+            library.find(name)
+        assert refusal.value.cause == refused(library, card=name) == "card_unknown", name
+
+
 def test_a_replaced_file_is_another_card(tmp_path: Path) -> None:
     library = Library(tmp_path)
     path = tmp_path / library.add(card_bytes("fox"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.fake_webui import fake_webui
+from tests.support.stand_ins import rembg_installed
 
 SIZE = (10, 6)
 
@@ -23,19 +22,8 @@ SIZE = (10, 6)
 @pytest.fixture
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The part, beside a rembg that finds the subject in the left half."""
-
-    def remove(picture: Image.Image, session: str) -> Image.Image:
-        found = picture.convert("RGBA")
-        found.paste((0, 0, 0, 0), (picture.width // 2, 0, *picture.size))
-        return found
-
-    made = types.ModuleType("rembg")
-    made.remove, made.new_session = remove, str
-    made.__spec__ = types.SimpleNamespace(name="rembg")
-    monkeypatch.setitem(sys.modules, "rembg", made)
-    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     (tmp_path / "u2net.onnx").touch()
-    with fake_webui(tmp_path) as webui:
+    with rembg_installed(monkeypatch, tmp_path), fake_webui(tmp_path) as webui:
         cutting, gradio = webui("lib_anyms.ui.cutting"), webui("gradio")
         gradio.MADE.clear()
         fit = gradio.Dropdown(["pad", "crop"], value="pad", label="fit")

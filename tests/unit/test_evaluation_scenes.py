@@ -145,6 +145,7 @@ def test_suites_have_what_bars_need_and_stay_within_their_time() -> None:
     wide = [cell.scenes for cell in cells_of(SUITES["full"]) if cell.place == ("disjoint", 3) and cell.adapter in (None, BASE)]
     assert sorted(wide)[-6:] == [200] * 6
     assert {cell.subjects for cell in cells_of(SUITES["scaling"])} == {1, 2, 3, 4, 7, 12}
+    assert cells_of(SUITES["hosts"]) == [cell for cell in cells_of(SUITES["quick"]) if cell.mode in (OURS, REAL)]
 
 
 def test_a_cell_is_there_once_and_real_renderings_are_of_all_scenes() -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from lib_anyms import known_files, model_files
 from lib_anyms.downloads import Downloads
-from lib_anyms.known_files import KNOWN
-from tests.support.adapter_files import write_adapter, write_encoder
+from lib_anyms.known_files import FIRST_ADAPTER, KNOWN, known_file
+from tests.support.adapter_files import PROJECTION, write_adapter, write_encoder
 from tests.support.fake_webui import fake_webui
 from tests.support.file_server import file_server
 from tests.support.tiny_unet import tiny_unet
+
+ENCODER = known_file(FIRST_ADAPTER.encoder)
 
 
 @pytest.fixture
@@ -28,8 +30,9 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     with file_server(small) as server, fake_webui(tmp_path / "models") as webui:
         files = webui("lib_anyms.ui.files")
         row = replace(KNOWN[0], size=len(small), sha256=hashlib.sha256(small).hexdigest())
+        fits = [replace(each, gives=(("base", PROJECTION),)) if each is ENCODER else each for each in KNOWN[1:]]
         for module in (known_files, files):
-            monkeypatch.setattr(module, "KNOWN", (row, *KNOWN[1:]))
+            monkeypatch.setattr(module, "KNOWN", (row, *fits))
         for module in (files, model_files):
             monkeypatch.setattr(module, "FIRST_ADAPTER", row)
         downloads = Downloads()
@@ -56,9 +59,9 @@ def build(panel: SimpleNamespace) -> dict[str, Any]:
     return made
 
 
-def pressed(made: dict[str, Any], label: str) -> list[tuple[str, str]]:
-    act, inputs, _ = made["buttons"]["Download"].events["click"]
-    assert inputs == [made["Dropdown"]]
+def pressed(made: dict[str, Any], label: str) -> list[tuple[str, str, dict[str, Any]]]:
+    act, inputs, outputs = made["buttons"]["Download"].events["click"]
+    assert inputs == outputs[2:] == [made["Dropdown"]]
     return list(act(label))
 
 
@@ -77,7 +80,10 @@ def test_the_button_fetches_what_is_missing_and_the_next_job_finds_it(panel: Sim
     path = panel.folder / "ipadapter" / "ip-adapter-plus_sdxl_vit-h.safetensors"
     assert path.is_file()
     assert "SHA-256 is right" in told[-1][0]
-    assert "No image encoder" in told[-1][1]  # what lacks next
+    assert [update.get("value") for *_, update in told[:-1]] == [None] * (len(told) - 1)
+    assert "No image encoder" in told[-1][1]  # what lacks next, and the list has it chosen
+    assert told[-1][2]["value"].startswith(ENCODER.name)
+    assert told[-1][2]["value"] in told[-1][2]["choices"]
     write_encoder(panel.folder / "ipadapter" / "encoder.safetensors")
     assert panel.files.ALL_THERE in panel.files._sentence()
     assert "already" in pressed(made, made["Dropdown"].value)[-1][0]
@@ -87,7 +93,7 @@ def test_the_button_fetches_what_is_missing_and_the_next_job_finds_it(panel: Sim
 def test_progress_is_shown_in_between(panel: SimpleNamespace) -> None:
     panel.server.behaviours = [f"slow {len(panel.server.content) // 8}"]
     made = build(panel)
-    told = [progress for progress, _ in pressed(made, made["Dropdown"].value)]
+    told = [progress for progress, *_ in pressed(made, made["Dropdown"].value)]
     assert any("<progress" in each for each in told[:-1])
     assert "<progress" not in told[-1]
 

@@ -149,6 +149,20 @@ def test_what_suits_goes_first(tmp_path: Path) -> None:
         assert found.adapter.path.stem == ("b" if wanted == "b" else "a")
 
 
+@pytest.mark.parametrize("what", ["adapter", "encoder"])
+def test_a_name_from_outside_opens_nothing_beyond_the_folders(tmp_path: Path, opened: list[str], what: str) -> None:
+    folder, outside = tmp_path / "models", tmp_path / "outside.safetensors"
+    folder.mkdir()
+    write_adapter(folder / "a.safetensors", tiny_unet())
+    write_encoder(folder / "e.safetensors")
+    {"adapter": lambda: write_adapter(outside, tiny_unet()), "encoder": lambda: write_encoder(outside)}[what]()
+    for name in ("../outside", "../outside.safetensors", "..\\outside.safetensors", str(outside), outside.as_uri(), "http://a/b"):
+        with pytest.raises(Refused) as refusal:
+            choose(folder, **{what: name})
+        assert refusal.value.cause == "file_unknown", name
+    assert set(opened) == {"a.safetensors", "e.safetensors"}
+
+
 def test_when_nothing_is_there_one_sentence_says_which_file_how_large_and_where(tmp_path: Path) -> None:
     folders = [tmp_path / "models" / name for name in ("ControlNet", "ipadapter", "clip_vision")]
     unet = tiny_unet()

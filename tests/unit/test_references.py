@@ -6,8 +6,8 @@ import base64
 import io
 import struct
 import sys
-import types
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from lib_anyms.encoding import _animated
 from lib_anyms.errors import Refused
 from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter import cutting
-from lib_anyms.ip_adapter.cutting import cropped, masked, without_background
+from lib_anyms.ip_adapter.cutting import background_mask, cropped, masked, without_background
 from lib_anyms.ip_adapter.references import ANIMATED, as_rgb, pixel_values, read_mask, read_picture
 from lib_anyms.request import Request, picture_hash
 from lib_anyms.schema import request_schema
+from tests.support.stand_ins import rembg_installed
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -273,36 +274,73 @@ def test_what_is_no_picture_of_a_request_has_one_cause(image: Any, expected: str
 
 
 @pytest.fixture
-def rembg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """rembg as installed: it finds the subject in the left half. -> its models' folder, empty."""
-
-    def remove(picture: Image.Image, session: str) -> Image.Image:
-        assert session == "session of u2net"
-        found = picture.convert("RGBA")
-        found.paste((0, 0, 0, 0), (picture.width // 2, 0, *picture.size))
-        return found
-
-    made = types.ModuleType("rembg")
-    made.remove, made.new_session = remove, "session of {}".format
-    made.__spec__ = types.SimpleNamespace(name="rembg")
-    monkeypatch.setitem(sys.modules, "rembg", made)
-    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
-    return tmp_path
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """rembg is installed: it finds the subject in the left half. -> Its models' folder, empty."""
+    with rembg_installed(monkeypatch, tmp_path):
+        yield tmp_path
 
 
-def test_a_background_is_removed_where_rembg_and_its_model_are(rembg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_background_is_removed_where_rembg_and_its_model_are(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Image.new("RGB", (10, 10), RED)
     with pytest.raises(Refused) as refusal:
         without_background(picture)
     assert refusal.value.cause == "rembg_model"
+    assert str(models) in str(refusal.value)
     assert cutting.remover() is None
-    (rembg / "u2net.onnx").touch()
+    assert "rembg" not in sys.modules
+    (models / "u2net.onnx").touch()
     assert cutting.remover() == "u2net"
     alone = without_background(picture)
     assert (alone.getpixel((1, 5)), alone.getpixel((8, 5))) == (RED, WHITE)
     monkeypatch.setattr(sys.modules["rembg"], "remove", lambda *_, **__: 1 / 0)
     with pytest.raises(Refused, match="ZeroDivisionError"):
         without_background(picture)
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("U2NET_HOME", "u2net.onnx"),
+        ("U2NET_HOME", "models/u2net/u2net.onnx"),
+        ("REMBG_HOME", "models/u2net/u2net.onnx"),
+        ("XDG_DATA_HOME", "rembg/models/u2net/u2net.onnx"),
+        ("XDG_DATA_HOME", ".u2net/u2net.onnx"),
+        ("HOME", ".rembg/models/u2net/u2net.onnx"),
+        ("HOME", ".u2net/u2net.onnx"),
+    ],
+)
+def test_rembg_s_models_are_found_where_each_version_keeps_them(
+    models: Path, monkeypatch: pytest.MonkeyPatch, variable: str, place: str
+) -> None:
+    for name in ("U2NET_HOME", "REMBG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(models / "nobody"))
+    monkeypatch.setenv(variable, str(models))
+    if variable == "HOME":
+        monkeypatch.setenv("USERPROFILE", str(models))
+    file = models / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    assert background_mask(Image.new("RGB", (10, 10))).getpixel((1, 5)) == 255
+
+
+def test_a_model_this_rembg_does_not_know_is_none(models: Path) -> None:
+    (models / "bria-rmbg.onnx").touch()
+    with pytest.raises(Refused) as refusal:
+        background_mask(Image.new("RGB", (10, 10)))
+    assert refusal.value.cause == "rembg_model"
+    (models / "u2netp.onnx").touch()
+    assert background_mask(Image.new("RGB", (10, 10))).mode == "L"
+
+
+def test_rembg_without_its_runtime_is_one_sentence(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself it would end the process."""
+    (models / "u2net.onnx").touch()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(Refused, match="onnxruntime") as refusal:
+        background_mask(Image.new("RGB", (10, 10)))
+    assert refusal.value.cause == "rembg_failed"
+    assert "rembg" not in sys.modules
 
 
 def test_without_rembg_that_is_said_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

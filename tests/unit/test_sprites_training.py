@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -66,20 +67,21 @@ class Pulling:
         return {"x": torch.ones(4, 1)}
 
 
-def endless() -> Plan:
-    return Plan(**{**vars(PLAN), "minutes": 60.0})
+def endless(muon: bool = False) -> Plan:
+    return replace(PLAN, minutes=60.0, muon=muon)
 
 
+@pytest.mark.parametrize("muon", [False, True])
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, RuntimeError])
-def test_interrupted_training_goes_on_where_it_was(ending: type[BaseException], tmp_path: Path) -> None:
+def test_interrupted_training_goes_on_where_it_was(ending: type[BaseException], muon: bool, tmp_path: Path) -> None:
     where = Where(tmp_path)
-    whole = Trainer("whole", Line(), endless(), where)
+    whole = Trainer("whole", Line(), endless(muon), where)
     with pytest.raises(KeyboardInterrupt):
         whole.run(Pulling(10))
-    first = Trainer("line", Line(), endless(), where)
+    first = Trainer("line", Line(), endless(muon), where)
     with pytest.raises(ending):
         first.run(Pulling(6, ending))
-    second = Trainer("line", Line(), endless(), where)
+    second = Trainer("line", Line(), endless(muon), where)
     assert second.resume()
     assert (second.spent.steps, second.spent.images) == (6, 24)
     assert second.spent.seconds == first.spent.seconds > 0

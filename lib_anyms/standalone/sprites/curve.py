@@ -22,7 +22,8 @@ def read_log(path: Path) -> dict[str, list[Point]]:
         facts = json.loads(line)
         if "loss" not in facts:
             continue
-        points = curves.setdefault(facts["stage"], [])
+        title = f"{facts['stage']}, round {facts['round']}" if "round" in facts else facts["stage"]
+        points = curves.setdefault(title, [])
         if points and facts["images"] < points[-1][0]:
             points.clear()
         points.append((facts["images"], facts["loss"]))

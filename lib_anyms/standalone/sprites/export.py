@@ -15,9 +15,10 @@ from lib_anyms.standalone.sprites.adapter import Adapter
 from lib_anyms.standalone.sprites.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, ORACLE
 from lib_anyms.standalone.sprites.curve import draw_curves
 from lib_anyms.standalone.sprites.identity import PAINTED_PATTERNS, PAINTED_SHAPES, PATTERNS, SHAPES
-from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, latest_adapter, latest_base
+from lib_anyms.standalone.sprites.rounds import earlier, rounds_hold
+from lib_anyms.standalone.sprites.stages import BEFORE, STAGES, Run, complete, latest_adapter, latest_base
 from lib_anyms.standalone.sprites.text import text_pair
-from lib_anyms.standalone.sprites.training import State, Where
+from lib_anyms.standalone.sprites.training import LOG, State, Where
 from lib_anyms.standalone.sprites.vae import build_vae
 from lib_anyms.standalone.sprites.vision import trained_encoder
 from lib_anyms.standalone.structure import METADATA_KEY, SPRITES, Structure
@@ -43,7 +44,7 @@ def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path
         files.append(folder / ORACLE)
         _save(files[-1], run.weights("oracle", "export"))
     (folder / CARD).write_text(card(run), encoding="utf-8")
-    draw_curves(out / "log.jsonl", folder / CURVES)
+    draw_curves(out / LOG, folder / CURVES)
     return files
 
 
@@ -82,10 +83,11 @@ def _adapter_state(run: Run, kind: str) -> State:
 
 def card(run: Run) -> str:
     """What the files are, and what it took to make them."""
-    rows = []
-    for name, stage in STAGES.items():
-        if spent := complete(stage, run.where):
-            rows.append(f"| {name} | {spent.images:,} | {spent.steps:,} | {spent.seconds / 60:.0f} |")
+    out, rows = run.where.out, []
+    now = {name: spent for name, stage in STAGES.items() if not rounds_hold(out, name) and (spent := complete(stage, run.where))}
+    for number, done in enumerate((*earlier(out), now), 1):
+        for name, spent in done.items():
+            rows.append(f"| {number} | {name} | {spent.images:,} | {spent.steps:,} | {spent.seconds / 60:.0f} |")
     return "\n".join(
         (
             "# Sprites",
@@ -102,8 +104,10 @@ def card(run: Run) -> str:
             "the oracle alone, which judges, knows them.",
             "",
             *_together(run),
-            "| stage | pictures or captions | steps | minutes |",
-            "|---|---|---|---|",
+            "Each round goes on from the one before.",
+            "",
+            "| round | stage | pictures or captions | steps | minutes |",
+            "|---|---|---|---|---|",
             *rows,
             "",
         )
@@ -112,7 +116,8 @@ def card(run: Run) -> str:
 
 def _together(run: Run) -> list[str]:
     """Which of the two ways the adapters were trained."""
-    if not any(complete(STAGES[name], run.where) for name in ("joint16", "joint32", "mixed", "last")):
+    joint = ("joint16", "joint32", "mixed", "last", BEFORE)
+    if not any(run.where.weights(name).is_file() for name in joint):
         return ["The adapters were trained on the frozen base, as real IP-Adapters are.", ""]
     return [
         "The adapters were trained together with the base (stages joint16 to last), on one sprite and one reference of it at a "

@@ -25,6 +25,7 @@ from lib_anyms.standalone.sprites.adapter import Adapter, AdapterLearner
 from lib_anyms.standalone.sprites.base import BaseLearner, new_unet
 from lib_anyms.standalone.sprites.data import (
     CROWDED,
+    FEW,
     LARGE,
     SEVERAL,
     SINGLE,
@@ -49,6 +50,7 @@ from lib_anyms.standalone.structure import SPRITES, Structure
 log = logging.getLogger("anyms")
 
 BASES = ("scenes", "base32", "last", "mixed", "joint32", "joint16", "base16")  # stages that hold the UNet, the latest first
+BEFORE = "before"  # no stage: UNet and adapters of an earlier round, see rounds.py
 _CUDA_BATCH, _CUDA_RATE = 16, 2.0  # how much larger on a GPU
 _CREW_SEEDS = 1_000_003  # between the seeds of two processes that train together
 RUN = "run.json"
@@ -128,7 +130,7 @@ def complete(stage: Stage, where: Where) -> Spent | None:
 def latest_base(run: Run, before: str = "") -> State:
     """The UNet's weights of the latest stage that has some, before the stage of that name; nothing if none has."""
     names = BASES[BASES.index(before) + 1 :] if before in BASES else BASES
-    for name in names:
+    for name in (*names, BEFORE):
         if run.where.weights(name).is_file():
             state = run.weights(name, before)
             return {key.removeprefix("unet."): value for key, value in state.items() if not key.startswith("adapter-")}
@@ -137,7 +139,7 @@ def latest_base(run: Run, before: str = "") -> State:
 
 def latest_adapter(run: Run, kind: str, before: str = "") -> State:
     """The weights of an adapter in the latest stage that has some, before the stage of that name; nothing if none has."""
-    names = (f"adapter-{kind}", "last", "mixed", "joint32", "joint16")
+    names = (f"adapter-{kind}", "last", "mixed", "joint32", "joint16", BEFORE)
     for name in names[names.index(before) + 1 :] if before in names else names:
         if run.where.weights(name).is_file():
             prefix = f"adapter-{kind}."
@@ -193,10 +195,10 @@ def _adapter(name: str, kinds: tuple[str, ...], side: int = 32) -> Callable[[Run
     return build
 
 
-_BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=200, decay=0.01)
-_JOINT_PLAN = replace(_BASE_PLAN, probe_every=20.0)
-_LAST_PLAN = replace(_JOINT_PLAN, rate=5e-4, batch=48)  # a restart at the full rate would undo some of it
-_ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01)
+_BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=200, decay=0.01, muon=True)
+_JOINT_PLAN = replace(_BASE_PLAN, rate=5e-4, probe_every=20.0)  # a restart at the full rate would undo some of it
+_LAST_PLAN = replace(_JOINT_PLAN, batch=48)
+_ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01, muon=True)
 _CROWD = (SEVERAL, SEVERAL, CROWDED, SINGLE)
 _BOTH = ("base", "plus")
 
@@ -225,8 +227,12 @@ def _half_referenced_small(cell: int) -> Maker:
     return Referenced(32, cell, plain=0.5, recipe=SMALLER, others=_CROWD)
 
 
+def _few_referenced(cell: int) -> Maker:
+    return Referenced(16, cell, plain=0.5, recipe=LARGE, others=(FEW, FEW, LARGE))
+
+
 def _mixed(cell: int) -> Maker:
-    return Turns((*((_large_referenced(cell), 3),) * 3, (_half_referenced(cell), 1)))
+    return Turns(((_large_referenced(cell), 3), *((_few_referenced(cell), 3),) * 2, (_half_referenced(cell), 1)))
 
 
 def _referenced(cell: int) -> Maker:

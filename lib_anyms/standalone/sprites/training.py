@@ -25,8 +25,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lib_anyms.standalone.sprites.optimiser import Optimiser
+
 log = logging.getLogger("anyms")
 
+LOG = "log.jsonl"
 Batch = dict[str, Any]  # tensors, and lists of captions
 State = dict[str, torch.Tensor]
 
@@ -40,6 +43,7 @@ class Plan:
     batch: int  # of all processes together
     warmup: int = 100
     decay: float = 0.0  # of the weights
+    muon: bool = False  # instead of AdamW, for linear layers and convolutions
     average: float = 0.999  # how much of the average stays at each step, once there are enough steps
     clip: float = 1.0  # largest norm of a gradient
     save_every: float = 5.0  # minutes
@@ -118,7 +122,7 @@ class Where:
     def note(self, **facts: Any) -> None:
         """Add a line to the log."""
         self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
+        with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts) + "\n")
 
 
@@ -168,10 +172,8 @@ class Trainer:
     def __init__(self, stage: str, learner: Learner, plan: Plan, where: Where) -> None:
         self.stage, self.learner, self.plan, self.where = stage, learner, plan, where
         self.spent = Spent()
-        trained = [weight for weight in learner.module.parameters() if weight.requires_grad]
-        self._optimiser = torch.optim.AdamW(trained, plan.rate, betas=(0.9, 0.99), weight_decay=plan.decay, fused=True)
+        self._optimiser = Optimiser(learner.module, plan.rate, plan.decay, plan.muon)
         self._average = Average(learner.module, plan.average)
-        self._trained = trained
         self._saved = self._logged = self._probed = 0.0
         self._recent: list[dict[str, float]] = []
 
@@ -187,11 +189,7 @@ class Trainer:
         self.learner.module.load_state_dict(_under("module.", state))
         for name, weight in _under("average.", state).items():
             self._average.weights[name].copy_(weight)
-        slots: dict[int, State] = {}
-        for name, tensor in _under("optimiser.", state).items():
-            number, _, what = name.partition(".")
-            slots.setdefault(int(number), {})[what] = tensor
-        self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": slots})
+        self._optimiser.load(_under("optimiser.", state))
         self._saved = self._logged = self._probed = self.spent.seconds
         log.info("%s: going on at step %d", self.stage, self.spent.steps)
         return True
@@ -218,17 +216,14 @@ class Trainer:
 
     def _step(self, batch: Batch, clock: Callable[[], float]) -> float:
         """-> the seconds spent so far."""
-        rate = self._rate()
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         loss, facts = self.learner.loss(to_device(batch, self.where.device))
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{self.stage}: the loss is {loss.item()} at step {self.spent.steps}")
         loss.backward()
-        seconds = self.where.crew.agree(self._trained, clock())
-        norm = nn.utils.clip_grad_norm_(self._trained, self.plan.clip)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        weights = self._optimiser.weights
+        seconds = self.where.crew.agree(weights, clock())
+        norm = nn.utils.clip_grad_norm_(weights, self.plan.clip)
+        self._optimiser.step(self._rate())
         self.spent.steps += 1
         self.spent.images += len(next(iter(batch.values()))) * self.where.crew.size
         self._average.follow(self.spent.steps)
@@ -279,11 +274,10 @@ class Trainer:
     def _save(self) -> None:
         if not self.where.crew.leads:
             return
-        slots = self._optimiser.state_dict()["state"]
         parts = {
             "module": self.learner.module.state_dict(),
             "average": self._average.weights,
-            "optimiser": {f"{number}.{what}": tensor for number, slot in slots.items() for what, tensor in slot.items()},
+            "optimiser": self._optimiser.state(),
         }
         state = {f"{part}.{name}": tensor.contiguous() for part, held in parts.items() for name, tensor in held.items()}
         path = self.where.state(self.stage)

@@ -6,13 +6,13 @@ from fastapi import Body
 from modules import script_callbacks
 
 
-def change(name: str = Body(), size: int = Body(), sha256: str = Body()) -> dict:
-    """-> what it was before."""
+def change(name: str = Body(), size: int = Body(), sha256: str = Body(), gives: tuple = Body()) -> dict:
+    """`gives`: [kind of adapter, width] of an encoder. -> What it was before."""
     from lib_anyms.known_files import known_file  # the extension's path is there by now
 
     row = known_file(name)
-    before = {"name": name, "size": row.size, "sha256": row.sha256}
-    for field, value in (("size", size), ("sha256", sha256)):
+    before = {"name": name, "size": row.size, "sha256": row.sha256, "gives": row.gives}
+    for field, value in (("size", size), ("sha256", sha256), ("gives", tuple(map(tuple, gives)))):
         object.__setattr__(row, field, value)  # in place: many modules hold this very row
     return before
 

@@ -35,10 +35,13 @@ def teach_forge(family: dict) -> type:
 
 
 def teach_forge_neo(family: dict) -> None:
-    """Its engine takes the classes it knows only."""
+    """Its engine takes the classes it knows only; its ControlNet asks another import of the same module."""
     from backend.diffusion_engine.sdxl import StableDiffusionXL
+    from modules_forge.packages.huggingface_guess import model_list
 
-    StableDiffusionXL.matched_guesses.append(teach_forge(family))
+    small = teach_forge(family)
+    StableDiffusionXL.matched_guesses.append(small)
+    model_list.models.insert(0, small)
 
 
 def teach_ldm_patched(family: dict) -> None:

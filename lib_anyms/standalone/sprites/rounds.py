@@ -1,0 +1,60 @@
+"""A further round of a training, in a folder of its own: UNet and adapters go on from what the round before came to.
+
+<out>/weights/before.safetensors   UNet and adapters of the round before; beside it what is trained once (text, oracle, ...)
+<out>/rounds.json                  what each earlier round took: [{stage: {steps, images, seconds}}, ...], the first one first
+<out>/log.jsonl                    begins with the earlier rounds' lines, each with the number of its round
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from lib_anyms.errors import Refused
+from lib_anyms.standalone.sprites.stages import BASES, BEFORE, RUN, STAGES, complete
+from lib_anyms.standalone.sprites.training import LOG, Spent, Where
+
+ROUNDS = "rounds.json"
+Round = dict[str, Spent]
+
+
+def go_on(source: Path, out: Path) -> None:
+    """Begin in `out` the round after the training in `source`, which is left as it is. Raises Refused."""
+    theirs, ours = Where(source), Where(out)
+    latest = next((name for name in BASES if theirs.weights(name).is_file()), None)
+    if latest is None:
+        raise Refused("train_needs", stage="--from", needs=BASES[-1], out=source)
+    if out.exists() and any(out.iterdir()):
+        raise Refused("train_exists", out=out)
+    ours.weights(BEFORE).parent.mkdir(parents=True)
+    shutil.copyfile(theirs.weights(latest), ours.weights(BEFORE))
+    done = {name: spent for name, stage in STAGES.items() if (spent := complete(stage, theirs))}
+    for name in done.keys() - set(BASES):
+        shutil.copyfile(theirs.weights(name), ours.weights(name))
+    rounds = [*earlier(source), {name: spent for name, spent in done.items() if not rounds_hold(source, name)}]
+    told = [{name: asdict(spent) for name, spent in one.items()} for one in rounds]
+    (out / ROUNDS).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    shutil.copyfile(source / RUN, out / RUN)
+    _copy_log(source / LOG, out / LOG, len(rounds))
+
+
+def earlier(out: Path) -> list[Round]:
+    """What the rounds before the one in `out` took."""
+    path = out / ROUNDS
+    told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [{name: Spent(**spent) for name, spent in one.items()} for one in told]
+
+
+def rounds_hold(out: Path, stage: str) -> bool:
+    """Whether the weights of a stage lie in `out` because an earlier round made them."""
+    return stage not in BASES and any(stage in one for one in earlier(out))
+
+
+def _copy_log(source: Path, out: Path, number: int) -> None:
+    if not source.is_file():
+        return
+    with out.open("w", encoding="utf-8") as file:
+        for line in source.read_text(encoding="utf-8").splitlines():
+            file.write(json.dumps({"round": number, **json.loads(line)}) + "\n")

@@ -1,0 +1,4 @@
+"""In onnxruntime's place beside the stand-in of rembg."""
+
+
+class SessionOptions: ...
