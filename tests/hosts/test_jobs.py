@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import torch
 from PIL import Image
 
 from tests.hosts.neighbours import apart, paint_beside
-from tests.hosts.studio import LAYERS, Call, Studio, encoded, reference, two_subjects
+from tests.hosts.studio import LAYERS, Call, Studio, encoded, pixels_of, reference, two_subjects
 
 pytestmark = pytest.mark.usefixtures("untouched")
 ROUNDING = 1  # of 255: rows of another batch are summed in another order
@@ -134,6 +137,53 @@ def test_hires_fix_at_odd_sizes(studio: Studio, times: float) -> None:
     assert all_layers(calls)
     for call, shape in zip(calls, shapes):
         assert torch.equal(touched(call), expected(shape, box)), f"{tuple(shape)}\n{touched(call).int()}"
+
+
+# -- what is shown meanwhile ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def in_the_background(studio: Studio, request: Any, **changes: Any) -> Iterator[list[Any]]:
+    """A job whose answer is in the list as soon as it is there."""
+    answers: list[Any] = []
+    job = threading.Thread(target=lambda: answers.append(studio.ask(request, **changes)))
+    job.start()
+    try:
+        yield answers
+    finally:
+        job.join()
+
+
+def progress(studio: Studio, answers: list[Any]) -> Iterator[dict[str, Any]]:
+    """What the host's progress bar would show, until the job is answered."""
+    while not answers:
+        yield studio.host.get("/sdapi/v1/progress").body
+
+
+def noise_pictures(count: int) -> list[str]:
+    """Pictures no job has shown yet, so large that reading them takes a while."""
+    return [encoded(Image.frombytes("RGB", (1024, 1024), os.urandom(3 * 1024**2))) for _ in range(count)]
+
+
+def test_the_progress_bar_says_that_pictures_are_read(studio: Studio) -> None:
+    boxes = [(x / 4, y / 3, (x + 1) / 4, (y + 1) / 3) for x in range(4) for y in range(3)]
+    subjects = [{"name": f"cat {i}", "images": [image], "box": [*boxes[i]]} for i, image in enumerate(noise_pictures(12))]
+    with in_the_background(studio, two_subjects(subjects=subjects)) as answers:
+        said = {shown["textinfo"] for shown in progress(studio, answers)}
+    assert answers[0].status == 200
+    assert "AnyMS reads the reference pictures" in said
+    assert studio.host.get("/sdapi/v1/progress").body["textinfo"] in (None, "")
+
+
+def test_live_previews_show_the_picture_and_change_nothing(studio: Studio) -> None:
+    alone = studio.paint(two_subjects(), steps=40)
+    with studio.options(live_previews_enable=True, show_progress_every_n_steps=1, show_progress_type="Approx cheap"):
+        with in_the_background(studio, two_subjects(), steps=40) as answers:
+            shown = {shown["current_image"] for shown in progress(studio, answers)} - {None}
+        assert answers[0].status == 200
+    assert len(shown) > 1
+    assert all(pixels_of(image) for image in shown)
+    assert pixels_of(answers[0].body["images"][0]) == alone.pixels[0]
 
 
 # -- stopped jobs ---------------------------------------------------------------------------------------------------------
