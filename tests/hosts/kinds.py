@@ -21,7 +21,8 @@ class Kind:
     job; `hires_grid`, the height and width of the latent at 1.5 times the scene; `hires_cuts`, whether a second pass of
     another aspect shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles`
     and `arguments`, of scripts that have others than A1111's; `clip`, what ControlNet calls the image encoder of its IP-
-    Adapter; `ip_weights`, how many times that multiplies by its weight.
+    Adapter; `ip_weights`, how many times that multiplies by its weight; `eight_bits`, the flags and settings that keep the
+    UNet's weights in eight bits; `low_memory`, flags that keep models away from where the UNet samples.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Kind:
     arguments: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     clip: str = "AnyMS test CLIP"
     ip_weights: int = 1
+    eight_bits: tuple[tuple[str, ...], Mapping[str, Any]] = (("--unet-in-fp8-e4m3fn",), {})
+    low_memory: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,6 +59,9 @@ KINDS = {
         (*_COMMON, *_NO_MODEL, "--use-cpu", "all", "--no-half", "--precision", "full", "--do-not-download-clip"),
         unguided=(True, False),
         clip="ip-adapter_clip_h",
+        eight_bits=((), {"fp8_storage": "Enable"}),
+        missing={"eight bits": "its second text encoder fails on a CPU then, without AnyMS too"},
+        low_memory=("--medvram", "--lowvram"),
     ),
     "forge": Kind("Forge", (*_COMMON, *_NO_MODEL, *_CPU), hires={"hr_upscaler": "Latent", **_SAME_MODULES}),
     "reforge": Kind(
@@ -90,6 +96,7 @@ KINDS = {
         hires_cuts=False,
         refiner={"refiner_use_steps": True},
         titles=_UPSCALE,
+        eight_bits=(("--fp8_e4m3fn-unet",), {}),
         arguments={"SD upscale": [64, "None", 1, False], "x/y/z plot": [*PLOT[:7], 0, *PLOT[7:]]},
         missing={
             **_NO_OUTPAINTING,
