@@ -81,7 +81,7 @@ KINDS = {
         ngms={},  # it means every step
         titles=_UPSCALE,
         arguments={"SD upscale": [64, "None", 1]},
-        missing=_NO_OUTPAINTING,
+        missing={**_NO_OUTPAINTING, "diffusers' timesteps": "it has no choice of schedules"},
     ),
     "forge_neo": Kind(
         "Forge Neo",

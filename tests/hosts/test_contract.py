@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from lib_anyms.fields import MODES, OFF
 from lib_anyms.layout import Layout
 from tests.hosts.replay import Replay
-from tests.hosts.studio import LABELS, LAYERS, Studio, encoded, reference, renamed, two_subjects
+from tests.hosts.studio import LABELS, LAYERS, Call, Studio, encoded, reference, renamed, two_subjects
 
 pytestmark = pytest.mark.usefixtures("untouched")
 CLOSE = 1e-4
@@ -224,11 +224,22 @@ class TestContract:
 
 
 @pytest.mark.parametrize("studio", ["a1111"], indirect=True)
-@pytest.mark.parametrize("option", ["batch_cond_uncond", "pad_cond_uncond"])
-def test_a1111_splits_or_pads_the_rows(studio: Studio, replay: Replay, option: str) -> None:
-    split = option == "batch_cond_uncond"
-    with studio.options(**{option: not split}):
-        calls = studio.record(two_subjects(), prompt="a cat" if split else "a cat, " * 40)
-    assert {len(call.is_cond) for call in calls} == {1 if split else 2}
-    assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
-    assert max(replay.differences(calls, two_subjects())) < CLOSE
+def test_a1111_splits_the_rows(studio: Studio, replay: Replay) -> None:
+    with studio.options(batch_cond_uncond=False):
+        calls = studio.record(two_subjects())
+    assert {len(call.is_cond) for call in calls} == {1}
+    assert all_layers_as_diffusers(calls, replay)
+
+
+@pytest.mark.parametrize("studio", ["a1111", "reforge"], indirect=True)
+def test_prompts_padded_to_one_length(studio: Studio, replay: Replay) -> None:
+    with studio.options(pad_cond_uncond=True):
+        calls = studio.record(two_subjects(), prompt="a cat, " * 40)
+    assert {len(call.is_cond) for call in calls} == {2}
+    assert all_layers_as_diffusers(calls, replay)
+
+
+def all_layers_as_diffusers(calls: list[Call], replay: Replay) -> bool:
+    """Every layer fires and changes its output in every call, whose output is diffusers'."""
+    fired = {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+    return fired and max(replay.differences(calls, two_subjects())) < CLOSE

@@ -43,6 +43,7 @@ def peer(sprites: Studio) -> Peer:
 
 @pytest.mark.parametrize("kind", ["base", "plus"])
 def test_three_subjects_are_diffusers_picture(sprites: Studio, peer: Peer, measured: list[str], kind: str) -> None:
+    sprites.needs("diffusers' timesteps")
     request = scene(adapter=sprites.files.adapters[kind].name)
     host = on_host(sprites, request, **WORDS)
     found = gap(host, peer.make(request, **WORDS))

@@ -39,6 +39,7 @@ def test_the_unet_gives_what_diffusers_gives(untrained: Studio, replay: Replay, 
 
 
 def test_the_picture_is_diffusers_picture(untrained: Studio, peer: Peer, measured: list[str]) -> None:
+    untrained.needs("diffusers' timesteps")
     host = on_host(untrained)
     found = gap(host, peer.make())
     measured.append(f"{untrained.host.place.name}, untrained sprites, 8 steps from the same words and noise: {found}")
