@@ -8,6 +8,7 @@ import pytest
 
 from lib_anyms import encoding, softmax
 from lib_anyms.file_index import index
+from tests.support.node_packages import Unavailable, packages
 
 NEEDS_HOST = "host:"  # how such a skip's reason starts
 
@@ -39,3 +40,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("skipped, which CI does not allow", red=True)
         for line in forbidden:
             terminalreporter.write_line(line, red=True)
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script that looks for what keeps people out, of the small page and of the hosts'."""
+    try:
+        return (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    except Unavailable as error:
+        pytest.skip(str(error))

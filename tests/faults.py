@@ -38,8 +38,8 @@ FAULTS = (
     Fault(
         "evaluation: a WebUI is held against other cells than the quick suite's",
         "lib_anyms/standalone/evaluation/cells.py",
-        '_HOSTS = (Group("disjoint", (3,), {OURS: 22})',
-        '_HOSTS = (Group("disjoint", (2,), {OURS: 22})',
+        "for group in _QUICK)  # AnyMS's cells of it",
+        "for group in _QUICK[:1])",
         "tests/unit/test_evaluation_scenes.py -k suites",
     ),
     Fault(

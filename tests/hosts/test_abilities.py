@@ -13,7 +13,6 @@ from playwright.sync_api import expect
 from tests.hosts.conftest import with_sprites
 from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
-from tests.support.node_packages import Unavailable, packages
 from tests.support.programs import find_program
 from tests.ui import test_aids, test_editor, test_pictures
 from tests.ui.editor import picture
@@ -135,14 +134,6 @@ def test_resize_by_gives_img2img_its_shape(editor: HostEditor) -> None:
     by.fill("2")
     by.press("Tab")
     editor.other.locator(".shape", has_text="512 × 384").wait_for(state="attached")
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    try:
-        return (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    except Unavailable as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

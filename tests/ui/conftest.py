@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.node_packages import Unavailable as NoPackages
-from tests.support.node_packages import packages
 from tests.support.programs import find_program
 from tests.ui.editor import Editor
 from tests.ui.gradios import GRADIOS, Served, Unavailable, serve
@@ -38,14 +36,6 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip(str(error))
     yield page
     page.stop()
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    try:
-        return (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-    except NoPackages as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class Optimiser:
                 group["lr"] = rate
             part.step()
             part.zero_grad(set_to_none=True)
-        for weight in self.weights:
+        for weight, _ in self._views:
             weight.grad = None
 
     def state(self) -> dict[str, torch.Tensor]:
