@@ -111,14 +111,21 @@ def _train(args: argparse.Namespace) -> bool:
 
 
 class _ended_gently:
-    """While it lasts a request to end the process saves the training as Ctrl-C does."""
+    """While it lasts a request to end the process saves the training, as does Ctrl-C; only the first counts.
+
+    torchrun passes on what a shell has already sent to all: a second one would break off the saving.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, self._interrupt)
+        self._before = [signal.signal(number, self._interrupt) for number in self._SIGNALS]
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, before in zip(self._SIGNALS, self._before):
+            signal.signal(number, before)
 
-    @staticmethod
-    def _interrupt(_number: int, _frame: Any) -> None:
+    def _interrupt(self, _number: int, _frame: Any) -> None:
+        for number in self._SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt

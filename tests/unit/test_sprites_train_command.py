@@ -118,21 +118,28 @@ def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(
     assert run.where.weights(ALONE).read_bytes() != state
 
 
-# The stage with small batches and a log of every step, through the command line.
+SAVING = 1.0  # seconds
+# The stage with small batches, a log of every step and a slow disk, through the command line.
 TRAIN = f"""
-import sys
+import sys, time
 from dataclasses import replace
+from lib_anyms.standalone.sprites import training
 from lib_anyms.standalone.cli import main
 from lib_anyms.standalone.sprites.stages import STAGES
 stage = STAGES["{ALONE}"]
 STAGES["{ALONE}"] = replace(stage, plan=replace(stage.plan, batch=4, log_every=0))
+save = training.save_file
+training.save_file = lambda *told: (print("saving", flush=True), time.sleep({SAVING}), save(*told))
 sys.exit(main(["train", "--here", "--stage", "{ALONE}", "--minutes", "60", "--workers", "1", "--out", sys.argv[1]]))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="process groups")
 def test_told_to_end_a_training_saves_itself_and_can_be_gone_on_with(tmp_path: Path, unprobed: None, starts: list[int]) -> None:
-    """SIGTERM goes to the process that trains and to the one that draws, as from a shell or a service manager."""
+    """SIGTERM goes to the process that trains and to the one that draws, as from a shell or a service manager.
+
+    And once more while it saves: torchrun passes on what has already reached all.
+    """
     command = [sys.executable, "-c", TRAIN, str(tmp_path / "run")]
     output = tmp_path / "output"
     where = Where(tmp_path / "run")
@@ -140,6 +147,8 @@ def test_told_to_end_a_training_saves_itself_and_can_be_gone_on_with(tmp_path: P
         process = subprocess.Popen(command, cwd=CHECKOUT, stdout=file, stderr=file, start_new_session=True)
         try:
             wait_for(lambda: steps_in(where) >= 3, process)
+            os.killpg(process.pid, signal.SIGTERM)
+            wait_for(lambda: b"saving" in output.read_bytes(), process)
             os.killpg(process.pid, signal.SIGTERM)
             assert process.wait(SECONDS) == INTERRUPTED, output.read_text(encoding="utf-8")
             wait_for(lambda: not alive(process.pid))  # nobody stays behind

@@ -35,6 +35,7 @@ ANY_SIZE = Recipe(painted_identity, counts=(1,), long_sides=(0.18, 0.9))
 SMALLER = Recipe(painted_identity, counts=(1,), long_sides=(0.2, 0.7))
 SINGLE = Recipe(painted_identity, counts=(1,))
 FEW = Recipe(painted_identity, counts=(2, 3), weights=(1, 1))
+APART = Recipe(painted_identity, counts=(2, 3, 4), weights=(1, 2, 1), overlap=0.0, happenings=0.1)
 SEVERAL = Recipe(painted_identity)
 CROWDED = Recipe(painted_identity, overlap=0.5)
 # The same of every word the world has: for the text encoders and the VAE.

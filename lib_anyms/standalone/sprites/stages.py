@@ -24,6 +24,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.standalone.sprites.adapter import Adapter, AdapterLearner
 from lib_anyms.standalone.sprites.base import BaseLearner, new_unet
 from lib_anyms.standalone.sprites.data import (
+    APART,
     CROWDED,
     FEW,
     LARGE,
@@ -223,8 +224,8 @@ def _half_referenced(cell: int) -> Maker:
     return Referenced(32, cell, plain=0.5, others=_CROWD)
 
 
-def _half_referenced_small(cell: int) -> Maker:
-    return Referenced(32, cell, plain=0.5, recipe=SMALLER, others=_CROWD)
+def _apart_referenced_small(cell: int) -> Maker:
+    return Referenced(32, cell, plain=0.6, recipe=SMALLER, others=(APART, APART, SEVERAL))
 
 
 def _few_referenced(cell: int) -> Maker:
@@ -249,7 +250,7 @@ STAGES = {
         Stage("joint16", (0.04, 0), _JOINT_PLAN, _large_referenced, _adapter("joint16", _BOTH, 16)),
         Stage("joint32", (0.08, 0), _JOINT_PLAN, _half_referenced, _adapter("joint32", _BOTH)),
         Stage("mixed", (0.418, 0), _JOINT_PLAN, _mixed, _adapter("mixed", _BOTH)),
-        Stage("last", (0.15, 0), _LAST_PLAN, _half_referenced_small, _adapter("last", _BOTH)),
+        Stage("last", (0.15, 0), _LAST_PLAN, _apart_referenced_small, _adapter("last", _BOTH)),
         Stage("base32", (0, 0.12), _BASE_PLAN, _single, _base("base32", 32)),
         Stage("scenes", (0, 0.32), _BASE_PLAN, _crowd, _base("scenes", 32)),
         Stage("adapter-base", (0.025, 0.08), _ADAPTER_PLAN, _referenced, _adapter("adapter-base", ("base",))),
