@@ -193,7 +193,9 @@ def test_other_processes_give_the_same_batches_in_order_and_outlive_a_request_to
 def test_the_curves_are_drawn_from_the_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     lines = [{"stage": "text", "images": 10 * i, "loss": 2.0 / i} for i in range(1, 5)]
-    lines += [{"stage": "text", "images": 4, "probe": {}}, {"stage": "vision", "images": 1, "loss": 1.0}]
+    lost = [{"stage": "text", "images": images, "loss": 9.0} for images in (30, 40)]  # cut off before it was saved
+    lines = [*lines[:2], *lost, *lines[2:], {"stage": "text", "images": 4, "probe": {}}]
+    lines += [{"stage": "vision", "images": 1, "loss": 1.0}]
     log.write_text("\n".join(map(json.dumps, lines)))
     assert read_log(log) == {"text": [(10.0, 2.0), (20.0, 1.0), (30.0, 2 / 3), (40.0, 0.5)], "vision": [(1.0, 1.0)]}
     draw_curves(log, tmp_path / "curves.png")

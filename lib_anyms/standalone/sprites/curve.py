@@ -14,7 +14,7 @@ Point = tuple[float, float]
 
 
 def read_log(path: Path) -> dict[str, list[Point]]:
-    """For each stage its (images, loss), in order; a stage begun anew starts anew."""
+    """For each stage its (images, loss), in order; what a stage lost before it went on, or began anew, is left out."""
     curves: dict[str, list[Point]] = {}
     if not path.is_file():
         return curves
@@ -24,8 +24,8 @@ def read_log(path: Path) -> dict[str, list[Point]]:
             continue
         title = f"{facts['stage']}, round {facts['round']}" if "round" in facts else facts["stage"]
         points = curves.setdefault(title, [])
-        if points and facts["images"] < points[-1][0]:
-            points.clear()
+        while points and points[-1][0] >= facts["images"]:
+            points.pop()
         points.append((facts["images"], facts["loss"]))
     return curves
 
