@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         dest="source",
         metavar="DIR",
-        help="begin a further round with --stage, from what the training in DIR came to",
+        help="begin a further round with --stage, from what the training in DIR came to, or from its files (`sprites --out DIR`)",
     )
     add("--device", default="cpu", help="cpu, cuda, cuda:1 (default cpu)")
     add("--minutes", type=float, help=f"of all stages, or of --stage (default {MINUTES:.0f}, {CUDA_MINUTES:.0f} on a GPU)")

@@ -14,7 +14,7 @@ from lib_anyms.standalone.cli import REFUSED, main
 from lib_anyms.standalone.sprites.curve import read_log
 from lib_anyms.standalone.sprites.export import card
 from lib_anyms.standalone.sprites.rounds import earlier, go_on
-from lib_anyms.standalone.sprites.stages import RUN, Run, latest_adapter, latest_base
+from lib_anyms.standalone.sprites.stages import RUN, Run, latest_adapter, latest_base, settings
 from lib_anyms.standalone.sprites.training import LOG, Where
 
 ONCE = ("text", "vision", "decoder", "oracle")
@@ -59,6 +59,12 @@ def test_the_card_and_the_curves_tell_of_every_round_once(tmp_path: Path) -> Non
         ["| 3", "last"],
     ]
     assert list(read_log(tmp_path / "3" / LOG)) == ["mixed, round 1", "mixed, round 2", "mixed"]
+
+
+def test_a_round_sees_other_pictures_than_the_one_before(tmp_path: Path) -> None:
+    source = trained(tmp_path / "first", *ONCE, "base16")
+    go_on(source, tmp_path / "second")
+    assert [settings(folder, None, None, 0) for folder in (source, tmp_path / "second")] == [(9.0, 4), (9.0, 5)]
 
 
 def test_nothing_to_go_on_from_and_a_folder_in_use_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,8 +29,10 @@ from lib_anyms.standalone.sprites.diffusion import sample as denoise
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity
 from lib_anyms.standalone.sprites.latents import pool_latents
 from lib_anyms.standalone.sprites.oracle import Oracle
+from lib_anyms.standalone.sprites.reopen import read_state
+from lib_anyms.standalone.sprites.rounds import all_rounds, earlier, go_on
 from lib_anyms.standalone.sprites.scene import draw_scene, reference_scene
-from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, train_stage
+from lib_anyms.standalone.sprites.stages import STAGES, Run, complete, settings, train_stage
 from lib_anyms.standalone.sprites.text import text_pair
 from lib_anyms.standalone.sprites.training import Learner, Where
 from lib_anyms.standalone.sprites.vision import trained_encoder
@@ -132,7 +134,7 @@ def engine_tokens(files: Path, kind: str, picture: torch.Tensor) -> ImageTokens:
 def training_adapter(files: Path, kind: str, unet: torch.nn.Module) -> Adapter:
     """The training's own, with the weights of the file."""
     adapter = Adapter(kind, NARROW, unet)
-    adapter.load_state_dict(exporting.read_state(files / f"adapter-{kind}.safetensors"))
+    adapter.load_state_dict(read_state(files / f"adapter-{kind}.safetensors"))
     return adapter
 
 
@@ -195,6 +197,22 @@ def test_probes_tell_how_often_the_truth_is_preferred_and_leave_sheets(
     assert all(0 <= value <= 1 for name, value in found.items() if not name.endswith("right"))
     sheets = sorted(sheet.name.partition("-")[2] for sheet in (tmp_path / "sheets").iterdir())
     assert sheets == ["base.png", "base.png", "plus.png"]  # of the text alone, and of either adapter
+
+
+def test_a_training_goes_on_from_its_files_and_comes_to_the_same_again(trained: Run, files: Path, tmp_path: Path) -> None:
+    """All that is in them; only the seed is another, and what made them stays told."""
+    out, again = tmp_path / "out", tmp_path / "files"
+    go_on(files, out)
+    assert earlier(out) == all_rounds(trained.where.out)
+    for file in exporting.export(out, again, NARROW):
+        assert file.read_bytes() == (files / file.name).read_bytes(), file.name
+    assert settings(out, None, None, 7.0) == (7.0, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdapterLearner, "probe", lambda self, where: {})
+        last = STAGES["last"]
+        run = Run(Where(out), minutes=0, workers=0, structure=NARROW)
+        assert train_stage(replace(last, plan=replace(last.plan, batch=2)), run, minutes=STEP).steps == 1
+    assert [list(one) for one in all_rounds(out)] == [list(STAGES), ["last"]]
 
 
 def test_the_oracle_of_the_files_judges(files: Path) -> None:

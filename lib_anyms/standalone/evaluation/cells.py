@@ -97,9 +97,10 @@ _SCALING = (
     Group("disjoint", (7, 12), _each((*GLOBALS, PEER), _FEW)),
 )
 _QUICK = (
-    Group("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 22)),
-    Group("overlap-30", (3,), _each((OURS, "masked-sum"), 14)),
-    Group("single", (1,), {OURS: 14}),
+    Group("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 21)),
+    Group("overlap-30", (3,), _each((OURS, "masked-sum"), 12)),
+    Group("single", (1,), {OURS: 10}),
+    Group("unseen-shape", (1,), _each((OURS, TEXT), 10)),
 )
 _HOSTS = tuple(replace(group, scenes={OURS: group.scenes[OURS]}) for group in _QUICK)  # AnyMS's cells of it
 QUICK, FULL, HOSTS = "quick", "full", "hosts"

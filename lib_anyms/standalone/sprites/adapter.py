@@ -23,6 +23,7 @@ from lib_anyms.standalone.sprites.base import Dropping, conditions, preferred, s
 from lib_anyms.standalone.sprites.data import ANY_SIZE, LARGE, Referenced
 from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, subject_weights, v_loss
 from lib_anyms.standalone.sprites.latents import preview
+from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.text import TextPair
 from lib_anyms.standalone.sprites.training import Batch, Learner, State, Where
 from lib_anyms.standalone.sprites.vision import normalised
@@ -133,7 +134,7 @@ class AdapterLearner(Learner):
         context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
         scale = torch.zeros(count, 1, 1, device=latents.device)
         scale[:shown] = self._random.uniform(*_SCALES)
-        with torch.autocast(latents.device.type, torch.bfloat16):
+        with mixed(latents.device):
             tokens = adapter.tokens(self.encoder, pictures, kept)
             tokens = torch.cat((tokens, tokens.new_zeros(count - shown, *tokens.shape[1:])))
             with adapter.stream(tokens, scale):
@@ -157,7 +158,7 @@ class AdapterLearner(Learner):
         latents, pictures = batch["latents"].to(where.device), batch["references"].to(where.device)
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3)).to(where.device)
         errors = []
-        with torch.autocast(where.device.type, torch.bfloat16):
+        with mixed(where.device):
             context, pooled = conditions(self.text, ["a creature"] * len(latents))
             for shown in (pictures, pictures.roll(1, 0)):
                 with adapter.stream(adapter.tokens(self.encoder, shown, torch.ones(len(shown))), 1.0):
@@ -184,7 +185,7 @@ class AdapterLearner(Learner):
 
             return streamed
 
-        with torch.autocast(where.device.type, torch.bfloat16):
+        with mixed(where.device):
             drawn = preview(sample(predict(0), predict(1), noise).float())
         both = torch.cat((F.interpolate(pictures, drawn.shape[-2:], mode="area"), drawn))
         sheet(both, count).save(where.next_sheet(adapter.kind))

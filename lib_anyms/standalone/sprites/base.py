@@ -18,6 +18,7 @@ from lib_anyms.standalone.sprites.data import LARGE, SINGLE
 from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, subject_weights, v_loss
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES
 from lib_anyms.standalone.sprites.latents import pool_latents, preview
+from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.scene import BACKGROUNDS, Scene, draw_scene
 from lib_anyms.standalone.sprites.text import TextPair
 from lib_anyms.standalone.sprites.training import Batch, Learner, Where
@@ -80,7 +81,7 @@ class BaseLearner(Learner):
         latents = batch["latents"]
         context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
         timesteps = draw_timesteps(len(latents)).to(latents.device)
-        with torch.autocast(latents.device.type, torch.bfloat16):
+        with mixed(latents.device):
             predict = predictor(self._called, context, pooled, self.side)
             weights = subject_weights(batch["covered"])
             errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), self._gamma, weights)
@@ -105,7 +106,7 @@ def preferred(unet: Any, text: TextPair, side: int, scenes: int = 48, seed: int 
 
     def errors(captions: list[str]) -> torch.Tensor:
         context, pooled = conditions(text, captions)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             predict = predictor(unet, context, pooled, side)
             told = [v_loss(predict, latents, torch.full((scenes,), t, device=device), noise) for t in _PROBED]
         return torch.stack(told)
@@ -131,7 +132,7 @@ def show(unet: Any, text: TextPair, side: int, where: Where, captions: Sequence[
     device = next(unet.parameters()).device
     noise = torch.randn(len(captions), 4, side, side, generator=torch.Generator().manual_seed(1)).to(device)
     told, nothing = (predictor(unet, *conditions(text, words), side) for words in (captions, [""] * len(captions)))
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed(device):
         pictures = preview(sample(told, nothing, noise))
     sheet(pictures, 4).save(where.next_sheet("base"))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHECKPOINT, ENCODER, ORACLE, CARD = "checkpoint.safetensors", "encoder.safetensors", "oracle.safetensors", "card.md"
 ADAPTERS = {"base": "adapter-base.safetensors", "plus": "adapter-plus.safetensors"}
 CURVES = "curves.png"
+ROUNDS = "rounds.json"
 LIST = "files.json"
 PART = 15 * 2**20  # bytes
 PLACE = Path("lib_anyms", "standalone", "sprites", "files")  # in a checkout
@@ -96,7 +97,7 @@ def store(exported: Path, checkout: Path = CHECKOUT, size: int = PART) -> Path:
     files = checkout / PLACE
     if files.exists():
         shutil.rmtree(files)
-    names = (CHECKPOINT, ENCODER, *ADAPTERS.values(), ORACLE, CARD)
+    names = (CHECKPOINT, ENCODER, *ADAPTERS.values(), ORACLE, CARD, ROUNDS)
     listed = split_files([exported / name for name in names if (exported / name).is_file()], files, size)
     card = (exported / CARD).read_text(encoding="utf-8")
     if (exported / CURVES).is_file():

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from lib_anyms.standalone.single_file import VAE_SCALE
 from lib_anyms.standalone.sprites.data import WHOLE_WORLD_CROWDED
 from lib_anyms.standalone.sprites.latents import pool_latents
+from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.scene import draw_scene
 from lib_anyms.standalone.sprites.training import Batch, Learner, Where
 from lib_anyms.standalone.sprites.vae import frozen
@@ -33,7 +34,7 @@ class DecoderLearner(Learner):
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         pictures = batch["pictures"]
-        with torch.autocast(pictures.device.type, torch.bfloat16):
+        with mixed(pictures.device):
             decoded = decode(self.vae, pool_latents(pictures))
         off = decoded.float() - pictures
         squared = off.square().mean()
@@ -45,7 +46,7 @@ class DecoderLearner(Learner):
         random = Random(4_000_000)
         scenes = [draw_scene(WHOLE_WORLD_CROWDED, random.getrandbits(62)) for _ in range(8)]
         pictures = draw(scenes, 256).pictures.to(where.device)
-        with torch.autocast(where.device.type, torch.bfloat16):
+        with mixed(where.device):
             decoded = torch.cat([decode(self.vae, pool_latents(picture[None])) for picture in pictures]).float().clamp(0, 1)
         rows = torch.cat([torch.cat(list(part[:4]), 2) for part in (pictures, decoded)], 1)
         to_image(rows).save(where.next_sheet("decoder"))

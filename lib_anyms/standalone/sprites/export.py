@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from lib_anyms.errors import Refused
 from lib_anyms.standalone.random_sdxl import VISION_KEY, vision_config
@@ -15,8 +15,8 @@ from lib_anyms.standalone.sprites.adapter import Adapter
 from lib_anyms.standalone.sprites.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, ORACLE
 from lib_anyms.standalone.sprites.curve import draw_curves
 from lib_anyms.standalone.sprites.identity import PAINTED_PATTERNS, PAINTED_SHAPES, PATTERNS, SHAPES
-from lib_anyms.standalone.sprites.rounds import earlier, rounds_hold
-from lib_anyms.standalone.sprites.stages import BEFORE, STAGES, Run, complete, latest_adapter, latest_base
+from lib_anyms.standalone.sprites.rounds import all_rounds, write_rounds
+from lib_anyms.standalone.sprites.stages import BEFORE, Run, latest_adapter, latest_base
 from lib_anyms.standalone.sprites.text import text_pair
 from lib_anyms.standalone.sprites.training import LOG, State, Where
 from lib_anyms.standalone.sprites.vae import build_vae
@@ -44,6 +44,7 @@ def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path
         files.append(folder / ORACLE)
         _save(files[-1], run.weights("oracle", "export"))
     (folder / CARD).write_text(card(run), encoding="utf-8")
+    write_rounds(folder, all_rounds(out))
     draw_curves(out / LOG, folder / CURVES)
     return files
 
@@ -83,11 +84,11 @@ def _adapter_state(run: Run, kind: str) -> State:
 
 def card(run: Run) -> str:
     """What the files are, and what it took to make them."""
-    out, rows = run.where.out, []
-    now = {name: spent for name, stage in STAGES.items() if not rounds_hold(out, name) and (spent := complete(stage, run.where))}
-    for number, done in enumerate((*earlier(out), now), 1):
-        for name, spent in done.items():
-            rows.append(f"| {number} | {name} | {spent.images:,} | {spent.steps:,} | {spent.seconds / 60:.0f} |")
+    rows = [
+        f"| {number} | {name} | {spent.images:,} | {spent.steps:,} | {spent.seconds / 60:.0f} |"
+        for number, done in enumerate(all_rounds(run.where.out), 1)
+        for name, spent in done.items()
+    ]
     return "\n".join(
         (
             "# Sprites",
@@ -125,11 +126,6 @@ def _together(run: Run) -> list[str]:
         "hours. The base never saw a box, and no step two references.",
         "",
     ]
-
-
-def read_state(file: Path) -> State:
-    """The tensors of a file, in float32."""
-    return {name: tensor.float() for name, tensor in load_file(str(file)).items()}
 
 
 def _save(path: Path, state: State, metadata: dict[str, str] | None = None) -> None:

@@ -1,19 +1,24 @@
 """The step of a training: AdamW, or Muon for what multiplies (linear layers, convolutions) and AdamW for the rest.
 
-Muon (Jordan and others, 2024; `torch.optim.Muon`) makes each matrix's step orthogonal, so that rare directions learn as fast as
-common ones; scaled to AdamW's usual size (arXiv 2502.16982), one rate serves both.
+Muon (Jordan and others, 2024) makes each matrix's step orthogonal, so that rare directions learn as fast as common ones; scaled
+to AdamW's usual size (arXiv 2502.16982), one rate serves both. `torch.optim.Muon` does the same in bfloat16, one matrix after the
+other: 8 s a step of our UNet on a CPU that only imitates bfloat16, where this takes a twentieth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 _ENDS = ("conv_in", "conv_out")  # of a UNet: what reads and writes latents stays with AdamW, as do embeddings and norms
 _MOMENTUM, _BETAS = 0.95, (0.9, 0.99)
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: singular values come near 1 in _ROUNDS rounds
+_ROUNDS = 5
+_USUAL = 0.2  # root mean square of AdamW's steps at a rate of 1
 
 
 class Optimiser:
@@ -32,9 +37,7 @@ class Optimiser:
         }
         if self._views:
             views = [view for _, view in self._views]
-            self._parts["muon"] = torch.optim.Muon(
-                views, rate, weight_decay=decay, momentum=_MOMENTUM, adjust_lr_fn="match_rms_adamw"
-            )
+            self._parts["muon"] = Muon(views, rate, decay)
 
     def step(self, rate: float) -> None:
         """One step at this rate, by the gradients there are; they are gone afterwards."""
@@ -65,6 +68,49 @@ class Optimiser:
             slots[name].setdefault(int(number), {})[what] = tensor
         for name, part in self._parts.items():
             part.load_state_dict({**part.state_dict(), "state": slots[name]})
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum, for matrices; those of one shape are stepped together."""
+
+    def __init__(self, matrices: list[nn.Parameter], rate: float, decay: float) -> None:
+        super().__init__(matrices, {"lr": rate, "weight_decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Step every matrix that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    alike.setdefault(matrix.shape, []).append(matrix)
+            for shape, matrices in alike.items():
+                steps = orthogonal(torch.stack([self._followed(matrix) for matrix in matrices]))
+                rate = group["lr"] * _USUAL * math.sqrt(max(shape))
+                for matrix, step in zip(matrices, steps):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=rate)
+
+    def _followed(self, matrix: nn.Parameter) -> torch.Tensor:
+        """The gradient after momentum."""
+        gradient = cast(torch.Tensor, matrix.grad)
+        slot = self.state[matrix]
+        if "momentum" not in slot:
+            slot["momentum"] = torch.zeros_like(gradient)
+        slot["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        return gradient.lerp(slot["momentum"], _MOMENTUM)
+
+
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """Matrices (n, rows, columns) with their singular values brought near 1, by Newton and Schulz' iteration."""
+    a, b, c = _QUINTIC
+    tall = matrices.shape[1] > matrices.shape[2]
+    found = matrices.mT if tall else matrices
+    found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_ROUNDS):
+        gram = found @ found.mT
+        found = torch.baddbmm(found, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
+    return found.mT if tall else found
 
 
 def _matrices(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from lib_anyms.standalone.sprites.identity import ALL_COLOURS, ALL_SHAPES, PATTERNS, Identity
 from lib_anyms.standalone.sprites.oracle import Oracle, measure
 from lib_anyms.standalone.sprites.oracle_net import CELL, GROUNDS, MASK_CELL, SIDE, Finder, Seen
+from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.scene import Recipe, Scene, draw_scene, reference_scene
 from lib_anyms.standalone.sprites.training import Batch, Learner, Where
 from lib_anyms.standalone.sprites.world import draw
@@ -106,7 +107,7 @@ class OracleLearner(Learner):
         self.module = self.net
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        with torch.autocast(batch["pictures"].device.type, torch.bfloat16):
+        with mixed(batch["pictures"].device):
             seen = self.net(batch["pictures"])
         found = finding_losses(seen, batch)
         return torch.stack([*found.values()]).sum(), {name: value.item() for name, value in found.items()}

@@ -196,7 +196,7 @@ def _adapter(name: str, kinds: tuple[str, ...], side: int = 32) -> Callable[[Run
     return build
 
 
-_BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=200, decay=0.01, muon=True)
+_BASE_PLAN = Plan(0, rate=8e-4, batch=32, warmup=50, decay=0.01, muon=True)
 _JOINT_PLAN = replace(_BASE_PLAN, rate=5e-4, probe_every=20.0)  # a restart at the full rate would undo some of it
 _LAST_PLAN = replace(_JOINT_PLAN, batch=48)
 _ADAPTER_PLAN = Plan(0, rate=8e-4, batch=32, warmup=100, decay=0.01, muon=True)

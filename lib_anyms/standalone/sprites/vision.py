@@ -16,6 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from lib_anyms.ip_adapter.references import MEAN, STD
 from lib_anyms.standalone.random_sdxl import vision_config
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, KNOWN, VALUES
+from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.training import Batch, Learner, Where
 from lib_anyms.standalone.structure import Structure, VisionEncoder
 
@@ -57,7 +58,7 @@ class VisionLearner(Learner):
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         pictures, numbers = batch["pictures"], batch["numbers"]
-        with torch.autocast(pictures.device.type, torch.bfloat16):
+        with mixed(pictures.device):
             output = self.encoder(pixel_values=normalised(pictures), output_hidden_states=True)
             embeddings, patches = output.image_embeds, output.hidden_states[-2][:, 1:]
             answers = [self.module["heads"][name](embeddings) for name in ATTRIBUTES]
