@@ -95,10 +95,10 @@ class Muon(torch.optim.Optimizer):
         """The gradient after momentum."""
         gradient = cast(torch.Tensor, matrix.grad)
         slot = self.state[matrix]
-        if "momentum" not in slot:
-            slot["momentum"] = torch.zeros_like(gradient)
-        slot["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-        return gradient.lerp(slot["momentum"], _MOMENTUM)
+        if "momentum_buffer" not in slot:
+            slot["momentum_buffer"] = torch.zeros_like(gradient)
+        slot["momentum_buffer"].lerp_(gradient, 1 - _MOMENTUM)
+        return gradient.lerp(slot["momentum_buffer"], _MOMENTUM)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
