@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.stage not in STAGES and not (args.stage is args.source is None):
         raise Refused("train_stage", got=args.stage or "", expected=", ".join(STAGES))
     torch.set_num_threads(args.threads)
-    if args.source is not None:
+    if args.source is not None and os.environ.get(CREW, "0") == "0":  # the others wait for it where they meet, in _train
         go_on(args.source, args.out)
     if not args.export:
         with _ended_gently():

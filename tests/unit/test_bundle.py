@@ -227,8 +227,9 @@ def test_a_process_that_dies_half_way_leaves_nothing_that_is_taken_for_the_model
 
 def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None:
     exported = tmp_path / "exported"
-    written(exported, {**CONTENTS, bundle.CARD: b"# Sprites\n", bundle.CURVES: b"curves", "notes.txt": b"not for the checkout"})
-    (tmp_path / "docs").mkdir()
+    written(exported, {**CONTENTS, bundle.CARD: b"# Sprites\n", "curves-2.png": b"curves", "notes.txt": b"not for the checkout"})
+    pictures = tmp_path / "docs" / "pictures"
+    written(pictures, {"sprites-training.png": b"of the first round", "sprites-training-2.png": b"older", "other.png": b""})
     written(tmp_path / bundle.PLACE, {"checkpoint.safetensors.9": b"of an older one"})
     listed = store(exported, tmp_path, SIZE)
     assert listed == tmp_path / bundle.PLACE / bundle.LIST
@@ -239,8 +240,12 @@ def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None
     assert joined == {**CONTENTS, bundle.CARD: b"# Sprites\n"}
     card = (tmp_path / "docs" / "sprites.md").read_text(encoding="utf-8")
     assert card.startswith("# Sprites\n")
-    assert "(pictures/sprites-training.png)" in card
-    assert (tmp_path / "docs" / "pictures" / "sprites-training.png").read_bytes() == b"curves"
+    assert [line[line.rindex("/") + 1 : -1] for line in card.splitlines() if line.startswith("![")] == [
+        "sprites-training.png",
+        "sprites-training-2.png",
+    ]
+    assert (pictures / "sprites-training.png").read_bytes() == b"of the first round"
+    assert (pictures / "sprites-training-2.png").read_bytes() == b"curves"
 
 
 def test_train_stores_what_it_exports_only_if_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

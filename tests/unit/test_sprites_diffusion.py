@@ -22,6 +22,17 @@ def test_noise_and_v_are_those_of_diffusers() -> None:
     assert torch.allclose(wanted, scheduler.get_velocity(latents, noise, timesteps), atol=2e-5)
 
 
+def test_v_leads_to_the_picture_whatever_the_noise_was_laid_on() -> None:
+    torch.manual_seed(0)
+    latents, shown, noise = torch.randn(3, 4, 4, 8, 8, dtype=torch.float64)
+    timesteps = torch.tensor([350, 500, 700, STEPS - 1])
+    alpha, sigma = alpha_sigma(timesteps, latents)
+    inputs, wanted = noised(latents, noise, timesteps, shown)
+    assert torch.allclose(inputs, alpha * shown + sigma * noise)
+    assert torch.allclose(alpha * inputs - sigma * wanted, latents)
+    assert v_loss(lambda x, t: wanted.float(), latents, timesteps, noise, shown=shown).max() < 1e-10
+
+
 def test_the_loss_of_the_right_answer_is_nothing_and_weights_fall_with_little_noise() -> None:
     torch.manual_seed(0)
     latents, noise = torch.randn(2, 3, 4, 8, 8)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from lib_anyms.errors import Refused
 from lib_anyms.standalone.cli import REFUSED, main
-from lib_anyms.standalone.sprites.curve import read_log
+from lib_anyms.standalone.sprites.curve import first_round, read_log
 from lib_anyms.standalone.sprites.export import card
 from lib_anyms.standalone.sprites.rounds import earlier, go_on
 from lib_anyms.standalone.sprites.stages import RUN, Run, latest_adapter, latest_base, settings
@@ -59,6 +59,10 @@ def test_the_card_and_the_curves_tell_of_every_round_once(tmp_path: Path) -> Non
         ["| 3", "last"],
     ]
     assert list(read_log(tmp_path / "3" / LOG)) == ["mixed, round 1", "mixed, round 2", "mixed"]
+    assert first_round(tmp_path / "3" / LOG, 3) == 1
+    (tmp_path / "2" / LOG).write_text(json.dumps({"stage": "mixed", "images": 1, "loss": 1.0}))  # the first round's is lost
+    go_on(tmp_path / "2", tmp_path / "4")
+    assert first_round(tmp_path / "2" / LOG, 2) == first_round(tmp_path / "4" / LOG, 3) == 2
 
 
 def test_a_round_sees_other_pictures_than_the_one_before(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from lib_anyms.standalone.sprites import adapter as adapters
 from lib_anyms.standalone.sprites import base
 from lib_anyms.standalone.sprites import export as exporting
 from lib_anyms.standalone.sprites.adapter import Adapter, AdapterLearner
-from lib_anyms.standalone.sprites.data import SEVERAL
+from lib_anyms.standalone.sprites.data import LARGE, SEVERAL, Referenced
 from lib_anyms.standalone.sprites.diffusion import predictor
 from lib_anyms.standalone.sprites.diffusion import sample as denoise
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity
@@ -197,6 +198,37 @@ def test_probes_tell_how_often_the_truth_is_preferred_and_leave_sheets(
     assert all(0 <= value <= 1 for name, value in found.items() if not name.endswith("right"))
     sheets = sorted(sheet.name.partition("-")[2] for sheet in (tmp_path / "sheets").iterdir())
     assert sheets == ["base.png", "base.png", "plus.png"]  # of the text alone, and of either adapter
+
+
+@pytest.mark.parametrize("dropped", [0.0, 1.0])
+def test_what_tells_a_mistaken_picture_what_it_is_is_never_left_out(
+    trained: Run, files: Path, monkeypatch: pytest.MonkeyPatch, dropped: float
+) -> None:
+    unet = exporting.trained_modules(trained).unet
+    text = text_pair(NARROW, trained.weights("text", "test"))
+    encoder = trained_encoder(NARROW, trained.weights("vision", "test"))
+    batch = Referenced(16, plain=0.5, mistaken=0.7, recipe=LARGE)(1, 8)
+    referenced = torch.arange(8) < 4
+    mistaken = batch["mistaken"] if dropped == 0 else batch["mistaken"] & ~referenced
+    assert batch["mistaken"][:4].any()
+    assert 0 < batch["mistaken"][4:].sum() < 4
+
+    def loss(predict: object, latents: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor, **told: torch.Tensor):
+        assert torch.equal(told["shown"], torch.where(mistaken[:, None, None, None], batch["shown"], latents))
+        assert ((timesteps > 300) | ~mistaken).all()
+        return torch.zeros(8, requires_grad=True)
+
+    def texts(text: object, captions: list[str], dropping: base.Dropping, random: Random, needed: list[bool]):
+        assert needed == mistaken.tolist()
+        context, pooled = base.conditions(text, captions, base.Dropping(1.0, 0.0), random, needed)
+        assert torch.equal(pooled.any(1), mistaken)
+        assert torch.equal(context.flatten(1).any(1), mistaken)
+        return context, pooled
+
+    monkeypatch.setattr(adapters, "_DROPPED", dropped)
+    monkeypatch.setattr(adapters, "v_loss", loss)
+    monkeypatch.setattr(adapters, "conditions", texts)
+    AdapterLearner([training_adapter(files, "base", unet)], unet, text, encoder, 16, 0, joint=True).loss(batch)
 
 
 def test_a_training_goes_on_from_its_files_and_comes_to_the_same_again(trained: Run, files: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from lib_anyms.errors import Refused
+from lib_anyms.standalone import train_command
 from lib_anyms.standalone.cli import INTERRUPTED, REFUSED, main
 from lib_anyms.standalone.processes import CHECKOUT
-from lib_anyms.standalone.sprites import stages
+from lib_anyms.standalone.sprites import rounds, stages
 from lib_anyms.standalone.sprites.stages import BASES, RUN, STAGES, Run, begin, complete, train_stage
 from lib_anyms.standalone.sprites.training import Learner, Where
 
@@ -116,6 +117,18 @@ def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(
     assert (more.steps, more.images) == (2, 8)
     assert complete(QUICK, run.where) == more
     assert run.where.weights(ALONE).read_bytes() != state
+
+
+@pytest.mark.parametrize("rank", [None, "0", "1"])
+def test_of_a_crew_one_begins_the_further_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str | None) -> None:
+    begun: list[tuple[Path, Path]] = []
+    if rank is not None:
+        monkeypatch.setenv(train_command.CREW, rank)
+    monkeypatch.setattr(rounds, "go_on", lambda *told: begun.append(told))
+    monkeypatch.setattr(train_command, "_train", lambda args: False)
+    source, out = tmp_path / "source", tmp_path / "out"
+    assert main(["train", "--here", "--from", str(source), "--stage", BASES[0], "--out", str(out)]) == 0
+    assert begun == ([] if rank == "1" else [(source, out)])
 
 
 SAVING = 1.0  # seconds

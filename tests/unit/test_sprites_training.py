@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import nn
 
 from lib_anyms.standalone.sprites.curve import draw_curves, read_log
 from lib_anyms.standalone.sprites.data import (
+    FEW,
     LARGE,
     Crops,
     Pairs,
@@ -24,10 +26,13 @@ from lib_anyms.standalone.sprites.data import (
     Scenes,
     Texts,
     batches,
+    mistake,
 )
+from lib_anyms.standalone.sprites.identity import ATTRIBUTES
+from lib_anyms.standalone.sprites.scene import draw_scene
 from lib_anyms.standalone.sprites.training import Average, Batch, Learner, Plan, Trainer, Where
 
-MAKERS = (Scenes((LARGE,), 16), Referenced(16, 4, plain=0.25), Pairs(), Crops(64, 128), Texts())
+MAKERS = (Scenes((LARGE,), 16), Referenced(16, 4, plain=0.25, mistaken=0.5), Pairs(), Crops(64, 128), Texts())
 PLAN = Plan(minutes=1e-9, rate=0.1, batch=4, warmup=1, log_every=0, save_every=0, probe_every=0)
 
 
@@ -153,6 +158,31 @@ def test_a_reference_is_of_the_sprite_and_another_picture() -> None:
     assert batch["latents"].shape == (8, 4, 16, 16)
     assert batch["references"].shape == (6, 3, 64, 64)
     assert len(batch["captions"]) == 8
+    assert torch.equal(batch["shown"], batch["latents"])
+    assert not batch["mistaken"].any()
+
+
+def test_a_mistaken_picture_shows_other_sprites_in_the_same_places_and_leaves_the_ground() -> None:
+    batch = Referenced(16, 4, plain=0.5, mistaken=0.5, recipe=LARGE, others=(FEW,))(3, 32)
+    mistaken, off = batch["mistaken"], (batch["shown"] - batch["latents"]).abs().amax(1)
+    assert 0 < mistaken[:16].sum() < 16
+    assert 0 < mistaken[16:].sum() < 16
+    assert not off[~mistaken].any()
+    assert (off[mistaken].amax((1, 2)) > 0.1).all()
+    assert (off[mistaken] > 0.05).float().mean() < 0.6  # the ground between the sprites stays
+
+
+@pytest.mark.parametrize("shape_only", [False, True])
+def test_what_a_sprite_is_taken_for_is_another_shape_that_training_may_show(shape_only: bool) -> None:
+    random, changed = Random(0), set()
+    for seed in range(40):
+        scene = draw_scene(FEW, seed)
+        for subject, taken in zip(scene.subjects, mistake(scene, random, shape_only).subjects):
+            assert taken.identity.shape != subject.identity.shape
+            assert taken.identity.trained
+            assert taken.box == subject.box
+            changed |= {name for name in ATTRIBUTES if getattr(taken.identity, name) != getattr(subject.identity, name)}
+    assert changed == ({"shape"} if shape_only else set(ATTRIBUTES))
 
 
 def test_pairs_are_two_pictures_of_each_identity_with_near_misses() -> None:

@@ -21,7 +21,7 @@ from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
 from lib_anyms.standalone.sprites.base import Dropping, conditions, preferred, sheet, show
 from lib_anyms.standalone.sprites.data import ANY_SIZE, LARGE, Referenced
-from lib_anyms.standalone.sprites.diffusion import draw_timesteps, predictor, sample, subject_weights, v_loss
+from lib_anyms.standalone.sprites.diffusion import draw_doubtful, draw_timesteps, predictor, sample, subject_weights, v_loss
 from lib_anyms.standalone.sprites.latents import preview
 from lib_anyms.standalone.sprites.precision import mixed
 from lib_anyms.standalone.sprites.text import TextPair
@@ -127,20 +127,24 @@ class AdapterLearner(Learner):
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         latents, pictures = batch["latents"], batch["references"]
-        count, shown = len(latents), len(pictures)
+        count, referenced = len(latents), len(pictures)
         adapter = self._turns.choice(self.adapters)  # a draw of its own: all processes of a crew take the same turn
-        kept = torch.tensor([float(self._random.random() >= _DROPPED) for _ in range(shown)], device=latents.device)
-        timesteps = draw_timesteps(count).to(latents.device)
-        context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random)
+        kept = torch.tensor([float(self._random.random() >= _DROPPED) for _ in range(referenced)], device=latents.device)
+        mistaken = batch["mistaken"] & F.pad(kept > 0, (0, count - referenced), value=True)
+        timesteps = torch.where(mistaken.cpu(), draw_doubtful(count), draw_timesteps(count)).to(latents.device)
+        shown = torch.where(mistaken[:, None, None, None], batch["shown"], latents)
+        context, pooled = conditions(self.text, batch["captions"], Dropping(), self._random, needed=mistaken.tolist())
         scale = torch.zeros(count, 1, 1, device=latents.device)
-        scale[:shown] = self._random.uniform(*_SCALES)
+        scale[:referenced] = self._random.uniform(*_SCALES)
         with mixed(latents.device):
             tokens = adapter.tokens(self.encoder, pictures, kept)
-            tokens = torch.cat((tokens, tokens.new_zeros(count - shown, *tokens.shape[1:])))
+            tokens = torch.cat((tokens, tokens.new_zeros(count - referenced, *tokens.shape[1:])))
             with adapter.stream(tokens, scale):
                 predict = predictor(self.unet, context, pooled, latents.shape[-1])
-                errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), weights=subject_weights(batch["covered"]))
-        return errors.mean(), {"referenced": errors[:shown].mean().item()}
+                weights = subject_weights(batch["covered"])
+                errors = v_loss(predict, latents, timesteps, torch.randn_like(latents), weights=weights, shown=shown)
+        told = {"referenced": errors[:referenced][~mistaken[:referenced]], "mistaken": errors[mistaken]}
+        return errors.mean(), {name: each.mean().item() for name, each in told.items() if len(each)}
 
     @torch.no_grad()
     def probe(self, where: Where) -> dict[str, float]:

@@ -54,10 +54,14 @@ def new_unet(structure: Structure) -> UNet2DConditionModel:
 
 
 def conditions(
-    text: TextPair, captions: Sequence[str], dropping: Dropping = Dropping(0, 0), random: Random | None = None
+    text: TextPair,
+    captions: Sequence[str],
+    dropping: Dropping = Dropping(0, 0),
+    random: Random | None = None,
+    needed: Sequence[bool] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(context, pooled) of the captions, some dropped."""
-    draws = [random.random() if random else 1.0 for _ in captions]
+    """(context, pooled) of the captions, some dropped; none of those that are `needed`."""
+    draws = [random.random() if random and not (needed and needed[i]) else 1.0 for i in range(len(captions))]
     told = ["" if dropping.zeros <= x < dropping.zeros + dropping.empty else text_ for x, text_ in zip(draws, captions)]
     with torch.no_grad():
         context, pooled = text(told)

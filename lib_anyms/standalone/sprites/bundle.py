@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT, ENCODER, ORACLE, CARD = "checkpoint.safetensors", "encoder.safetensors", "oracle.safetensors", "card.md"
 ADAPTERS = {"base": "adapter-base.safetensors", "plus": "adapter-plus.safetensors"}
-CURVES = "curves.png"
+CURVES, SHOWN = "curves", "sprites-training"  # in an export and in the docs: curves.png, or from round 2 on curves-2.png
 ROUNDS = "rounds.json"
 LIST = "files.json"
 PART = 15 * 2**20  # bytes
@@ -93,18 +93,22 @@ def join_files(listed: Path, folder: Path) -> list[Path]:
 
 
 def store(exported: Path, checkout: Path = CHECKOUT, size: int = PART) -> Path:
-    """Put the files of an export into a checkout, in place of what it holds, and their card into its docs -> the list."""
+    """Put the files of an export into a checkout, in place of what it holds, and their card into its docs -> the list.
+
+    The curves of earlier rounds, whose log an export from files alone has no more, stay beside the new ones.
+    """
     files = checkout / PLACE
     if files.exists():
         shutil.rmtree(files)
     names = (CHECKPOINT, ENCODER, *ADAPTERS.values(), ORACLE, CARD, ROUNDS)
     listed = split_files([exported / name for name in names if (exported / name).is_file()], files, size)
     card = (exported / CARD).read_text(encoding="utf-8")
-    if (exported / CURVES).is_file():
-        pictures = checkout / "docs" / "pictures"
-        pictures.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(exported / CURVES, pictures / "sprites-training.png")
-        card += "\n![The loss of each stage over the pictures seen](pictures/sprites-training.png)\n"
+    pictures = checkout / "docs" / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for curves in exported.glob(f"{CURVES}*.png"):
+        shutil.copyfile(curves, pictures / curves.name.replace(CURVES, SHOWN))
+    for picture in sorted(pictures.glob(f"{SHOWN}*.png"), key=lambda path: (len(path.name), path.name)):
+        card += f"\n![The loss of each stage over the pictures seen](pictures/{picture.name})\n"
     (checkout / "docs" / "sprites.md").write_text(card, encoding="utf-8")
     return listed
 

@@ -1,4 +1,4 @@
-"""The training's log as a picture: each stage's loss over the pictures it has seen."""
+"""The training's log as a picture: each stage's loss over the pictures it has seen, of all rounds that the log tells of."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def read_log(path: Path) -> dict[str, list[Point]]:
             points.pop()
         points.append((facts["images"], facts["loss"]))
     return curves
+
+
+def first_round(log: Path, current: int) -> int:
+    """The round whose losses the log begins with; `current` is the one that its lines do not number."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return min((int(json.loads(line).get("round", current)) for line in lines), default=current)
 
 
 def draw_curves(log: Path, picture: Path) -> None:

@@ -21,12 +21,14 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from lib_anyms.standalone.sprites.captions import FULL, TELLINGS, UNSAID, caption
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, painted_identity, trained_identity
 from lib_anyms.standalone.sprites.latents import pool_latents
-from lib_anyms.standalone.sprites.scene import Recipe, Scene, draw_scene, reference_scene
+from lib_anyms.standalone.sprites.scene import Placed, Recipe, Scene, draw_scene, reference_scene
 from lib_anyms.standalone.sprites.training import Batch
 from lib_anyms.standalone.sprites.world import draw
 
 Maker = Callable[[int, int], Batch]  # (seed, how many) -> a batch
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
+_MISTAKEN = (0.3, 1.0)  # how much of the mistaken sprite there is, the rest is the right one
+_SHAPE_ONLY = 0.65  # share of the mistaken ones that wear the right colours and pattern
 REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 
 # One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
@@ -51,6 +53,7 @@ ADAPTER_TELLINGS = (
     (frozenset[str](), 0.20),
     (UNSAID, 0.35),
 )
+_TOLD = ((FULL, 1.0),)  # of a mistaken picture without a reference: all
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,14 @@ class Referenced:
     """As Scenes, of one sprite each, with a reference picture of it (n, 3, 64, 64): another pose, another ground.
 
     `plain`: the share of a batch that has no reference, for training the UNet along: its last ones, by the recipes `others`.
+    `mistaken`: the share of a batch whose noise is laid on other sprites in the places of its own, as if they had been taken for
+    those so far: what they are must then be heard from caption and reference. shown: the latents the noise is laid on.
     """
 
     side: int
     cell: int = 8
     plain: float = 0.0
+    mistaken: float = 0.0
     recipe: Recipe = ANY_SIZE
     others: tuple[Recipe, ...] = (SEVERAL,)
 
@@ -88,10 +94,19 @@ class Referenced:
         plain = round(count * self.plain)
         scenes = [draw_scene(self.recipe, random.getrandbits(62)) for _ in range(count - plain)]
         references = reference_pictures([scene.subjects[0].identity for scene in scenes], random)
-        captions = [caption(scene, random, ADAPTER_TELLINGS) for scene in scenes]
-        others = [draw_scene(self.others[i % len(self.others)], random.getrandbits(62)) for i in range(plain)]
-        captions += [caption(scene, random, TELLINGS) for scene in others]
-        return {**_painted([*scenes, *others], self.side, self.cell), "captions": captions, "references": references}
+        scenes += [draw_scene(self.others[i % len(self.others)], random.getrandbits(62)) for i in range(plain)]
+        mistaken = torch.tensor([random.random() < self.mistaken for _ in scenes])
+        tellings = [ADAPTER_TELLINGS] * len(references) + [_TOLD if one else TELLINGS for one in mistaken[len(references) :]]
+        captions = [caption(scene, random, told) for scene, told in zip(scenes, tellings)]
+        painted = _painted(scenes, self.side, self.cell)
+        shown = painted["latents"].clone()
+        # without a reference only shapes are mistaken: the caption tells which colours go with which shape
+        only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
+        wrong = [mistake(scene, random, part) for scene, part, one in zip(scenes, only, mistaken) if one]
+        if wrong:
+            share = torch.tensor([random.uniform(*_MISTAKEN) for _ in wrong]).view(-1, 1, 1, 1)
+            shown[mistaken] = shown[mistaken].lerp(_painted(wrong, self.side, self.cell)["latents"], share)
+        return {**painted, "captions": captions, "references": references, "shown": shown, "mistaken": mistaken}
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,21 @@ class Turns:
 
     def __call__(self, seed: int, count: int) -> Batch:
         return self.at(0, seed, count)
+
+
+def mistake(scene: Scene, random: Random, shape_only: bool = False) -> Scene:
+    """The scene with other sprites in the same places: of other shapes, unless `shape_only` often in other colours too."""
+    return replace(scene, subjects=tuple(_mistaken(subject, random, shape_only) for subject in scene.subjects))
+
+
+def _mistaken(subject: Placed, random: Random, shape_only: bool) -> Placed:
+    while True:
+        identity = subject.identity.near_miss("shape", random)
+        for attribute in ATTRIBUTES[1:]:
+            if not shape_only and random.random() < 0.5:
+                identity = identity.near_miss(attribute, random)
+        if identity.trained:
+            return replace(subject, identity=identity, angle=random.uniform(-30, 30), flipped=random.random() < 0.5)
 
 
 def _painted(scenes: list[Scene], side: int, cell: int) -> Batch:

@@ -17,6 +17,7 @@ from lib_anyms.standalone.pipeline import SCHEDULER
 _SCHEDULE: dict[str, Any] = dict(SCHEDULER)
 STEPS: int = _SCHEDULE["num_train_timesteps"]
 _SUBJECT = 3.0  # how much more a cell of a sprite counts
+_DOUBTFUL = (350, 990)  # timesteps
 _NOISY = 0.65  # exponent: 1 draws all timesteps equally often
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x_t, timesteps) -> v
 
@@ -37,6 +38,12 @@ def draw_timesteps(count: int) -> torch.Tensor:
     return (STEPS * spread**_NOISY).long().clamp(max=STEPS - 1)
 
 
+def draw_doubtful(count: int) -> torch.Tensor:
+    """(count,) of the timesteps at which a picture's sprites may still become others."""
+    low, high = _DOUBTFUL
+    return torch.randint(low, high, (count,))
+
+
 def subject_weights(covered: torch.Tensor) -> torch.Tensor:
     """Weights of the cells in the loss, of mean 1: a sprite's count more, or the ground would drown them.
 
@@ -52,10 +59,13 @@ def alpha_sigma(timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tens
     return share.sqrt().to(like), (1 - share).sqrt().to(like)
 
 
-def noised(latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(x_t, v)."""
+def noised(
+    latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, shown: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(x_t, v). `shown`: x_t is made of another picture than the one v leads to."""
     alpha, sigma = alpha_sigma(timesteps, latents)
-    return alpha * latents + sigma * noise, alpha * noise - sigma * latents
+    inputs = alpha * (latents if shown is None else shown) + sigma * noise
+    return inputs, (alpha * inputs - latents) / sigma
 
 
 def v_loss(
@@ -65,12 +75,13 @@ def v_loss(
     noise: torch.Tensor,
     gamma: float = 0.0,
     weights: torch.Tensor | float = 1.0,
+    shown: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Each picture's mean squared error of v, (n,). gamma > 0: weighted by min(SNR, gamma) / (SNR + 1) (arXiv 2303.09556).
 
-    weights: of the cells, (n, 1, h, w).
+    weights: of the cells, (n, 1, h, w). shown: see `noised`.
     """
-    inputs, wanted = noised(latents, noise, timesteps)
+    inputs, wanted = noised(latents, noise, timesteps, shown)
     errors = ((predict(inputs, timesteps).float() - wanted).square() * weights).mean((1, 2, 3))
     if gamma:
         share = _signal_shares()[timesteps.cpu()].to(errors)

@@ -13,9 +13,9 @@ from lib_anyms.standalone.random_sdxl import VISION_KEY, vision_config
 from lib_anyms.standalone.single_file import V_PREDICTION, Modules, build_modules, single_file_state
 from lib_anyms.standalone.sprites.adapter import Adapter
 from lib_anyms.standalone.sprites.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, ORACLE
-from lib_anyms.standalone.sprites.curve import draw_curves
+from lib_anyms.standalone.sprites.curve import draw_curves, first_round
 from lib_anyms.standalone.sprites.identity import PAINTED_PATTERNS, PAINTED_SHAPES, PATTERNS, SHAPES
-from lib_anyms.standalone.sprites.rounds import all_rounds, write_rounds
+from lib_anyms.standalone.sprites.rounds import all_rounds, earlier, write_rounds
 from lib_anyms.standalone.sprites.stages import BEFORE, Run, latest_adapter, latest_base
 from lib_anyms.standalone.sprites.text import text_pair
 from lib_anyms.standalone.sprites.training import LOG, State, Where
@@ -45,7 +45,8 @@ def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path
         _save(files[-1], run.weights("oracle", "export"))
     (folder / CARD).write_text(card(run), encoding="utf-8")
     write_rounds(folder, all_rounds(out))
-    draw_curves(out / LOG, folder / CURVES)
+    first = first_round(out / LOG, len(earlier(out)) + 1)
+    draw_curves(out / LOG, folder / f"{CURVES}{'' if first == 1 else f'-{first}'}.png")
     return files
 
 

@@ -248,7 +248,8 @@ class Trainer:
             self._save()
 
     def _report(self) -> None:
-        means = {name: sum(line[name] for line in self._recent) / len(self._recent) for name in self._recent[-1]}
+        told = {name: [line[name] for line in self._recent if name in line] for line in self._recent for name in line}
+        means = {name: sum(values) / len(values) for name, values in told.items()}
         self._recent.clear()
         facts = {name: round(value, 5) for name, value in {**means, "rate": self._rate()}.items()}
         self.where.note(stage=self.stage, **_rounded(self.spent), **facts)
