@@ -795,8 +795,8 @@ FAULTS = (
     Fault(
         "v of the wrong sign",
         "lib_anyms/standalone/sprites/diffusion.py",
-        "alpha * noise - sigma * latents",
-        "alpha * noise + sigma * latents",
+        "(alpha * inputs - latents) / sigma",
+        "(latents - alpha * inputs) / sigma",
         "tests/unit/test_sprites_diffusion.py -k those_of_diffusers",
     ),
     Fault(
