@@ -27,7 +27,7 @@ from lib_anyms.standalone.sprites.world import draw
 
 Maker = Callable[[int, int], Batch]  # (seed, how many) -> a batch
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
-_MISTAKEN = (0.3, 1.0)  # how much of the mistaken sprite there is, the rest is the right one
+_BLEND = (0.3, 1.0)  # how much of the mistaken sprite there is, the rest is the right one
 _SHAPE_ONLY = 0.65  # share of the mistaken ones that wear the right colours and pattern
 REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 
@@ -104,7 +104,7 @@ class Referenced:
         only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
         wrong = [mistake(scene, random, part) for scene, part, one in zip(scenes, only, mistaken) if one]
         if wrong:
-            share = torch.tensor([random.uniform(*_MISTAKEN) for _ in wrong]).view(-1, 1, 1, 1)
+            share = torch.tensor([random.uniform(*_BLEND) for _ in wrong]).view(-1, 1, 1, 1)
             shown[mistaken] = shown[mistaken].lerp(_painted(wrong, self.side, self.cell)["latents"], share)
         return {**painted, "captions": captions, "references": references, "shown": shown, "mistaken": mistaken}
 

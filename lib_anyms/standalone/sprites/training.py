@@ -248,7 +248,10 @@ class Trainer:
             self._save()
 
     def _report(self) -> None:
-        told = {name: [line[name] for line in self._recent if name in line] for line in self._recent for name in line}
+        told: dict[str, list[float]] = {}
+        for line in self._recent:
+            for name, value in line.items():
+                told.setdefault(name, []).append(value)
         means = {name: sum(values) / len(values) for name, values in told.items()}
         self._recent.clear()
         facts = {name: round(value, 5) for name, value in {**means, "rate": self._rate()}.items()}
