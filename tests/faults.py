@@ -1,22 +1,29 @@
 """Planted faults: each is one wrong line in a copy of the source, and must turn a test red.
 
-`python tests/faults.py [--only NAME]` prints a line a fault; exit 0 only if every one was caught.
+`python tests/faults.py [--only NAME] [--unplanted]` prints a line a fault, as many at once as there are cores; exit 0 only if
+every one was caught. --unplanted is the counter-check: nothing is planted, and no test may fail.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("lib_anyms", "scripts", "tests", "pyproject.toml", "javascript", "style.css")
+# Most of what a test takes is importing these. So they are imported once, and each fault's process is a fork of the one that did.
+HEAVY = ("pytest", "numpy", "torch", "transformers", "diffusers", "PIL.Image")
+_FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # Windows starts each process anew
 
 
 @dataclass(frozen=True)
@@ -1481,8 +1488,8 @@ FAULTS = (
 )
 
 
-def plant(fault: Fault, folder: Path) -> None:
-    """Copy the project into `folder` and put the fault in."""
+def plant(fault: Fault, folder: Path, wrong: bool = True) -> None:
+    """Copy the project into `folder` and put the fault in, unless it is the counter-check."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
@@ -1493,43 +1500,76 @@ def plant(fault: Fault, folder: Path) -> None:
     text = file.read_text(encoding="utf-8")
     if text.count(fault.right) != 1:
         raise SystemExit(f"{fault.name}: its line stands {text.count(fault.right)} times in {fault.file}; write the fault anew.")
-    file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+    if wrong:
+        file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
 
 
-def caught_by(fault: Fault) -> str:
+def run_tests(folder: Path, arguments: Sequence[str], output: Path) -> None:
+    """Run pytest in `folder`, as a process of its own; ends with its exit code."""
+    with output.open("w", encoding="utf-8") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.chdir(folder)
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(folder), *(path for path in sys.path if path and not Path(path).is_relative_to(ROOT))]
+    sys.exit(int(importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *arguments])))
+
+
+def caught_by(fault: Fault, wrong: bool = True) -> str:
     """The test that failed, or "" if none did."""
+    selection, _, words = fault.tests.partition(" -k ")
+    arguments = [*selection.split(), *(["-k", words.strip("'")] if words else [])]
+    context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
     with tempfile.TemporaryDirectory(prefix="anyms-fault-") as name:
-        folder = Path(name)
-        plant(fault, folder)
-        selection, _, words = fault.tests.partition(" -k ")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *selection.split()]
-        command += ["-k", words.strip("'")] if words else []
-        environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
-    if done.returncode == 0:
+        folder, output = Path(name, "project"), Path(name, "output")
+        plant(fault, folder, wrong)
+        process = context.Process(target=run_tests, args=(folder, arguments, output))
+        process.start()
+        process.join()
+        told = output.read_text(encoding="utf-8") if output.exists() else ""
+    if process.exitcode == 0:
         return ""
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    if done.returncode != 1 or not failed:
-        raise SystemExit(f"{fault.name}: pytest did not run ({done.returncode}).\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    failed = [line for line in told.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if process.exitcode != 1 or not failed:
+        raise SystemExit(f"{fault.name}: pytest did not run ({process.exitcode}).\n{told[-4000:]}")
     return failed[0].split(" - ")[0].removeprefix("FAILED ")
+
+
+def tell(fault: Fault, wrong: bool = True) -> bool:
+    """Whether a test failed; prints a line about it."""
+    began = time.monotonic()
+    test = caught_by(fault, wrong)
+    how = ("caught" if test else "MISSED") if wrong else ("FAILED" if test else "passed")
+    print(f"{how}  {fault.name}  ({test or fault.tests}, {time.monotonic() - began:.0f} s)", flush=True)
+    return bool(test)
+
+
+def count_failed(faults: Sequence[Fault], wrong: bool = True) -> int:
+    """Plant each; the first that cannot be planted or tested ends all."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    multiprocessing.set_forkserver_preload([*HEAVY])
+    with ThreadPoolExecutor(os.cpu_count()) as crew:
+        running = [crew.submit(tell, fault, wrong) for fault in faults]
+        try:
+            return sum(one.result() for one in running)
+        except BaseException:
+            crew.shutdown(cancel_futures=True)
+            raise
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="NAME", help="faults whose name contains NAME")
-    only = parser.parse_args().only
-    chosen = [fault for fault in FAULTS if not only or only in fault.name]
-    missed = 0
-    for fault in chosen:
-        began = time.monotonic()
-        test = caught_by(fault)
-        missed += not test
-        print(
-            f"{'caught' if test else 'MISSED'}  {fault.name}  ({test or fault.tests}, {time.monotonic() - began:.0f} s)",
-            flush=True,
-        )
-    print(f"{len(chosen) - missed} of {len(chosen)} planted faults caught")
-    return 1 if missed or not chosen else 0
+    parser.add_argument("--unplanted", action="store_true", help="plant nothing: no test may fail")
+    args = parser.parse_args()
+    chosen = [fault for fault in FAULTS if not args.only or args.only in fault.name]
+    failed = count_failed(chosen, wrong=not args.unplanted)
+    if args.unplanted:
+        print(f"{failed} of {len(chosen)} selections of tests failed with nothing planted")
+        return int(not chosen or failed > 0)
+    print(f"{failed} of {len(chosen)} planted faults caught")
+    return int(not chosen or failed < len(chosen))
 
 
 if __name__ == "__main__":
