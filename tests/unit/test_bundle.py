@@ -230,6 +230,7 @@ def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None
     written(exported, {**CONTENTS, bundle.CARD: b"# Sprites\n", "curves-2.png": b"curves", "notes.txt": b"not for the checkout"})
     pictures = tmp_path / "docs" / "pictures"
     written(pictures, {"sprites-training.png": b"of the first round", "sprites-training-2.png": b"older", "other.png": b""})
+    written(pictures, {"sprites-training-10.png": b"of what followed the older one"})
     written(tmp_path / bundle.PLACE, {"checkpoint.safetensors.9": b"of an older one"})
     listed = store(exported, tmp_path, SIZE)
     assert listed == tmp_path / bundle.PLACE / bundle.LIST
@@ -246,6 +247,7 @@ def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None
     ]
     assert (pictures / "sprites-training.png").read_bytes() == b"of the first round"
     assert (pictures / "sprites-training-2.png").read_bytes() == b"curves"
+    assert not (pictures / "sprites-training-10.png").exists()
 
 
 def test_train_stores_what_it_exports_only_if_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ def join_files(listed: Path, folder: Path) -> list[Path]:
 def store(exported: Path, checkout: Path = CHECKOUT, size: int = PART) -> Path:
     """Put the files of an export into a checkout, in place of what it holds, and their card into its docs -> the list.
 
-    The curves of earlier rounds, whose log an export from files alone has no more, stay beside the new ones.
+    The curves of earlier rounds, whose log an export from files alone has no more, stay beside the new ones. Those of the same
+    round and of later ones are of another training and go.
     """
     files = checkout / PLACE
     if files.exists():
@@ -106,11 +107,20 @@ def store(exported: Path, checkout: Path = CHECKOUT, size: int = PART) -> Path:
     pictures = checkout / "docs" / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     for curves in exported.glob(f"{CURVES}*.png"):
+        for picture in pictures.glob(f"{SHOWN}*.png"):
+            if _round(picture) >= _round(curves):
+                picture.unlink()
         shutil.copyfile(curves, pictures / curves.name.replace(CURVES, SHOWN))
-    for picture in sorted(pictures.glob(f"{SHOWN}*.png"), key=lambda path: (len(path.name), path.name)):
+    for picture in sorted(pictures.glob(f"{SHOWN}*.png"), key=_round):
         card += f"\n![The loss of each stage over the pictures seen](pictures/{picture.name})\n"
     (checkout / "docs" / "sprites.md").write_text(card, encoding="utf-8")
     return listed
+
+
+def _round(picture: Path) -> int:
+    """The first round whose curves a picture shows."""
+    number = picture.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 1
 
 
 def _renew(folder: Path) -> None:
