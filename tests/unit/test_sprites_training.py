@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from lib_anyms.standalone.sprites import captions, data
 from lib_anyms.standalone.sprites.curve import draw_curves, read_log
 from lib_anyms.standalone.sprites.data import (
     FEW,
@@ -29,7 +30,7 @@ from lib_anyms.standalone.sprites.data import (
     mistake,
 )
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES
-from lib_anyms.standalone.sprites.scene import draw_scene
+from lib_anyms.standalone.sprites.scene import REFERENCE_GROUNDS, draw_scene
 from lib_anyms.standalone.sprites.training import Average, Batch, Learner, Plan, Trainer, Where
 
 MAKERS = (Scenes((LARGE,), 16), Referenced(16, 4, plain=0.25, mistaken=0.5), Pairs(), Crops(64, 128), Texts())
@@ -162,27 +163,38 @@ def test_a_reference_is_of_the_sprite_and_another_picture() -> None:
     assert not batch["mistaken"].any()
 
 
-def test_a_mistaken_picture_shows_other_sprites_in_the_same_places_and_leaves_the_ground() -> None:
-    batch = Referenced(16, 4, plain=0.5, mistaken=0.5, recipe=LARGE, others=(FEW,))(3, 32)
+@pytest.mark.parametrize("told", [1.0, 0.0])
+def test_a_mistaken_picture_shows_other_sprites_in_the_same_places_and_another_ground_only_if_the_right_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: float
+) -> None:
+    monkeypatch.setattr(captions, "_GROUND_TOLD", told)
+    monkeypatch.setattr(data, "_OTHER_GROUND", 0.5)
+    batch = Referenced(16, 4, plain=0.5, mistaken=0.5, recipe=LARGE, others=(FEW,))(3, 48)
     mistaken, off = batch["mistaken"], (batch["shown"] - batch["latents"]).abs().amax(1)
-    assert 0 < mistaken[:16].sum() < 16
-    assert 0 < mistaken[16:].sum() < 16
+    assert 0 < mistaken[:24].sum() < 24
+    assert 0 < mistaken[24:].sum() < 24
     assert not off[~mistaken].any()
     assert (off[mistaken].amax((1, 2)) > 0.1).all()
-    assert (off[mistaken] > 0.05).float().mean() < 0.6  # the ground between the sprites stays
+    ground = [(one[cover == 0] > 0.05).float().mean().item() for one, cover in zip(off[mistaken], batch["covered"][mistaken, 0])]
+    others = sum(share > 0.95 for share in ground)  # elsewhere only what the other sprite covers differs
+    assert (0 < others < len(ground)) if told else others == 0
 
 
 @pytest.mark.parametrize("shape_only", [False, True])
 def test_what_a_sprite_is_taken_for_is_another_shape_that_training_may_show(shape_only: bool) -> None:
-    random, changed = Random(0), set()
+    random, changed, grounds = Random(0), set(), set()
     for seed in range(40):
         scene = draw_scene(FEW, seed)
-        for subject, taken in zip(scene.subjects, mistake(scene, random, shape_only).subjects):
+        wrong = mistake(scene, shape_only, bool(seed % 2), random)
+        assert (wrong.background != scene.background) is bool(seed % 2)
+        grounds.add(wrong.background)
+        for subject, taken in zip(scene.subjects, wrong.subjects):
             assert taken.identity.shape != subject.identity.shape
             assert taken.identity.trained
             assert taken.box == subject.box
             changed |= {name for name in ATTRIBUTES if getattr(taken.identity, name) != getattr(subject.identity, name)}
     assert changed == ({"shape"} if shape_only else set(ATTRIBUTES))
+    assert grounds > {*REFERENCE_GROUNDS}
 
 
 def test_pairs_are_two_pictures_of_each_identity_with_near_misses() -> None:

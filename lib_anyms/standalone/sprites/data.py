@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from lib_anyms.standalone.sprites.captions import FULL, TELLINGS, UNSAID, caption
+from lib_anyms.standalone.sprites.captions import FULL, TELLINGS, UNSAID, caption, words_of
 from lib_anyms.standalone.sprites.identity import ATTRIBUTES, Identity, painted_identity, trained_identity
 from lib_anyms.standalone.sprites.latents import pool_latents
-from lib_anyms.standalone.sprites.scene import Placed, Recipe, Scene, draw_scene, reference_scene
+from lib_anyms.standalone.sprites.scene import BACKGROUNDS, REFERENCE_GROUNDS, Placed, Recipe, Scene, draw_scene, reference_scene
 from lib_anyms.standalone.sprites.training import Batch
 from lib_anyms.standalone.sprites.world import draw
 
@@ -29,6 +29,7 @@ Maker = Callable[[int, int], Batch]  # (seed, how many) -> a batch
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 _BLEND = (0.3, 1.0)  # how much of the mistaken sprite there is, the rest is the right one
 _SHAPE_ONLY = 0.65  # share of the mistaken ones that wear the right colours and pattern
+_OTHER_GROUND = 0.3  # share of those whose caption tells the ground that lie on another one too, such as a reference's
 REFERENCE_SIDE = 64  # pixels, as the image encoder takes them
 
 # One large sprite; then also smaller ones; then several. What the adapters are shown is one sprite of any size.
@@ -78,8 +79,9 @@ class Referenced:
     """As Scenes, of one sprite each, with a reference picture of it (n, 3, 64, 64): another pose, another ground.
 
     `plain`: the share of a batch that has no reference, for training the UNet along: its last ones, by the recipes `others`.
-    `mistaken`: the share of a batch whose noise is laid on other sprites in the places of its own, as if they had been taken for
-    those so far: what they are must then be heard from caption and reference. shown: the latents the noise is laid on.
+    `mistaken`: the share of a batch whose noise is laid on other sprites in the places of its own, and now and then on another
+    ground, as if they had been taken for those so far: what they are must then be heard from caption and reference. shown: the
+    latents the noise is laid on.
     """
 
     side: int
@@ -102,7 +104,8 @@ class Referenced:
         shown = painted["latents"].clone()
         # without a reference only shapes are mistaken: the caption tells which colours go with which shape
         only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
-        wrong = [mistake(scene, random, part) for scene, part, one in zip(scenes, only, mistaken) if one]
+        grounds = [random.random() < _OTHER_GROUND and s.background in words_of(told) for s, told in zip(scenes, captions)]
+        wrong = [mistake(*which, random) for *which, one in zip(scenes, only, grounds, mistaken) if one]
         if wrong:
             share = torch.tensor([random.uniform(*_BLEND) for _ in wrong]).view(-1, 1, 1, 1)
             shown[mistaken] = shown[mistaken].lerp(_painted(wrong, self.side, self.cell)["latents"], share)
@@ -177,12 +180,15 @@ class Turns:
         return self.at(0, seed, count)
 
 
-def mistake(scene: Scene, random: Random, shape_only: bool = False) -> Scene:
+def mistake(scene: Scene, shape_only: bool, other_ground: bool, random: Random) -> Scene:
     """The scene with other sprites in the same places: of other shapes, unless `shape_only` often in other colours too."""
-    return replace(scene, subjects=tuple(_mistaken(subject, random, shape_only) for subject in scene.subjects))
+    if other_ground:
+        others = [ground for ground in (*BACKGROUNDS, *REFERENCE_GROUNDS) if ground != scene.background]
+        scene = replace(scene, background=random.choice(others))
+    return replace(scene, subjects=tuple(_mistaken(subject, shape_only, random) for subject in scene.subjects))
 
 
-def _mistaken(subject: Placed, random: Random, shape_only: bool) -> Placed:
+def _mistaken(subject: Placed, shape_only: bool, random: Random) -> Placed:
     while True:
         identity = subject.identity.near_miss("shape", random)
         for attribute in ATTRIBUTES[1:]:
