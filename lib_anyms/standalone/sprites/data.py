@@ -105,7 +105,8 @@ class Referenced:
         # without a reference only shapes are mistaken: the caption tells which colours go with which shape
         only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
         grounds = [random.random() < _OTHER_GROUND and s.background in words_of(told) for s, told in zip(scenes, captions)]
-        wrong = [mistake(*which, random) for *which, one in zip(scenes, only, grounds, mistaken) if one]
+        taken = zip(scenes, only, grounds, mistaken)
+        wrong = [mistake(scene, part, ground, random) for scene, part, ground, one in taken if one]
         if wrong:
             share = torch.tensor([random.uniform(*_BLEND) for _ in wrong]).view(-1, 1, 1, 1)
             shown[mistaken] = shown[mistaken].lerp(_painted(wrong, self.side, self.cell)["latents"], share)
