@@ -178,6 +178,7 @@ def test_a_mistaken_picture_shows_other_sprites_in_the_same_places_and_another_g
     ground = [(one[cover == 0] > 0.05).float().mean().item() for one, cover in zip(off[mistaken], batch["covered"][mistaken, 0])]
     others = sum(share > 0.95 for share in ground)  # elsewhere only what the other sprite covers differs
     assert (0 < others < len(ground)) if told else others == 0
+    assert told or (off[mistaken] > 0.05).float().mean() < 0.6  # the ground between the sprites stays
 
 
 @pytest.mark.parametrize("shape_only", [False, True])

@@ -182,7 +182,10 @@ class Turns:
 
 
 def mistake(scene: Scene, shape_only: bool, other_ground: bool, random: Random) -> Scene:
-    """The scene with other sprites in the same places: of other shapes, unless `shape_only` often in other colours too."""
+    """The scene with other sprites in the same places: of other shapes, unless `shape_only` often in other colours too.
+
+    `other_ground`: on another ground as well, be it one that only references have.
+    """
     if other_ground:
         others = [ground for ground in (*BACKGROUNDS, *REFERENCE_GROUNDS) if ground != scene.background]
         scene = replace(scene, background=random.choice(others))
