@@ -7,7 +7,6 @@ every one was caught. --unplanted is the counter-check: nothing is planted, and 
 from __future__ import annotations
 
 import argparse
-import importlib
 import multiprocessing
 import os
 import shutil
@@ -19,10 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("lib_anyms", "scripts", "tests", "pyproject.toml", "javascript", "style.css")
 # Most of what a test takes is importing these. So they are imported once, and each fault's process is a fork of the one that did.
-HEAVY = ("pytest", "numpy", "torch", "transformers", "diffusers", "PIL.Image")
+HEAVY = ("numpy", "torch", "transformers", "diffusers", "PIL.Image")
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # Windows starts each process anew
 
 
@@ -1520,7 +1521,7 @@ def run_tests(folder: Path, arguments: Sequence[str], output: Path) -> None:
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)}
     sys.dont_write_bytecode = True
     sys.path[:] = [str(folder), *(path for path in sys.path if path and not Path(path).is_relative_to(ROOT))]
-    sys.exit(int(importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *arguments])))
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *arguments])))
 
 
 def caught_by(fault: Fault, wrong: bool = True) -> str:
