@@ -28,7 +28,7 @@ OWN_FILES = ("checkpoint", "adapter", "encoder")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an evaluation."""
     add = parser.add_argument
-    add("--suite", default=QUICK, choices=tuple(SUITES), help=f"what is compared (default {QUICK}: under 5 minutes on 2 cores)")
+    add("--suite", default=QUICK, choices=tuple(SUITES), help=f"what is compared (default {QUICK}: 4 to 7 minutes on 2 cores)")
     add("--scenes", type=int, metavar="N", help="at most N of each cell (default: as the suite asks): for a slow host")
     add("--host", default="diffusers", metavar="diffusers|URL", help="or the address of a running A1111 or Forge with AnyMS")
     add("--json", type=Path, metavar="FILE", help="where the numbers go (default: results.json in --out)")

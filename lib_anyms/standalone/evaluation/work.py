@@ -23,7 +23,7 @@ from lib_anyms.standalone.evaluation.webui import WebUIPainter
 
 SHOWN = 4  # scenes of a cell whose pictures are kept
 PICTURES = "pictures"
-PICTURE_SECONDS = 1.6  # on one core of a CPU with the small world, scored
+PICTURE_SECONDS = 4.0  # on one core of a CPU with the small world, scored; 3 to 7 were seen
 _EVERY = 15.0  # seconds between two lines of progress
 
 Say = Callable[[str], None]
