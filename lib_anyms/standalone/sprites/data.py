@@ -103,10 +103,10 @@ class Referenced:
         painted = _painted(scenes, self.side, self.cell)
         shown = painted["latents"].clone()
         # without a reference only shapes are mistaken: the caption tells which colours go with which shape
-        only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
+        shape_only = [place >= len(references) or random.random() < _SHAPE_ONLY for place in range(count)]
         grounds = [random.random() < _OTHER_GROUND and s.background in words_of(told) for s, told in zip(scenes, captions)]
-        taken = zip(scenes, only, grounds, mistaken)
-        wrong = [mistake(scene, part, ground, random) for scene, part, ground, one in taken if one]
+        taken = zip(scenes, shape_only, grounds, mistaken)
+        wrong = [mistake(scene, shape, ground, random) for scene, shape, ground, one in taken if one]
         if wrong:
             share = torch.tensor([random.uniform(*_BLEND) for _ in wrong]).view(-1, 1, 1, 1)
             shown[mistaken] = shown[mistaken].lerp(_painted(wrong, self.side, self.cell)["latents"], share)
