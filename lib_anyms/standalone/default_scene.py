@@ -1,33 +1,41 @@
-"""The scene `demo` makes when no subject is given: three sprites that no training has seen."""
+"""The scene `demo` makes when no subject is given: three figures of the small world in combinations that no training shows.
+
+Their reference pictures are files, made by `python -m lib_anyms.lab.demo_scene`.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
 
 from lib_anyms.geometry import Box
 from lib_anyms.layout import Layout, Subject
 from lib_anyms.request import Pictures
-from lib_anyms.standalone.sprites.identity import Identity
-from lib_anyms.standalone.sprites.scene import Placed, Scene, extent
-from lib_anyms.standalone.sprites.world import draw, to_image
 
-PROMPT = "a mushroom, a fish and a cat on sunset"
-SEED = 896
-SPRITES = (
-    (Identity("mushroom", "red", "black", "half"), Box(0.08, 0.13, 0.48, 0.49)),
-    (Identity("fish", "purple", "pink", "half"), Box(0.52, 0.17, 0.92, 0.49)),
-    (Identity("cat", "blue", "green", "half"), Box(0.26, 0.5, 0.68, 0.94)),
+GROUND = "snow"
+PROMPT = f"a house, a heart and a fish on {GROUND}"
+SEED = 0
+# shape, body colour, second colour, pattern; and the box
+SUBJECTS = (
+    (("house", "red", "yellow", "band"), Box(0.06, 0.10, 0.44, 0.48)),
+    (("heart", "pink", "cyan", "half"), Box(0.56, 0.08, 0.94, 0.46)),
+    (("fish", "orange", "green", "half"), Box(0.28, 0.60, 0.72, 0.88)),
 )
-LAYOUT = Layout(tuple(Subject(identity.shape, box) for identity, box in SPRITES))
-_SIDE, _LONG = 256, 0.84  # of a reference picture in pixels, and of the sprite in it
+IDENTITIES = tuple(identity for identity, _ in SUBJECTS)
+LAYOUT = Layout(tuple(Subject(identity[0], box) for identity, box in SUBJECTS))
+FOLDER = Path(__file__).parent / "default_scene"
+
+
+def picture_file(shape: str) -> Path:
+    """The reference picture of the subject of that name."""
+    return FOLDER / f"{shape}.png"
 
 
 def pictures() -> Pictures:
-    """One reference picture a subject: the sprite alone, upright, on white."""
-    drawn = draw([Scene("paper", (_alone(identity),), seed=1) for identity, _ in SPRITES], _SIDE)
-    return tuple((to_image(picture),) for picture in drawn.pictures)
-
-
-def _alone(identity: Identity) -> Placed:
-    x0, y0, x1, y1 = extent(identity.shape, 0.0, False)
-    scale = _LONG / max(x1 - x0, y1 - y0)
-    width, height = (x1 - x0) * scale, (y1 - y0) * scale
-    return Placed(identity, Box((1 - width) / 2, (1 - height) / 2, (1 + width) / 2, (1 + height) / 2))
+    """One reference picture a subject: the figure alone, upright, on white, 256 px."""
+    loaded = []
+    for shape, *_ in IDENTITIES:
+        with Image.open(picture_file(shape)) as file:
+            loaded.append((file.convert("RGB"),))
+    return tuple(loaded)

@@ -1,0 +1,132 @@
+"""A scene before it is drawn: which figures, where, how large, on what ground. Lengths are shares of the picture's side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from random import Random
+
+import numpy as np
+
+from lib_anyms.geometry import Box
+from lib_anyms.lab.world.identity import Identity
+from lib_anyms.lab.world.shapes import silhouette_points
+
+GROUNDS = ("sand", "grass", "sky", "night", "snow", "dusk", "clay", "fog")
+CELLS = 32  # latent cells a side of a picture of native size, 8 pixels each
+MAX_FIGURES = 12
+TILT = math.radians(5)
+EDGE = 0.008  # between a figure and the picture's edge
+_TRIES = 80
+
+# Radius by the number of figures, in latent cells: as large as there is room for.
+RADII = {
+    1: (4.8, 7.2),
+    2: (4.8, 6.8),
+    3: (4.8, 6.0),
+    4: (4.4, 5.4),
+    5: (4.2, 5.0),
+    6: (3.9, 4.6),
+    7: (3.8, 4.3),
+    8: (3.6, 4.0),
+    9: (3.4, 3.8),
+    10: (3.3, 3.6),
+    11: (3.2, 3.4),
+    12: (3.0, 3.3),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure in a picture: centre and radius in sides of the picture, tilt in radians clockwise."""
+
+    identity: Identity
+    x: float = 0.5
+    y: float = 0.5
+    radius: float = 0.4
+    tilt: float = 0.0
+    flipped: bool = False
+
+    @cached_property
+    def offsets(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 of the silhouette, relative to the centre."""
+        points = silhouette_points(self.identity.shape)
+        x, y = (-points[:, 0] if self.flipped else points[:, 0]), points[:, 1]
+        cos, sin = math.cos(self.tilt), math.sin(self.tilt)
+        u, v = (x * cos - y * sin) * self.radius, (x * sin + y * cos) * self.radius
+        return float(u.min()), float(v.min()), float(u.max()), float(v.max())
+
+    @cached_property
+    def box(self) -> Box:
+        """The smallest box around the silhouette, cut at the picture's edge."""
+        x0, y0, x1, y1 = self.offsets
+        edges = np.clip((self.x + x0, self.y + y0, self.x + x1, self.y + y1), 0, 1)
+        return Box(*(float(edge) for edge in edges))
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the silhouette."""
+        x0, y0, x1, y1 = self.offsets
+        return x1 - x0, y1 - y0
+
+    def moved_to(self, left: float, top: float) -> Figure:
+        """The same figure with the upper left corner of its box there."""
+        x0, y0, _, _ = self.offsets
+        return replace(self, x=left - x0, y=top - y0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Figures, back to front, on a ground."""
+
+    ground: str
+    figures: tuple[Figure, ...]
+
+
+def pose(identity: Identity, radii: tuple[float, float], random: Random, cells: float = CELLS) -> Figure:
+    """A figure of a radius in `radii` (in latent cells), a little tilted, not placed yet.
+
+    A figure with the pattern "side" is never mirrored: that would be another identity, with its two colours exchanged.
+    """
+    radius, tilt = random.uniform(*radii) / cells, random.uniform(-TILT, TILT)
+    flipped = random.random() < 0.5 and identity.pattern != "side"
+    return Figure(identity, radius=radius, tilt=tilt, flipped=flipped)
+
+
+def place_anywhere(figure: Figure, random: Random) -> Figure:
+    """The figure at a random place inside the picture."""
+    width, height = figure.size
+    left = random.uniform(EDGE, max(EDGE, 1 - EDGE - width))
+    return figure.moved_to(left, random.uniform(EDGE, max(EDGE, 1 - EDGE - height)))
+
+
+def place_apart(figures: Sequence[Figure], random: Random) -> tuple[Figure, ...] | None:
+    """The figures at places where no two boxes meet; None if that was not found. The largest is placed first."""
+    order = sorted(range(len(figures)), key=lambda n: -figures[n].radius)
+    done: dict[int, Figure] = {}
+    for n in order:
+        for _ in range(_TRIES):
+            candidate = place_anywhere(figures[n], random)
+            if all(common_area(candidate.box, other.box) == 0 for other in done.values()):
+                done[n] = candidate
+                break
+        else:
+            return None
+    return tuple(done[n] for n in range(len(figures)))
+
+
+def scene_of(identities: Iterable[Identity], ground: str, random: Random, cells: float = CELLS) -> Scene:
+    """These identities apart from each other, as large as their number allows."""
+    chosen = tuple(identities)
+    while True:
+        placed = place_apart([pose(identity, RADII[len(chosen)], random, cells) for identity in chosen], random)
+        if placed is not None:
+            return Scene(ground, placed)
+
+
+def common_area(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    width, height = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(0.0, width) * max(0.0, height)
