@@ -141,13 +141,14 @@ SMALL = replace(TINY, depths=(0, 1, 2))
 # The trained small world. All its files together stay below 40 MB in fp16: the vocabulary's 49408 rows are a quarter of it.
 SPRITES = Structure(
     widths=(64, 64, 128),
-    depths=(0, 1, 2),
+    depths=(0, 1, 1),
+    res_blocks=1,
     head_width=32,
     vae_widths=(64, 64, 64, 64),
     vae_blocks=1,
     text_1=TextEncoder(3, 32, 2, 128, 32, "quick_gelu"),
     text_2=TextEncoder(3, 64, 4, 256, 64, "gelu"),
-    vision=VisionEncoder(4, 128, 4, 384, 96, "gelu", image_size=64, patch_size=8),
+    vision=VisionEncoder(4, 128, 4, 384, 96, "gelu", image_size=64, patch_size=16),
     resampler_width=128,
     resampler_layers=2,
     prediction="v_prediction",

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from lib_anyms.errors import Refused
-from lib_anyms.standalone import train_command
+from lib_anyms.lab import train_command
+from lib_anyms.lab.train import export
+from lib_anyms.standalone import bundle
+from lib_anyms.standalone.bundle import join_files, split_files, sprites_folder, sprites_models, store
 from lib_anyms.standalone.cli import main
 from lib_anyms.standalone.processes import CHECKOUT
-from lib_anyms.standalone.sprites import bundle, export
-from lib_anyms.standalone.sprites.bundle import join_files, split_files, sprites_folder, sprites_models, store
 
-CONTENTS = {name: name.encode() * 100 for name in (bundle.CHECKPOINT, bundle.ENCODER, *bundle.ADAPTERS.values(), bundle.CARD)}
+NAMES = (bundle.CHECKPOINT, bundle.ENCODER, *bundle.ADAPTERS.values(), bundle.CARD, bundle.HISTORY)
+CONTENTS = {name: name.encode() * 100 for name in NAMES}
 SIZE = 1000  # of a part
 BUDGET, LARGEST = 40e6, 15 * 2**20  # bytes: of all files together, of one in the repository
 
@@ -159,25 +161,22 @@ def test_a_home_that_cannot_be_written_is_refused(kept: Path, tmp_path: Path) ->
     assert refusal.value.cause == "home_unusable"
 
 
-def test_the_adapter_is_the_larger_one_that_is_there_or_the_one_asked_for(kept: Path, models: Path, tmp_path: Path) -> None:
-    assert sprites_models(models).adapter.name == bundle.ADAPTERS["plus"]
-    made = sprites_models(models, "base")
+def test_the_adapter_is_the_4_token_one_or_the_named_one(kept: Path, models: Path) -> None:
+    assert sprites_models(models, "plus").adapter.name == bundle.ADAPTERS["plus"]
+    made = sprites_models(models)
     assert [path.name for path in (made.checkpoint, made.adapter, made.encoder)] == [
         bundle.CHECKPOINT,
         bundle.ADAPTERS["base"],
         bundle.ENCODER,
     ]
     assert all(path.is_file() for path in (made.checkpoint, made.adapter, made.encoder))
-    fewer = {name: content for name, content in CONTENTS.items() if name != bundle.ADAPTERS["plus"]}
-    split_files(written(tmp_path / "fewer", fewer), kept, SIZE)
-    assert sprites_models(models).adapter.name == bundle.ADAPTERS["base"]
 
 
 # A process that notes when it begins and how many files it joined; joining takes a while, or ends the process at the second file.
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-from lib_anyms.standalone.sprites import bundle
+from lib_anyms.standalone import bundle
 kept, models, go, how = sys.argv[1:]
 bundle.FILES, whole, joined = Path(kept), bundle._whole, []
 def slowly(*arguments):
@@ -227,10 +226,10 @@ def test_a_process_that_dies_half_way_leaves_nothing_that_is_taken_for_the_model
 
 def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None:
     exported = tmp_path / "exported"
-    written(exported, {**CONTENTS, bundle.CARD: b"# Sprites\n", "curves-2.png": b"curves", "notes.txt": b"not for the checkout"})
+    contents = {**CONTENTS, bundle.CARD: b"# Sprites\n"}
+    written(exported, {**contents, bundle.CURVES: b"curves", "notes.txt": b"not for the checkout"})
     pictures = tmp_path / "docs" / "pictures"
-    written(pictures, {"sprites-training.png": b"of the first round", "sprites-training-2.png": b"older", "other.png": b""})
-    written(pictures, {"sprites-training-10.png": b"of what followed the older one"})
+    written(pictures, {bundle.SHOWN: b"of an older one", "other.png": b""})
     written(tmp_path / bundle.PLACE, {"checkpoint.safetensors.9": b"of an older one"})
     listed = store(exported, tmp_path, SIZE)
     assert listed == tmp_path / bundle.PLACE / bundle.LIST
@@ -238,25 +237,25 @@ def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None
     assert not (listed.parent / "checkpoint.safetensors.9").exists()
     assert max(file.stat().st_size for file in listed.parent.iterdir() if file != listed) == SIZE
     joined = {file.name: file.read_bytes() for file in join_files(listed, tmp_path / "joined")}
-    assert joined == {**CONTENTS, bundle.CARD: b"# Sprites\n"}
+    assert joined == contents
     card = (tmp_path / "docs" / "sprites.md").read_text(encoding="utf-8")
     assert card.startswith("# Sprites\n")
-    assert [line[line.rindex("/") + 1 : -1] for line in card.splitlines() if line.startswith("![")] == [
-        "sprites-training.png",
-        "sprites-training-2.png",
+    assert [line[line.rindex("(") + 1 : -1] for line in card.splitlines() if line.startswith("![")] == [
+        f"pictures/{bundle.SHOWN}"
     ]
-    assert (pictures / "sprites-training.png").read_bytes() == b"of the first round"
-    assert (pictures / "sprites-training-2.png").read_bytes() == b"curves"
-    assert not (pictures / "sprites-training-10.png").exists()
+    assert contents_of(pictures) == {bundle.SHOWN: b"curves", "other.png": b""}
+    (exported / bundle.CURVES).unlink()  # a training without a log
+    store(exported, tmp_path, SIZE)
+    assert (tmp_path / "docs" / "sprites.md").read_text(encoding="utf-8") == "# Sprites\n"
 
 
-def test_train_stores_what_it_exports_only_if_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_stores_what_it_exports_only_with_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored: list[Path] = []
     monkeypatch.setattr(train_command, "store", stored.append)
     monkeypatch.setattr(export, "export", lambda out, folder: written(folder, CONTENTS))
-    for told in ([], ["--bundle"]):
-        assert main(["train", "--here", "--export", *told, "--out", str(tmp_path)]) == 0
-        assert stored == [tmp_path / "files"] * len(told)
+    for arguments in ([], ["--bundle"]):
+        assert main(["train", "--here", "--export", *arguments, "--out", str(tmp_path)]) == 0
+        assert stored == [tmp_path / "files"] * len(arguments)
 
 
 def test_what_this_checkout_holds_keeps_its_budget() -> None:

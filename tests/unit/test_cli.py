@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from lib_anyms import __version__
+from lib_anyms.standalone import bundle
 from lib_anyms.standalone.cli import COMMANDS, REFUSED, main
 from lib_anyms.standalone.processes import CHECKOUT, INSIDE, enter
-from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.test_command import CHECKS, CI_CHECKS, run_checks
 
 posix = pytest.mark.skipif(os.name == "nt", reason="shell scripts and process groups")
@@ -92,7 +92,7 @@ def test_sprites_writes_the_files_and_says_what_they_are_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With no environment, as it needs the standard library only."""
-    names = [bundle.CHECKPOINT, bundle.ADAPTERS["plus"], bundle.ENCODER, bundle.CARD]
+    names = [bundle.CHECKPOINT, bundle.ADAPTERS["base"], bundle.ENCODER, bundle.CARD]
     for name in names:
         (tmp_path / name).write_text(f"{name} " * 99, encoding="utf-8")
     bundle.split_files([tmp_path / name for name in names], tmp_path / "kept", size=1000)
@@ -105,7 +105,7 @@ def test_sprites_writes_the_files_and_says_what_they_are_for(
         assert sorted(path.name for path in out.iterdir()) == sorted(names)
         assert all((out / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
         assert all(str(out / name) in told for name in names)
-        assert f"--adapter {out / bundle.ADAPTERS['plus']} " in told
+        assert f"--adapter {out / bundle.ADAPTERS['base']} " in told
         assert all(word in told for word in ("models/ControlNet", "neither can load this checkpoint", "tests/hosts/tiny.py"))
     assert not (tmp_path / "home").exists()
 

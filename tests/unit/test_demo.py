@@ -18,13 +18,14 @@ from PIL import Image
 
 from lib_anyms.errors import Refused
 from lib_anyms.geometry import Box
+from lib_anyms.lab import demo_scene
+from lib_anyms.lab.world.captions import prompt
+from lib_anyms.lab.world.identity import Identity
+from lib_anyms.lab.world.scene import Figure
 from lib_anyms.layout import Layout, Subject
-from lib_anyms.standalone import default_scene, demo, generate
+from lib_anyms.standalone import bundle, default_scene, demo, generate
 from lib_anyms.standalone.drawing import draw_sheet
-from lib_anyms.standalone.sprites import bundle
-from lib_anyms.standalone.sprites.captions import read
-from lib_anyms.standalone.sprites.scene import extent
-from lib_anyms.standalone.structure import SPRITES
+from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from lib_anyms.standalone.subjects import parse_subject, place_subjects
 from tests.support.files import random_files
 
@@ -137,7 +138,8 @@ def test_the_default_model_is_the_small_world(kept: Path, tmp_path: Path, capsys
     assert demo.run(parsed("--out", str(tmp_path / "out"), *FAST)) == 0
     assert capsys.readouterr().out.splitlines()[0] == demo.PRESETS[demo.SPRITES].said
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
-    assert (result["model"], result["layers"], result["request"]["scale"]) == ("sprites", 17, 2.0)
+    assert (result["model"], result["layers"]) == ("sprites", len(attn2_layers(SPRITES)))
+    assert result["request"]["scale"] == demo.PRESETS[demo.SPRITES].scale
     assert [folder.name for folder in (tmp_path / "home" / "models").iterdir() if folder.is_dir()] == [
         bundle.sprites_folder(tmp_path / "home" / "models").name
     ]
@@ -166,7 +168,7 @@ def test_each_model_has_its_own_defaults_and_what_is_given_wins(
         demo.run(parsed("--out", str(tmp_path / "out"), *arguments))
     own = random_files().checkpoint.parent.name.partition("-")[0]
     assert calls == [
-        ("sprites", 20, (256, 256), 7.0, 2.0),
+        ("sprites", 20, (256, 256), 4.0, 2.0),
         ("random", 8, (256, 256), 5.0, 0.6),
         (own, 30, (256, 256), 5.0, 0.6),
         ("sprites", 3, (64, 64), 2.0, 0.1),
@@ -178,30 +180,38 @@ def models_of_random(folder: Path) -> Path:
     return Path(shutil.copy(random_files().checkpoint, folder))
 
 
-def test_the_scene_is_new_to_the_model_and_told_in_its_words() -> None:
-    told = read(default_scene.PROMPT)
-    assert {subject["shape"] for subject in told.subjects} == {identity.shape for identity, _ in default_scene.SPRITES}
-    assert told.background
-    for identity, box in default_scene.SPRITES:
+def test_the_scene_is_new_to_the_model_and_named_in_its_words() -> None:
+    identities = [Identity(*words) for words, _ in default_scene.SUBJECTS]
+    assert prompt([identity.shape for identity in identities], default_scene.GROUND) == default_scene.PROMPT
+    assert [subject.name for subject in default_scene.LAYOUT.subjects] == [identity.shape for identity in identities]
+    boxes = [box for _, box in default_scene.SUBJECTS]
+    for identity, box in zip(identities, boxes):
         assert identity.held_out
         assert identity.possible
         assert not identity.unseen
-        x0, y0, x1, y1 = extent(identity.shape, 0.0, False)
-        assert (box.x1 - box.x0) / (box.y1 - box.y0) == pytest.approx((x1 - x0) / (y1 - y0), rel=0.03)
-    boxes = [box for _, box in default_scene.SPRITES]
+        width, height = Figure(identity).size
+        assert (box.x1 - box.x0) / (box.y1 - box.y0) == pytest.approx(width / height, rel=0.08)
     for one, other in combinations(boxes, 2):
         apart = max(one.x0, other.x0) >= min(one.x1, other.x1) or max(one.y0, other.y0) >= min(one.y1, other.y1)
         assert apart
 
 
-def test_a_reference_picture_shows_its_subject_alone_on_a_plain_ground() -> None:
+def test_a_reference_picture_shows_its_subject_alone_as_the_world_draws_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures = default_scene.pictures()
-    assert len(pictures) == len(default_scene.SPRITES)
+    assert len(pictures) == len(default_scene.SUBJECTS)
     for (picture,) in pictures:
         pixels = np.asarray(picture).astype(int)
         edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         assert (edge == edge[0]).all()
+        assert edge.min() > 235
         assert 0.2 < (np.abs(pixels - edge[0]).max(-1) > 12).mean() < 0.7
+    monkeypatch.setattr(demo_scene, "FOLDER", tmp_path)
+    monkeypatch.setattr(demo_scene, "picture_file", lambda shape: tmp_path / f"{shape}.png")
+    demo_scene.main()
+    for (picture,), words in zip(pictures, default_scene.IDENTITIES):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"{words[0]}.png")), np.asarray(picture))
 
 
 def test_the_sheet_shows_references_boxes_and_the_picture() -> None:
@@ -238,8 +248,8 @@ def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
     assert {"torch", "diffusers", "anyms"} <= set(result["versions"])
     assert result["seconds"] > 0
     assert result["command"].startswith("python -m lib_anyms ")
-    shapes = [identity.shape for identity, _ in default_scene.SPRITES]
-    assert [subject["name"] for subject in result["request"]["subjects"]] == shapes
+    names = [subject.name for subject in default_scene.LAYOUT.subjects]
+    assert [subject["name"] for subject in result["request"]["subjects"]] == names
 
 
 def test_seeds_repeat_and_every_setting_counts(tmp_path: Path) -> None:

@@ -216,7 +216,6 @@ NOT_ON_WINDOWS = {
 # Places that ask first whether it is there; only the standalone's may.
 ASKED_FOR = {
     ("lock.py", "fcntl"),
-    *(("data.py", name) for name in ("pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK")),
 }
 
 

@@ -1,0 +1,142 @@
+"""`python -m lib_anyms train`: what it refuses, and that a training which is asked to end saves itself and can be resumed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib_anyms.lab import train_command
+from lib_anyms.lab.train import export as exporting
+from lib_anyms.lab.train import stages, trainer
+from lib_anyms.lab.train.stages import STAGES, Run
+from lib_anyms.lab.train.text import TextPair
+from lib_anyms.lab.train.trainer import TrainContext, progress_of
+from lib_anyms.standalone.cli import INTERRUPTED, REFUSED, main
+
+ALONE = "text"  # a stage that needs no other, and whose steps are fast
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What would be trained, started from and exported."""
+    seen: list[tuple] = []
+
+    def noted(name: str, result: object = None) -> Callable[..., object]:
+        return lambda *args: seen.append((name, *args)) or result
+
+    monkeypatch.setattr(stages, "train_all", noted("all"))
+    monkeypatch.setattr(stages, "train_stage", noted("stage"))
+    monkeypatch.setattr(exporting, "export", noted("export", []))
+    monkeypatch.setattr(exporting, "start_from", noted("start"))
+    monkeypatch.setattr(train_command, "store", noted("store"))
+    return seen
+
+
+def train(out: Path, *arguments: str) -> int:
+    return main(["train", "--here", "--out", str(out), *arguments])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> str:
+    assert train(out, *arguments) == REFUSED
+    message = capsys.readouterr().err
+    assert message.startswith("AnyMS: ")
+    assert message.count("\n") == 1
+    return message
+
+
+def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, tmp_path / "out", "--stage", "nonsense")
+    assert "'nonsense'" in message
+    assert ", ".join(STAGES) in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_and_the_files_need_what_comes_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the stage unet builds on the stage text" in refusal(capsys, tmp_path, "--stage", "unet", "--minutes", "1")
+    assert "the stage export builds on the stage unet" in refusal(capsys, tmp_path, "--export")
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--stage", ALONE], ["--start", "files"]])
+def test_a_training_is_not_begun_over_another(
+    tmp_path: Path, calls: list[tuple], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    state = TrainContext(tmp_path).state(ALONE)
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"hours of work")
+    assert "--resume" in refusal(capsys, tmp_path, *arguments)
+    assert state.read_bytes() == b"hours of work"
+    assert calls == []
+
+
+def test_a_start_that_was_refused_can_be_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        message = refusal(capsys, tmp_path / "out", "--start", str(tmp_path / "none"), "--minutes", "1")
+        assert "checkpoint.safetensors" in message
+
+
+def test_what_is_given_is_trained_and_exported(tmp_path: Path, calls: list[tuple]) -> None:
+    out, files, context = tmp_path / "out", tmp_path / "files", TrainContext(tmp_path / "out")
+    assert train(out, "--minutes", "7", "--seed", "3", "--start", str(files), "--bundle") == 0
+    assert calls == [
+        ("start", files, out),
+        ("all", Run(context, 7.0, 3), True),
+        ("export", out, out / "files"),
+        ("store", out / "files"),
+    ]
+    calls.clear()
+    assert train(out, "--resume", "--start", str(files)) == 0  # as it began, and not started again
+    assert calls == [("all", Run(context, 7.0, 3), True), ("export", out, out / "files")]
+    calls.clear()
+    assert train(out, "--stage", "decoder", "--minutes", "2") == 0
+    assert calls == [("stage", STAGES["decoder"], Run(context, 7.0, 3), 2.0, False)]
+    calls.clear()
+    assert train(out, "--export") == 0
+    assert calls == [("export", out, out / "files")]
+    assert train(tmp_path / "new") == 0
+    assert calls[1] == ("all", Run(TrainContext(tmp_path / "new"), train_command.MINUTES, 0), False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_a_training_saves_itself_and_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """By a service manager or Ctrl-C; and asked once more while it saves."""
+    context, before, save = TrainContext(tmp_path), signal.getsignal(number), trainer.save_file
+    steps = []
+
+    class Ended(stages.TextLearner):
+        def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
+            super().__init__(pair, seed, batch=2)
+
+        def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
+            steps.append(share)
+            if len(steps) == 4:
+                signal.raise_signal(number)
+            return super().step(share)
+
+        def probe(self, context: TrainContext) -> dict[str, float]:
+            return {}
+
+    def save_slowly(*args: object) -> None:
+        if len(steps) == 4:
+            signal.raise_signal(number)
+        save(*args)
+
+    monkeypatch.setattr(stages, "TextLearner", Ended)
+    monkeypatch.setattr(trainer, "save_file", save_slowly)
+    assert train(tmp_path, "--stage", ALONE, "--minutes", "60") == INTERRUPTED
+    assert capsys.readouterr().err == "AnyMS: interrupted.\n"
+    assert signal.getsignal(number) == before
+    assert not context.weights(ALONE).exists()
+    saved = progress_of(context, ALONE)
+    assert saved is not None
+    assert (saved.steps, saved.pictures) == (3, 6)
+    assert train(tmp_path, "--stage", ALONE, "--resume", "--minutes", str(saved.seconds / 60 + 1e-7)) == 0
+    assert len(steps) == 5  # its time was nearly over
+    assert progress_of(context, ALONE).steps == 4
+    assert context.weights(ALONE).exists()
