@@ -29,7 +29,7 @@ ORDER = (
     {"session"},
     {"doctor", "lifecycle"},
     {"ui", "standalone"},
-    {"web_api"},
+    {"lab", "web_api"},
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 # What only some may import: outside package -> the parts that may.
@@ -38,9 +38,9 @@ PLACES = {
     "backend": {"hosts"},
     "gradio": {"ui", "scripts"},
     "fastapi": {"web_api"},
-    "diffusers": {"standalone"},
-    "transformers": {"ip_adapter", "standalone"},
-    "matplotlib": {"standalone"},
+    "diffusers": {"standalone", "lab"},
+    "transformers": {"ip_adapter", "standalone", "lab"},
+    "matplotlib": {"standalone", "lab"},
 }
 NO_TORCH = {"errors", "fields", "geometry", "rows", "layout", "infotext", "schema"}
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py")])
@@ -75,6 +75,12 @@ def test_imports_go_one_way(path: Path) -> None:
         target = rest.split(".")[0]
         if top == "lib_anyms" and target in RANK and here in RANK and target != here:
             assert RANK[target] < RANK[here], f"{here} imports {target}"
+
+
+def test_nothing_imports_the_laboratory() -> None:
+    """The command line loads its commands by name."""
+    importing = {part(path) for path in SOURCES for name in imports(path) if f"{name}.".startswith("lib_anyms.lab.")}
+    assert importing == {"lab"}
 
 
 def test_every_part_has_its_place() -> None:

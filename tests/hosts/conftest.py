@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lib_anyms.standalone import bundle
 from lib_anyms.standalone.random_sdxl import RandomFiles, write_random_sdxl
-from lib_anyms.standalone.sprites import bundle
 from lib_anyms.standalone.structure import SMALL
 from tests.hosts import peer, server, tiny
 from tests.hosts.kinds import KINDS

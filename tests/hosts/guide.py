@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from PIL import Image
 
+from lib_anyms.lab.world.draw import draw_reference, to_image
+from lib_anyms.lab.world.identity import Identity
+from lib_anyms.standalone import bundle
 from lib_anyms.standalone.demo import PRESETS, SPRITES
 from lib_anyms.standalone.processes import CHECKOUT
 from lib_anyms.standalone.random_sdxl import RandomFiles
-from lib_anyms.standalone.sprites import bundle
-from lib_anyms.standalone.sprites.identity import Identity
-from lib_anyms.standalone.sprites.scene import reference_scene
-from lib_anyms.standalone.sprites.world import draw, to_image
 from tests.hosts import server, tiny
 from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
@@ -23,8 +23,8 @@ from tests.support.programs import find_program
 
 FOLDER = CHECKOUT / "docs" / "pictures"
 HOST = "a1111"
-PROMPT, NEGATIVE = "a cat and a house on grass", "night"
-SUBJECTS = {"cat": Identity("cat", "blue", "orange", "stripes"), "house": Identity("house", "pink", "purple", "checks")}
+PROMPT, NEGATIVE = "a fish and a house on grass", "night"
+SUBJECTS = {"fish": Identity("fish", "blue", "orange", "band"), "house": Identity("house", "pink", "purple", "spot")}
 SMALL_WORLD = PRESETS[SPRITES]  # what the small model wants
 SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance}
 SCALE = SMALL_WORLD.scale
@@ -35,7 +35,7 @@ MARGIN = 8  # pixels around what is shown
 def reference(name: str, seed: int) -> dict[str, Any]:
     """A picture of one subject, as a file to choose."""
     data = io.BytesIO()
-    to_image(draw([reference_scene(SUBJECTS[name], seed)], 128).pictures[0]).save(data, "PNG")
+    to_image(draw_reference(SUBJECTS[name], Random(seed), 128)).save(data, "PNG")
     return {"name": f"{name}.png", "mimeType": "image/png", "buffer": data.getvalue()}
 
 

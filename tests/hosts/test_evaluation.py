@@ -19,13 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_anyms.standalone.evaluation.bars import SAME_ON_HOSTS
-from lib_anyms.standalone.evaluation.cells import BASE, HOSTS, OURS, PLUS, REAL, TEXT, Cell
-from lib_anyms.standalone.evaluation.evaluate import evaluate
-from lib_anyms.standalone.evaluation.files import files_in
-from lib_anyms.standalone.evaluation.painting import DIFFUSERS, Settings
-from lib_anyms.standalone.evaluation.results import ON_DIFFUSERS
-from lib_anyms.standalone.evaluation.work import Evaluation, picture_path
+from lib_anyms.lab.evaluation.pictures import DIFFUSERS, Settings, files_in
+from lib_anyms.lab.evaluation.results import ON_DIFFUSERS, SAME_ON_HOSTS
+from lib_anyms.lab.evaluation.run import Evaluation, evaluate
+from lib_anyms.lab.evaluation.scenes import BASE, HOSTS, OURS, PLUS, REAL, TEXT, Cell
 from lib_anyms.standalone.processes import CHECKOUT
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.studio import Studio
@@ -54,11 +51,11 @@ def test_a_scene_s_picture_is_diffusers(named: Studio, sprites_files: RandomFile
     settings = [Settings(host=host, dtype="float32") for host in (DIFFUSERS, named.host.url)]
     there, here = (Evaluation(files, each, tmp_path) for each in settings)
     evaluate(there, HOSTS, None, lambda _: None, CELLS)
-    rows = evaluate(here, HOSTS, None, lambda _: None, CELLS).rows
+    rows = evaluate(here, HOSTS, None, lambda _: None, CELLS).results
 
     for cell in CELLS[1:]:
         for number in range(SCENES):
-            ours, theirs = (np.asarray(Image.open(picture_path(tmp_path, each.key(cell), number))) for each in (here, there))
+            ours, theirs = (np.asarray(Image.open(each.picture(cell, number))) for each in (here, there))
             assert np.abs(ours.astype(int) - theirs).max() <= ROUNDING
     told = [row for row in rows if row.value is not None]  # the small world has no CLIP-T
     ours, theirs = ({(r.adapter, r.metric): r.value for r in told if r.mode == mode} for mode in (OURS, ON_DIFFUSERS))

@@ -19,9 +19,9 @@ from lib_anyms.model_files import ModelPair
 from lib_anyms.request import Request
 from lib_anyms.session import Session, close_session, open_session
 from lib_anyms.standalone import default_scene
+from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
 from lib_anyms.standalone.generate import Models
 from lib_anyms.standalone.pipeline import load_pipeline
-from lib_anyms.standalone.sprites.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
 
 BOUND = 1e-3  # of what the subjects change: the largest difference that rounding the tokens to half precision makes
 

@@ -1,0 +1,1 @@
+"""How well layouts hold, measured in the small world: suites of cells, their scenes, pictures, scores, intervals and bars."""

@@ -1,0 +1,279 @@
+"""Who makes the pictures, from which files: the pipeline of `demo` on diffusers, diffusers' own IP-Adapter, or a WebUI's API."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import http.client
+import io
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from PIL import Image
+
+from lib_anyms.errors import Refused
+from lib_anyms.geometry import Box
+from lib_anyms.ip_adapter.checkpoint import read_adapter
+from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
+from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.lab.evaluation.scenes import BASE, MODES, PEER, Task
+from lib_anyms.layout import subject_json
+from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER
+from lib_anyms.standalone.generate import Models, pick_device, pick_dtype, sample
+from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
+from lib_anyms.standalone.structure import SPRITES
+
+DIFFUSERS = "diffusers"
+_HASH_DIGITS = 16
+_BLOCK = 2**20  # bytes read at a time
+_SCRIPT = "AnyMS"
+_SKIPPED = f"{_SCRIPT} skipped"
+_TIMEOUT = 600  # seconds for one picture of a WebUI
+_SCHEDULER = "DDIM"  # the WebUIs' name for the steps that the pipeline takes
+_FIRST_NOISE = {"sgm_noise_multiplier": True, "randn_source": "CPU"}  # settings of a WebUI that give it diffusers' first noise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all pictures of an evaluation share. host: "diffusers", or the address of a WebUI."""
+
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 4.0
+    scale: float = 2.0
+    device: str = "auto"
+    dtype: str = "auto"
+    host: str = DIFFUSERS
+
+
+@dataclass(frozen=True)
+class Files:
+    """adapters: by kind, "base" (4 tokens) and "plus" (16). clip: a folder in transformers' format."""
+
+    checkpoint: Path
+    adapters: Mapping[str, Path]
+    encoder: Path
+    clip: Path | None = None
+
+    def models(self, adapter: str | None) -> Models:
+        """The files of one picture. Without an adapter any does, as it takes no part."""
+        return Models(self.checkpoint, self.adapters[adapter or next(iter(self.adapters))], self.encoder)
+
+    @property
+    def unjudged(self) -> str:
+        """Why the oracle cannot judge these pictures; "" if it can."""
+        if read_checkpoint(self.checkpoint).structure == SPRITES:
+            return ""
+        return f"the oracle knows the small world only, and {self.checkpoint.name} is another model"
+
+    @property
+    def side(self) -> int:
+        """The native size of the model in pixels."""
+        return read_checkpoint(self.checkpoint).structure.native_size
+
+    def hashes(self) -> dict[str, str]:
+        """By role: "checkpoint", "encoder", "adapter-base" ..."""
+        paths = {"checkpoint": self.checkpoint, "encoder": self.encoder}
+        for kind, path in self.adapters.items():
+            paths[f"adapter-{kind}"] = path
+        if self.clip:
+            paths["clip"] = self.clip
+        return {role: _file_hash(path) for role, path in paths.items()}
+
+
+def files_in(folder: Path, clip: Path | None = None) -> Files:
+    """The small world's files, as a training exports and the bundle joins them. Raises Refused."""
+    adapters = {kind: folder / name for kind, name in ADAPTERS.items() if (folder / name).is_file()}
+    checkpoint, encoder = folder / CHECKPOINT, folder / ENCODER
+    for path in (checkpoint, encoder, *(adapters.values() or [folder / ADAPTERS[BASE]])):
+        _check(path)
+    return Files(checkpoint, adapters, encoder, clip)
+
+
+def own_files(checkpoint: Path, adapter: Path, encoder: Path, clip: Path | None) -> Files:
+    """The user's own files; the adapter's weights say its kind. Raises Refused."""
+    for path in (checkpoint, adapter, encoder):
+        _check(path)
+    return Files(checkpoint, {read_adapter(adapter).kind: adapter}, encoder, clip)
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise Refused("cli_file", path=path, got="there is no such file")
+
+
+@cache
+def _file_hash(path: Path) -> str:
+    """The beginning of the SHA-256 of a file, or of all files of a folder."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for name in files:
+        with name.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()[:_HASH_DIGITS]
+
+
+class DiffusersPainter:
+    """One pipeline; and for each adapter of the mode diffusers-masks a copy of its UNet."""
+
+    def __init__(self, files: Files, settings: Settings) -> None:
+        self._files, self._settings, self._side = files, settings, files.side
+        device = pick_device(settings.device)
+        self._pipeline = load_pipeline(files.checkpoint, device, pick_dtype(settings.dtype, device))
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._peers: dict[str, Peer] = {}
+
+    def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
+        """One picture. Raises Refused."""
+        settings, size = self._settings, (self._side, self._side)
+        if mode == PEER and adapter:
+            if adapter not in self._peers:
+                self._peers[adapter] = Peer(self._pipeline, self._files, adapter)
+            return self._peers[adapter].paint(task, settings, self._side)
+        models, request = self._files.models(adapter), task.request(MODES[mode].stream, settings.scale)
+        steps, guidance = settings.steps, settings.guidance
+        return sample(self._pipeline, models, request, task.prompt, "", task.noise, steps, size, guidance).picture
+
+
+class Peer:
+    """diffusers' own IP-Adapter on a copy of the UNet. The embeddings come from AnyMS's encoder, whose are transformers'."""
+
+    def __init__(self, pipeline: Any, files: Files, adapter: str) -> None:
+        unet = copy.deepcopy(pipeline.unet)
+        self._pipeline = StableDiffusionXLPipeline(**{**pipeline.components, "unet": unet})
+        self._pipeline.set_progress_bar_config(disable=True)
+        weights = _diffusers_weights(files.adapters[adapter])
+        self._pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None, low_cpu_mem_usage=False)
+        self._pipeline.unet.to(pipeline.device, pipeline.unet.dtype)
+        self._kind = adapter
+        self._encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
+
+    def paint(self, task: Task, settings: Settings, side: int) -> Image.Image:
+        """One picture. A box of the whole picture needs no mask: that is plain IP-Adapter."""
+        pipeline = self._pipeline
+        pictures = [picture for subject in task.references() for picture in subject]
+        pipeline.set_ip_adapter_scale(settings.scale)
+        cond = self._encoder.encode(pictures, self._kind, "pad")
+        uncond = self._encoder.encode_nothing(self._kind).expand(cond.shape)
+        embeddings = torch.stack((uncond, cond)).to(pipeline.device, pipeline.unet.dtype)
+        masks = None if task.anywhere else {"ip_adapter_masks": [box_masks(task.boxes, side).to(embeddings)]}
+        return pipeline(
+            prompt=task.prompt,
+            negative_prompt=None,  # zeros, as in `generate.sample`
+            ip_adapter_image_embeds=[embeddings],
+            cross_attention_kwargs=masks,
+            width=side,
+            height=side,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            generator=torch.Generator("cpu").manual_seed(task.noise),
+        ).images[0]
+
+
+def box_masks(boxes: tuple[Box, ...], side: int) -> torch.Tensor:
+    """(1, boxes, side, side): 1 inside the box."""
+    masks = torch.zeros(1, len(boxes), side, side)
+    for mask, box in zip(masks[0], boxes):
+        mask[round(box.y0 * side) : round(box.y1 * side), round(box.x0 * side) : round(box.x1 * side)] = 1
+    return masks
+
+
+def _diffusers_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """An adapter's file as diffusers' `load_ip_adapter` takes it."""
+    groups: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+    with open_tensors(path) as file:
+        for name in file.shapes:
+            group, _, rest = name.partition(".")
+            groups[group][rest] = file.load(name).float()
+    return groups
+
+
+class WebUIPainter:
+    """A running A1111 or Forge with AnyMS. The checkpoint is the one loaded there; adapter and encoder go by their file names."""
+
+    def __init__(self, files: Files, settings: Settings) -> None:
+        self._address, self._files, self._settings, self._side = settings.host.rstrip("/"), files, settings, files.side
+        scripts = self._call("/sdapi/v1/scripts").get("txt2img", [])
+        if _SCRIPT.lower() not in [str(name).lower() for name in scripts]:
+            raise Refused("host_lacks", host=self._address)
+        self._options = self._call("/sdapi/v1/options")
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of the checkpoint that the WebUI has loaded."""
+        return str(self._options.get("sd_model_checkpoint"))
+
+    @property
+    def advice(self) -> str:
+        """How to get diffusers' first noise there; "" where nothing is to be changed."""
+        other = {name: value for name, value in _FIRST_NOISE.items() if self._options.get(name, value) != value}
+        changes = " and ".join(f"{name} from {self._options[name]} to {value}" for name, value in other.items())
+        return f"for the first noise that diffusers takes, change the host's setting {changes}" if other else ""
+
+    def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
+        """One picture. Raises Refused, with what the WebUI answers instead."""
+        kind = MODES[mode]
+        if not kind.on_hosts:
+            raise Refused("host_mode", got=mode, expected=", ".join(name for name, other in MODES.items() if other.on_hosts))
+        settings = self._settings
+        job: dict[str, Any] = {"prompt": task.prompt, "negative_prompt": "", "seed": task.noise}
+        job |= {"steps": settings.steps, "cfg_scale": settings.guidance, "sampler_name": "Euler", "scheduler": _SCHEDULER}
+        job |= {"width": self._side, "height": self._side, "alwayson_scripts": {}}
+        if adapter:
+            job["alwayson_scripts"] = {_SCRIPT: {"args": [self._request(task, kind.stream, adapter)]}}
+        answer = self._call("/sdapi/v1/txt2img", job)
+        info = str(answer.get("info", ""))
+        if _SKIPPED in info:
+            raise Refused("host_answer", host=self._address, got=info[info.index(_SKIPPED) :][:300])
+        try:
+            text = answer["images"][0]
+            return Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2] or text))).convert("RGB")
+        except (KeyError, IndexError, ValueError, OSError, AttributeError) as error:
+            raise Refused("host_answer", host=self._address, got="no picture") from error
+
+    def _request(self, task: Task, stream: str, adapter: str) -> dict[str, Any]:
+        """AnyMS's request as JSON."""
+        subjects = []
+        for subject, pictures in zip(task.layout.subjects, task.references()):
+            subjects.append({**subject_json(subject), "images": [_base64(picture) for picture in pictures]})
+        names = {"adapter": self._files.adapters[adapter].name, "encoder": self._files.encoder.name}
+        return {"version": 1, "scale": self._settings.scale, "mode": stream, **names, "subjects": subjects}
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """GET, or POST of JSON. Raises Refused with the WebUI's own message."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._address + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise Refused("host_answer", host=self._address, got=_message(error)) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise Refused("host_unreachable", host=self._address, got=str(error) or type(error).__name__) from error
+        return answer if isinstance(answer, dict) else {}
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """The message of a failure, wherever this WebUI puts it."""
+    text = error.read().decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+        return str(body.get("errors") or body.get("message") or body.get("detail") or text)[:500]
+    except (ValueError, AttributeError):
+        return f"{error.code} {error.reason}"
+
+
+def _base64(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
