@@ -31,7 +31,7 @@ OWN_FILES = ("checkpoint", "adapter", "encoder")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an evaluation."""
     add = parser.add_argument
-    add("--suite", default="quick", choices=SUITES, help="what is compared (default quick: about 3 minutes on 2 cores)")
+    add("--suite", default="quick", choices=SUITES, help="what is compared (default quick: about 5 minutes on 2 cores)")
     add("--scenes", type=int, metavar="N", help="at most N of each cell (default: the suite's own number): for a slow host")
     add("--host", default="diffusers", metavar="diffusers|URL", help="or the address of a running A1111 or Forge with AnyMS")
     add("--json", type=Path, metavar="FILE", help="where the numbers go (default: results.json in --out)")

@@ -120,7 +120,7 @@ def pairs(given: Sequence[Path], encoders: Sequence[Path]) -> list[ModelPair]:
     from lib_anyms.ip_adapter.encoder import read_encoder
     from lib_anyms.ip_adapter.tokens import check_pair
     from lib_anyms.model_files import ModelPair
-    from lib_anyms.standalone.sprites.bundle import ADAPTERS, ENCODER, sprites_folder
+    from lib_anyms.standalone.bundle import ADAPTERS, ENCODER, sprites_folder
 
     if bool(given) != bool(encoders):
         lacking = "--encoder" if given else "--adapter"

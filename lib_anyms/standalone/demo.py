@@ -46,9 +46,9 @@ class Preset:
 SPRITES, RANDOM, OWN = "sprites", "random", "own"
 PRESETS = {
     SPRITES: Preset(
-        "The model is this project's small world: it knows drawn sprites, nothing else. For all else see --checkpoint.",
+        "The model is this project's small world: it knows flat drawn figures, nothing else. For all else see --checkpoint.",
         20,
-        7.0,
+        4.0,
         2.0,
     ),
     RANDOM: Preset(
@@ -162,8 +162,8 @@ def _fill(args: argparse.Namespace, preset: Preset, models: Models) -> None:
 
 
 def _models(args: argparse.Namespace, kind: str) -> Models:
+    from lib_anyms.standalone.bundle import sprites_models
     from lib_anyms.standalone.generate import Models, random_models
-    from lib_anyms.standalone.sprites.bundle import sprites_models
 
     if kind != OWN:
         stray = [f"--{name}" for name in FILES if getattr(args, name) is not None]

@@ -1,7 +1,7 @@
 """`python -m lib_anyms sprites --out DIR`: the trained small world's files, whole, with their model card.
 
 checkpoint.safetensors is an SDXL in LDM names, adapter-base (4 tokens) and adapter-plus (16) its IP-Adapters, encoder their
-image encoder, oracle what judges pictures of this world. Importing this needs the standard library only.
+image encoder. Importing this needs the standard library only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from lib_anyms.errors import Refused
-from lib_anyms.standalone.sprites.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
+from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
 
 USE = """
 To use them here: python -m lib_anyms demo --checkpoint {checkpoint} --adapter {adapter} --encoder {encoder}
@@ -35,6 +35,5 @@ def run(args: argparse.Namespace) -> int:
         raise Refused("cli_out", path=args.out, got=error) from error
     for file in files:
         print(f"{file}  {file.stat().st_size / 1e6:.1f} MB")
-    adapter = next((kind for kind in ("plus", "base") if args.out / ADAPTERS[kind] in files), "base")
-    print(USE.format(checkpoint=args.out / CHECKPOINT, adapter=args.out / ADAPTERS[adapter], encoder=args.out / ENCODER))
+    print(USE.format(checkpoint=args.out / CHECKPOINT, adapter=args.out / ADAPTERS["base"], encoder=args.out / ENCODER))
     return 0
