@@ -165,13 +165,13 @@ BARS = (
     Bar(OURS, DEMO, len(default_scene.IDENTITIES), "all_right", "value", 0.30),
 )
 # What CI checks, in the quick suite: lower edges of paired differences. Measured with the files of the project, one training:
-# .09, .20, .09, .06, .12, .12.
+# .09, .20, .09, .06, about .08 (8 scenes read again with the oracle's last change), .12.
 QUICK_GATES = (
     Bar(TEXT_MINUS, "disjoint", 3, "identity", "low edge", 0.03),
     Bar(TEXT_MINUS, "disjoint", 3, "body", "low edge", 0.10),
     Bar(TEXT_MINUS, "disjoint", 3, "clip_i", "low edge", 0.05),
     Bar(GLOBAL_MINUS, "disjoint", 3, "identity", "low edge", 0.01),
-    Bar(GLOBAL_MINUS, "disjoint", 3, "miou", "low edge", 0.06),
+    Bar(GLOBAL_MINUS, "disjoint", 3, "miou", "low edge", 0.03),
     Bar(TEXT_MINUS, "unseen-shape", 1, "clip_i", "low edge", 0.05),
 )
 SAME_ON_HOSTS = ("identity", "miou")  # AnyMS's on a WebUI, within diffusers' interval on the same scenes
