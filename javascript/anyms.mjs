@@ -1,7 +1,7 @@
 // The one file the host loads. Its parts are asked for by version, so that an update never meets an older part in a cache.
 
-import { AnymsEditor, elements } from "./anyms/element.mjs?v=0.1.0";
-import { chooseCheckpoint } from "./anyms/hostpage.mjs?v=0.1.0";
+import { AnymsEditor, elements } from "./anyms/host/element.mjs?v=0.1.0";
+import { chooseCheckpoint } from "./anyms/host/page.mjs?v=0.1.0";
 
 /** @param {string} tab */
 function resized(tab) {
@@ -15,7 +15,7 @@ function checkpoint(name) {
 }
 
 // What gradio's listeners call: a field of ours has changed, the picture of a tab has another size, or another checkpoint was chosen;
-// see lib_anyms/ui/editor.py.
+// see lib_anyms/webui/ui/editor.py.
 const changed = (/** @type {string} */ prefix) => elements.get(prefix)?.editor?.refresh();
 Object.assign(window, { anyms: { changed, resized, checkpoint } });
 if (!customElements.get("anyms-editor")) customElements.define("anyms-editor", AnymsEditor);

@@ -1,4 +1,4 @@
-"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/lifecycle.py answers them.
+"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/webui/lifecycle.py answers them.
 
 The extension's folder is on sys.path only while this file loads, so everything is imported here.
 """
@@ -17,12 +17,12 @@ if log.getEffectiveLevel() > logging.WARNING:
     log.setLevel(logging.WARNING)  # Forge Neo's console shows errors only, and what AnyMS says of a job are warnings
 
 try:
-    from lib_anyms import installed, lifecycle, web_api
-    from lib_anyms.file_index import index
     from lib_anyms.hosts import webui
-    from lib_anyms.ui import axes, editor, extras, kept, panel, settings
+    from lib_anyms.models.file_index import index
+    from lib_anyms.webui import lifecycle, update_check, web_api
+    from lib_anyms.webui.ui import axes, cached_pictures, editor, extras, panel, settings
 
-    import_failure = installed.restart_sentence()  # this file may be newer than what it calls
+    import_failure = update_check.restart_sentence()  # this file may be newer than what it calls
 except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
     import_failure = traceback.format_exc()
     log.error("AnyMS could not be loaded:\n%s", import_failure)
@@ -63,7 +63,7 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
             refuse_without_lib(p, values)
         elif panel.wanted(values):
             tell, record = settings.writes_infotext(), extras.wants_maps(values)
-            lifecycle.pass_begins(p, lambda: kept.remember(panel.page_request(values)), tell, record)
+            lifecycle.pass_begins(p, lambda: cached_pictures.remember(panel.page_request(values)), tell, record)
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
@@ -105,7 +105,7 @@ def disarm() -> None:
 
 if not import_failure:
     script_callbacks.on_cfg_denoiser(lifecycle.step_begins)
-    script_callbacks.on_ui_settings(lambda: settings.register(kept.settings_changed))
+    script_callbacks.on_ui_settings(lambda: settings.register(cached_pictures.settings_changed))
     script_callbacks.on_before_ui(axes.register)
     script_callbacks.on_after_component(editor.watch_checkpoint)
     script_callbacks.on_app_started(web_api.register)

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from lib_anyms import encoding, softmax
-from lib_anyms.file_index import index
+from lib_anyms.engine import sdpa
+from lib_anyms.job import encoding
+from lib_anyms.models.file_index import index
 from tests.support.node_packages import Unavailable, packages
 
 NEEDS_HOST = "host:"  # how such a skip's reason starts
@@ -18,7 +19,7 @@ def _nothing_remembered() -> None:
     """Each test begins as a process does."""
     encoding.kept.clear()
     index.clear()
-    softmax.REFUSED_BY.clear()
+    sdpa.REFUSED_BY.clear()
 
 
 def _forbidden_skips(config: pytest.Config) -> list[str]:

@@ -20,9 +20,9 @@ from PIL import Image
 
 from lib_anyms.cards.kept_pictures import MAX_KEPT, MAX_KEPT_BYTES, open_kept
 from lib_anyms.errors import Refused
-from lib_anyms.fields import COMBINES, FITS, Field, read_fields
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
-from lib_anyms.layout import SUBJECT_FIELDS
+from lib_anyms.layout.fields import COMBINES, FITS, Field, read_fields
+from lib_anyms.layout.layout import SUBJECT_FIELDS
 
 VERSION = 1
 KEY = "anyms.card"  # of the file's metadata

@@ -10,7 +10,7 @@ import torch
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 
 def fingerprint(adapter: AdapterCheckpoint) -> str:

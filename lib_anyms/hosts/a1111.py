@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib_anyms.engine.cond_map import RowCursor, RowMap
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import WebUI
-from lib_anyms.rows import RowCursor, RowMap
 
 _ENGINES = {"TrtUnet": "TensorRT"}  # the class of what runs in the UNet's place -> what users call it
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from lib_anyms.geometry import Frame
-from lib_anyms.rows import RowMap
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.layout.geometry import Frame
 
 
 class Host(Protocol):

@@ -11,7 +11,7 @@ from torch import nn
 
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.facts import loaded_unet
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 # A weight of the UNet in a checkpoint's file -> its module's name within the UNet.
 _UNET = re.compile(r"(?:^|\.)(?P<name>(?:input_blocks|output_blocks|middle_block)\.[\w.]+)\.weight$")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.geometry import WHOLE, Frame
-from lib_anyms.rows import RowMap
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.layout.geometry import WHOLE, Frame
 
 
 class Diffusers:

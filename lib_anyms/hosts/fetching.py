@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lib_anyms.downloads import Progress, downloads
 from lib_anyms.hosts.webui import MODEL_FOLDERS, generating, model_folders
-from lib_anyms.known_files import HOME, KnownFile
+from lib_anyms.models.downloads import Progress, downloads
+from lib_anyms.models.known_files import HOME, KnownFile
 
 MIRROR = "anyms_mirror"  # a setting
 

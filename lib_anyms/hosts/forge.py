@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib_anyms.engine.cond_map import RowMap
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts.facts import family_name
 from lib_anyms.hosts.webui import WebUI
-from lib_anyms.rows import RowMap
 
 
 class Forge(WebUI):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.cards.library import Library
-from lib_anyms.geometry import Frame
-from lib_anyms.hosts.frames import frame_of
+from lib_anyms.hosts.viewport import frame_of
+from lib_anyms.layout.geometry import Frame
 
 # The packages of "Tiled Diffusion" (A1111) and of the MultiDiffusion built into Forge's family.
 TILERS = frozenset({"tile_methods", "lib_multidiffusion"})

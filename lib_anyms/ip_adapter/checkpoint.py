@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.projection import HEAD_WIDTH
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 

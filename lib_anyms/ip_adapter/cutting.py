@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.references import BACKGROUND
+from lib_anyms.layout.geometry import Box
 
 log = logging.getLogger("anyms")
 MODELS = ("bria-rmbg", "isnet-general-use", "u2net", "silueta", "u2netp")  # of rembg, the better first

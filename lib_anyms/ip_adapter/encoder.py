@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from PIL import Image
 
+from lib_anyms.engine.sdpa import is_fused
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.encoder_names import LAYER, PATCH, PER_LAYER, POSITION, PROJECTION, TOWER, Stored, stored_names
 from lib_anyms.ip_adapter.references import pixel_values
-from lib_anyms.ip_adapter.tensor_file import open_tensors
-from lib_anyms.softmax import is_fused
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 _FC1 = f"{LAYER}0.mlp.fc1.weight"
 _RANKS = {PATCH: 4, POSITION: 2, PROJECTION: 2, _FC1: 2}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lib_anyms.ip_adapter.tensor_file import TensorFile
+from lib_anyms.tensor_files.tensor_file import TensorFile
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from lib_anyms.softmax import attend
+from lib_anyms.engine.sdpa import attend
 
 Weights = Mapping[str, torch.Tensor]
 HEAD_WIDTH = 64  # of every resampler IP-Adapter trained

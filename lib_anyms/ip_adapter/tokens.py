@@ -12,7 +12,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint
 from lib_anyms.ip_adapter.projection import project
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 COMBINE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "average": lambda tokens: tokens.mean(0),

@@ -16,11 +16,11 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 
-from lib_anyms.geometry import Box
 from lib_anyms.lab.world.draw import rgb
 from lib_anyms.lab.world.identity import ALL_COLOURS, ALL_SHAPES, ATTRIBUTES, PATTERNS, VALUES, Identity
 from lib_anyms.lab.world.scene import GROUNDS, Figure
 from lib_anyms.lab.world.shapes import coverage
+from lib_anyms.layout.geometry import Box
 
 _WINDOW = 18  # cells a side of a template
 _RADII = (3.0, 3.3, 3.6, 3.95, 4.3, 4.7, 5.2, 5.7, 6.3, 6.9, 7.6)

@@ -40,14 +40,14 @@ class Command:
 
 COMMANDS = {
     "demo": Command("make a picture and write it to a folder", "lib_anyms.standalone.demo", "demo"),
-    "card": Command("save a subject as one small file, or look at one", "lib_anyms.standalone.card_command", "demo"),
-    "cut": Command("cut a subject out of a picture", "lib_anyms.standalone.cut_command", "demo"),
-    "train": Command("train the small world that measures layouts", "lib_anyms.lab.train_command", "demo"),
-    "evaluate": Command("measure how well layouts hold", "lib_anyms.lab.evaluate_command", "demo"),
-    "bench": Command("measure what AnyMS costs", "lib_anyms.standalone.bench_command", "demo"),
-    "sprites": Command("write the files of the trained small world to a folder", "lib_anyms.standalone.sprites_command"),
-    "test": Command("check and test this checkout", "lib_anyms.standalone.test_command", "test", passes_on=True),
-    "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.clean_command"),
+    "card": Command("save a subject as one small file, or look at one", "lib_anyms.standalone.commands.card", "demo"),
+    "cut": Command("cut a subject out of a picture", "lib_anyms.standalone.commands.cut", "demo"),
+    "train": Command("train the small world that measures layouts", "lib_anyms.lab.commands.train", "demo"),
+    "evaluate": Command("measure how well layouts hold", "lib_anyms.lab.commands.evaluate", "demo"),
+    "bench": Command("measure what AnyMS costs", "lib_anyms.lab.commands.bench", "demo"),
+    "sprites": Command("write the files of the trained small world to a folder", "lib_anyms.standalone.commands.sprites"),
+    "test": Command("check and test this checkout", "lib_anyms.standalone.commands.test", "test", passes_on=True),
+    "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.commands.clean"),
 }
 
 

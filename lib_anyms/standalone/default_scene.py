@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_anyms.geometry import Box
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.request import Pictures
+from lib_anyms.job.request import Pictures
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 
 GROUND = "snow"
 PROMPT = f"a house, a heart and a fish on {GROUND}"

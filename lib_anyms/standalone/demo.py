@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from lib_anyms import __version__
 from lib_anyms.errors import Refused
-from lib_anyms.fields import REQUEST_FIELDS, Field
+from lib_anyms.layout.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes
 
 if TYPE_CHECKING:
-    from lib_anyms.request import Pictures, Request
+    from lib_anyms.job.request import Pictures, Request
     from lib_anyms.standalone.generate import Generated, Models
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
@@ -185,7 +185,7 @@ def _models(args: argparse.Namespace, kind: str) -> Models:
 def _request(args: argparse.Namespace) -> tuple[Request, str]:
     from lib_anyms.cards.library import read_file
     from lib_anyms.ip_adapter.references import read_picture
-    from lib_anyms.request import Request
+    from lib_anyms.job.request import Request
     from lib_anyms.standalone import default_scene
 
     settings = {row.name: getattr(args, row.name) for row in REQUEST_FIELDS if row.name not in ("enabled", *FILES)}

@@ -6,8 +6,8 @@ import math
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
-from lib_anyms.layout import Layout
-from lib_anyms.request import Pictures
+from lib_anyms.job.request import Pictures
+from lib_anyms.layout.layout import Layout
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from lib_anyms import __version__
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.hosts.diffusers import Diffusers
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, open_session
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, close_session, open_session
 from lib_anyms.standalone.pipeline import load_pipeline
 
 

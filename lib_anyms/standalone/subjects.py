@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
-from lib_anyms.layout import Layout, Subject
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 
 FORM = "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]"
 CARD_SUFFIX = ".safetensors"

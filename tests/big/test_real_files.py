@@ -19,13 +19,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms.file_index import what_is
+from lib_anyms.engine.memory import collect, release
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint
-from lib_anyms.ip_adapter.key_values import project_key_values
+from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.tokens import ImageTokens, check_pair, image_tokens
-from lib_anyms.known_files import encoder_for, known_file
-from lib_anyms.memory import collect, release
+from lib_anyms.models.file_index import what_is
+from lib_anyms.models.known_files import encoder_for, known_file
 from tests.support.real_sizes import (
     ADAPTERS,
     ENCODERS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lib_anyms.request import Request
+from lib_anyms.job.request import Request
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.contract.hosts import StandIn
 from tests.contract.jobs import Painted

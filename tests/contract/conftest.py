@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_anyms.session import close_session
+from lib_anyms.job.session import close_session
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.contract.cases import Judge

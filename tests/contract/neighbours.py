@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib_anyms.layer_map import Layer, cross_attention_layers
+from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from tests.contract.hosts import ForgeStandIn
 from tests.contract.jobs import STRUCTURE
 from tests.contract.ldm_unet import CrossAttention, LdmUNet, attention

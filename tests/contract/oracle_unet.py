@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.ip_adapter.tokens import image_tokens
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.layout import Layout
-from lib_anyms.request import Request
+from lib_anyms.job.request import Request
+from lib_anyms.layout.layout import Layout
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from lib_anyms.standalone.structure import attn2_layers
 from tests.contract.jobs import STRUCTURE, Call

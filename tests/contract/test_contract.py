@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lib_anyms.errors import Refused
-from lib_anyms.fields import MODES, OFF
+from lib_anyms.layout.fields import MODES, OFF
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.contract.cases import CLOSE, FAR, WEBUIS, C, Judge, U, flags, on, one, subject, two
 from tests.contract.hosts import StandIn

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
-from lib_anyms.layer_map import cross_attention_layers
 from tests.contract.cases import FAR, WEBUIS, C, Judge, U, flags, on, two
 from tests.contract.hosts import ForgeStandIn, StandIn
 from tests.contract.jobs import Job

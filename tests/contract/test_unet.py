@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from lib_anyms.standalone.structure import attn2_layers
 from tests.contract.hosts import StandIn

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from PIL import Image
 
-from lib_anyms import infotext
+from lib_anyms.job import infotext
 from tests.hosts.studio import SCENE, Studio, encoded, reference
 from tests.support.programs import find_program
 from tests.ui.editor import Editor

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib_anyms.request import Request
+from lib_anyms.job.request import Request
 from lib_anyms.standalone.generate import Models, sample
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles

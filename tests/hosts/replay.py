@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.image_stream import ImageStream, UNetCall
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.image_stream import ImageStream, UNetCall
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.encoder import Encoder
-from lib_anyms.ip_adapter.key_values import project_key_values
+from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.tokens import image_tokens
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.model_files import choose_pair
-from lib_anyms.request import Request
-from lib_anyms.rows import RowMap
+from lib_anyms.job.request import Request
+from lib_anyms.models.model_files import choose_pair
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.studio import Call

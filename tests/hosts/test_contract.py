@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib_anyms.fields import MODES, OFF
-from lib_anyms.layout import Layout
+from lib_anyms.layout.fields import MODES, OFF
+from lib_anyms.layout.layout import Layout
 from tests.hosts.replay import Replay
 from tests.hosts.studio import LABELS, LAYERS, Call, Studio, encoded, reference, renamed, two_subjects
 

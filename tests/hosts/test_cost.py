@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_anyms.standalone.bench.timing import interleaved, ratio
+from lib_anyms.lab.bench.timing import interleaved, ratio
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from tests.hosts.drive import Page, opened
 from tests.hosts.studio import Studio, encoded, reference, two_subjects

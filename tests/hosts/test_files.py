@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.known_files import FIRST_ADAPTER, HOME, KnownFile, known_file
+from lib_anyms.models.known_files import FIRST_ADAPTER, HOME, KnownFile, known_file
 from tests.hosts.drive import NAMES, Page, opened
 from tests.hosts.neighbours import apart
 from tests.hosts.studio import Studio, encoded, pixels_of, reference, renamed, two_subjects

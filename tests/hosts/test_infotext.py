@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lib_anyms import infotext
-from lib_anyms.request import Request
+from lib_anyms.job import infotext
+from lib_anyms.job.request import Request
 from tests.hosts import server
 from tests.hosts.drive import Page, opened
 from tests.hosts.kinds import PLOT

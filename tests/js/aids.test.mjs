@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { hints, WORDS } from "../../javascript/anyms/hints.mjs";
-import { leftBy } from "../../javascript/anyms/hires.mjs";
-import * as layouts from "../../javascript/anyms/layout.mjs";
-import * as own from "../../javascript/anyms/own.mjs";
-import { PRESETS } from "../../javascript/anyms/presets.mjs";
+import { hints, WORDS } from "../../javascript/anyms/model/hints.mjs";
+import { leftBy } from "../../javascript/anyms/model/hires.mjs";
+import * as layouts from "../../javascript/anyms/model/layout.mjs";
+import * as own from "../../javascript/anyms/model/saved-layouts.mjs";
+import { PRESETS } from "../../javascript/anyms/model/presets.mjs";
 
 const SIZE = { width: 1024, height: 1024 };
 const PAGE = { size: SIZE, prompts: ["a photo of a Cat and a dog"], fit: "pad", pictures: () => [{ width: 500, height: 400 }] };

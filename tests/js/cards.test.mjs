@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { told } from "../../javascript/anyms/cards.mjs";
+import { told } from "../../javascript/anyms/host/cards.mjs";
 
 /** @param {Record<string, string> | null} dataset of the nearest button of ours */
 const target = (dataset) => /** @type {any} */ ({ closest: (/** @type {string} */ selector) => selector === "[data-card]" && dataset && { dataset } });

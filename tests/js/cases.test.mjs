@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { ownersOf, tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/boxes.mjs";
-import { readLayout, writeLayout } from "../../javascript/anyms/exchange.mjs";
-import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/order.mjs";
+import { ownersOf, tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/model/boxes.mjs";
+import { readLayout, writeLayout } from "../../javascript/anyms/model/exchange.mjs";
+import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/model/order.mjs";
 
 const cases = JSON.parse(readFileSync(new URL("cases.json", import.meta.url), "utf-8"));
 const sized = ([width, height]) => ({ width, height });

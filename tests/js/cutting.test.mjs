@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isCard, pixelsOf, placedBy, swapped, toPaint } from "../../javascript/anyms/cutting.mjs";
+import { isCard, pixelsOf, placedBy, swapped, toPaint } from "../../javascript/anyms/model/mask.mjs";
 
 test("a box is cut at whole pixels, at least one a side", () => {
   assert.deepEqual(pixelsOf([0, 0, 1, 1], { width: 90, height: 120 }), { left: 0, top: 0, width: 90, height: 120 });

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fitted, moved, resized, SMALLEST, TOKEN } from "../../javascript/anyms/boxes.mjs";
-import { begun, changed, redone, undone } from "../../javascript/anyms/history.mjs";
-import { actionOf } from "../../javascript/anyms/keys.mjs";
-import * as layouts from "../../javascript/anyms/layout.mjs";
-import { applied } from "../../javascript/anyms/own.mjs";
-import { PRESETS } from "../../javascript/anyms/presets.mjs";
-import { typed } from "../../javascript/anyms/rows.mjs";
+import { fitted, moved, resized, SMALLEST, TOKEN } from "../../javascript/anyms/model/boxes.mjs";
+import { begun, changed, redone, undone } from "../../javascript/anyms/model/history.mjs";
+import { actionOf } from "../../javascript/anyms/model/keys.mjs";
+import * as layouts from "../../javascript/anyms/model/layout.mjs";
+import { applied } from "../../javascript/anyms/model/saved-layouts.mjs";
+import { PRESETS } from "../../javascript/anyms/model/presets.mjs";
+import { typed } from "../../javascript/anyms/view/subject-list.mjs";
 
 const SIZE = { width: 1024, height: 768 };
 const SLOTS = 12;

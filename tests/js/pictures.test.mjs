@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { likest } from "../../javascript/anyms/background.mjs";
-import { advanced, joined, MOST, readPictures, shrunk, without, writePictures } from "../../javascript/anyms/pictures.mjs";
-import { infotextOf, namesAnyMS } from "../../javascript/anyms/png.mjs";
+import { likest } from "../../javascript/anyms/view/background.mjs";
+import { advanced, joined, MOST, readPictures, shrunk, without, writePictures } from "../../javascript/anyms/model/pictures.mjs";
+import { infotextOf, namesAnyMS } from "../../javascript/anyms/model/png.mjs";
 
 const [A, B, C] = ["a", "b", "c"].map((each) => `data:image/png;base64,${each}`);
 

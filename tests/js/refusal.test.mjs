@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { tellRefusals, toldFor } from "../../javascript/anyms/refusal.mjs";
+import { tellRefusals, toldFor } from "../../javascript/anyms/host/refusal.mjs";
 
 const WORDS = "TypeError: 'NoneType' object is not iterable", SENTENCE = "AnyMS: the box lies outside.";
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib_anyms.ip_adapter.key_values import KeyValues
+from lib_anyms.engine.key_values import KeyValues
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import Batch, Maker, References
 from lib_anyms.lab.train.diffusion import alpha_sigma
@@ -24,7 +25,6 @@ from lib_anyms.lab.world.draw import rgb
 from lib_anyms.lab.world.identity import SHAPES, Identity, held_out_identity
 from lib_anyms.lab.world.latents import preview
 from lib_anyms.lab.world.scene import GROUNDS
-from lib_anyms.layer_map import cross_attention_layers
 from lib_anyms.standalone.pipeline import clip_merges, clip_vocabulary
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from tests.lab.bank import bank

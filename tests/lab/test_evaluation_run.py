@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
-from lib_anyms.lab.evaluate_command import fewer
+from lib_anyms.lab.commands.evaluate import fewer
 from lib_anyms.lab.evaluation import scenes
 from lib_anyms.lab.evaluation.pictures import DiffusersPainter, Files, Settings, WebUIPainter, box_masks, files_in, own_files
 from lib_anyms.lab.evaluation.results import ON_DIFFUSERS, check_bars
 from lib_anyms.lab.evaluation.run import SCORES, Evaluation, Worker, evaluate, label, read_records, score_cells
 from lib_anyms.lab.evaluation.scenes import GLOBALS, MODES, OURS, PEER, REAL, TEXT, Cell, SuiteRow, Task, cells_of, make_task
 from lib_anyms.lab.evaluation.scoring import METRICS, Judge
+from lib_anyms.layout.geometry import Box
 from lib_anyms.standalone.cli import REFUSED, main
 from lib_anyms.standalone.pipeline import write_configs
 from lib_anyms.standalone.random_sdxl import write_random_sdxl

@@ -6,8 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from lib_anyms.geometry import Box
-from lib_anyms.lab import evaluate_command
+from lib_anyms.lab.commands import evaluate
 from lib_anyms.lab.evaluation.pictures import Settings
 from lib_anyms.lab.evaluation.scenes import (
     BASE,
@@ -28,6 +27,7 @@ from lib_anyms.lab.evaluation.scenes import (
 from lib_anyms.lab.world.captions import prompt
 from lib_anyms.lab.world.identity import UNSEEN_COLOURS, UNSEEN_SHAPES
 from lib_anyms.lab.world.scene import CELLS
+from lib_anyms.layout.geometry import Box
 from lib_anyms.standalone import default_scene
 
 NUMBERS = range(8)
@@ -145,12 +145,12 @@ def test_the_demo_s_scene_is_the_demo_s_with_other_noise() -> None:
 
 
 def test_suites_have_what_bars_need_and_stay_within_their_time() -> None:
-    assert tuple(SUITES) == evaluate_command.SUITES
+    assert tuple(SUITES) == evaluate.SUITES
     defaults = Settings()
     assert (defaults.steps, defaults.guidance, defaults.scale) == (
-        evaluate_command.STEPS,
-        evaluate_command.GUIDANCE,
-        evaluate_command.SCALE,
+        evaluate.STEPS,
+        evaluate.GUIDANCE,
+        evaluate.SCALE,
     )
     assert {cell.layout for cell in cells_of(SUITES["full"])} == {*LAYOUTS, DEMO}
     assert {cell.mode for cell in cells_of(SUITES["full"])} == set(MODES)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms.geometry import Box
 from lib_anyms.lab.evaluation.scenes import Task, make_task
 from lib_anyms.lab.evaluation.scoring import LINE_UP, average_precision, iou, judge, line_up, on_top
 from lib_anyms.lab.oracle import Found
 from lib_anyms.lab.world.draw import draw, to_image
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity
 from lib_anyms.lab.world.scene import Figure, Scene
-from lib_anyms.layout import Layout, Subject
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 
 RIGHT = ("identity", "all_right", "background", "count", *ATTRIBUTES)
 STAR, FISH = Identity("star", "red", "yellow", "half"), Identity("fish", "blue", "green", "side")

@@ -10,12 +10,12 @@ from random import Random
 import pytest
 import torch
 
-from lib_anyms.geometry import Box
 from lib_anyms.lab.oracle import Found, find_figures, read_figure, read_ground
 from lib_anyms.lab.world.draw import draw
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity, held_out_identity, unseen_identity
 from lib_anyms.lab.world.latents import pool
 from lib_anyms.lab.world.scene import GROUNDS, Figure, Scene, common_area, scene_of
+from lib_anyms.layout.geometry import Box
 
 STAR, HOUSE = Identity("star", "red", "yellow", "half"), Identity("house", "blue", "orange", "spot")
 LEFT, RIGHT = Figure(STAR, 0.27, 0.5, 0.18), Figure(HOUSE, 0.74, 0.5, 0.18)

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.ip_adapter.tokens import image_tokens
+from lib_anyms.job.request import Request
 from lib_anyms.lab.train import probe, stages, unet
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import References
@@ -30,8 +30,8 @@ from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity
 from lib_anyms.lab.world.latents import latents_of, pool
 from lib_anyms.lab.world.scene import Scene
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.request import Request
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, HISTORY
 from lib_anyms.standalone.generate import Models, sample
 from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint

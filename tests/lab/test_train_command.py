@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib_anyms.lab import train_command
+from lib_anyms.lab.commands import train as train_module
 from lib_anyms.lab.train import export as exporting
 from lib_anyms.lab.train import stages, trainer
 from lib_anyms.lab.train.stages import STAGES, Run
@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     monkeypatch.setattr(stages, "train_stage", noted("stage"))
     monkeypatch.setattr(exporting, "export", noted("export", []))
     monkeypatch.setattr(exporting, "start_from", noted("start"))
-    monkeypatch.setattr(train_command, "store", noted("store"))
+    monkeypatch.setattr(train_module, "store", noted("store"))
     return seen
 
 
@@ -98,7 +98,7 @@ def test_what_is_given_is_trained_and_exported(tmp_path: Path, calls: list[tuple
     assert train(out, "--export") == 0
     assert calls == [("export", out, out / "files")]
     assert train(tmp_path / "new") == 0
-    assert calls[1] == ("all", Run(TrainContext(tmp_path / "new"), train_command.MINUTES, 0), False)
+    assert calls[1] == ("all", Run(TrainContext(tmp_path / "new"), train_module.MINUTES, 0), False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

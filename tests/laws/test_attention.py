@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib_anyms.ablations import MERGES
-from lib_anyms.attention import crop_and_merge, crops_of, image_attention
-from lib_anyms.geometry import Box, TokenGrid
-from lib_anyms.layout import MAX_SUBJECTS, Layout, Subject
+from lib_anyms.engine.ablations import MERGES
+from lib_anyms.engine.attention import crop_and_merge, crops_of, image_attention
+from lib_anyms.layout.geometry import Box, TokenGrid
+from lib_anyms.layout.layout import MAX_SUBJECTS, Layout, Subject
 from tests.support import oracle
 from tests.support.streams import layout_of, random_pair
 

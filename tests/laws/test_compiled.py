@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib_anyms.image_stream import compiled
+from lib_anyms.engine.image_stream import compiled
 from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
 from tests.support.streams import Rows, hook_count, injected, stream_on
 from tests.support.tiny_unet import tiny_unet

@@ -7,15 +7,15 @@ import doctest
 import pytest
 import torch
 
-import lib_anyms.geometry
+import lib_anyms.layout.geometry
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box, TokenGrid, TokenRect, latent_grid
+from lib_anyms.layout.geometry import Box, TokenGrid, TokenRect, latent_grid
 
 SIZES = range(512, 2049, 8)
 
 
 def test_doctest() -> None:
-    result = doctest.testmod(lib_anyms.geometry)
+    result = doctest.testmod(lib_anyms.layout.geometry)
     assert result.attempted >= 2
     assert result.failed == 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lib_anyms.engine.image_stream import arm_refusal
 from lib_anyms.errors import Refused
-from lib_anyms.image_stream import arm_refusal
 from tests.support.streams import Rows, hook_count, injected, key_values, layout_of, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 

@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.image_stream import UNetCall
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box, TokenGrid
-from lib_anyms.image_stream import UNetCall
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.rows import RowMap
+from lib_anyms.layout.geometry import Box, TokenGrid
+from lib_anyms.layout.layout import Layout, Subject
 from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
 from tests.support import oracle
 from tests.support.streams import Rows, hook_count, injected, key_values, layer_changes, layout_of, stream_on

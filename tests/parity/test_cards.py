@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib_anyms import encoding
-from lib_anyms.card_making import make_card
 from lib_anyms.cards.card import read_card
 from lib_anyms.hosts.diffusers import Diffusers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.model_files import ModelPair
-from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, open_session
+from lib_anyms.job import encoding
+from lib_anyms.job.card_making import make_card
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.models.model_files import ModelPair
 from lib_anyms.standalone import default_scene
 from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
 from lib_anyms.standalone.generate import Models

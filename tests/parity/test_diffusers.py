@@ -11,16 +11,16 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
-from lib_anyms.geometry import Box
-from lib_anyms.image_stream import ImageStream, UNetCall
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.image_stream import ImageStream, UNetCall
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.ip_adapter.key_values import project_key_values
+from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.ip_adapter.tokens import ImageTokens, image_tokens
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.rows import RowMap
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone.pipeline import load_pipeline
 from tests.support.files import random_files
 from tests.support.streams import injected

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.encoder import CONFIG_KEY
-from lib_anyms.layer_map import cross_attention_layers
 from tests.support.tiny_unet import CONTEXT
 
 TOKENS, PROJECTION, HIDDEN = 4, 20, 24

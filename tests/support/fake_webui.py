@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STAND_INS = ("gradio", "modules", "fastapi", "backend", "ldm_patched")
-OURS = ("lib_anyms.ui", "lib_anyms.web_api", "lib_anyms.hosts.facts")
+OURS = ("lib_anyms.webui.ui", "lib_anyms.webui.web_api", "lib_anyms.hosts.facts")
 
 
 class FakeWebUI:
-    """Loaded modules by name, as `webui("lib_anyms.ui.paste")`."""
+    """Loaded modules by name, as `webui("lib_anyms.webui.ui.paste")`."""
 
     def __call__(self, name: str):
         return importlib.import_module(name)

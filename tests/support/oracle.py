@@ -9,7 +9,7 @@ from decimal import ROUND_FLOOR, Decimal
 
 import torch
 
-from lib_anyms.layout import Layout
+from lib_anyms.layout.layout import Layout
 
 
 def half_up(fraction: float, count: int) -> int:

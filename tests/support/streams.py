@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import torch
 
-from lib_anyms.attention import KeyValue
-from lib_anyms.geometry import Box
-from lib_anyms.image_stream import ImageStream, UNetCall
-from lib_anyms.ip_adapter.key_values import KeyValues, side_by_side
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.rows import RowMap
+from lib_anyms.engine.attention import KeyValue
+from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.image_stream import ImageStream, UNetCall
+from lib_anyms.engine.key_values import KeyValues, side_by_side
+from lib_anyms.engine.layer_map import cross_attention_layers
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 
 UNCOND_SEED = 99
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 
 def load_all(path: Path) -> dict[str, torch.Tensor]:

@@ -60,15 +60,19 @@ stand_in("modules.sd_models", model_data=types.SimpleNamespace(sd_model=None), g
 for module in ("shared", "paths", "ui_components", "sd_models"):
     setattr(sys.modules["modules"], module, sys.modules[f"modules.{module}"])
 
-from lib_anyms import infotext  # noqa: E402
-from lib_anyms.ui import editor, kept, panel  # noqa: E402
+from lib_anyms.job import infotext  # noqa: E402
+from lib_anyms.webui.ui import (  # noqa: E402
+    cached_pictures,
+    editor,
+    panel,
+)
 
 
 def sent(*values: Any) -> str:
     """What Generate would make of the page: the request, or why there is none."""
     try:
         told = {"asked": panel.asked(values)} if panel.asked(values) else {}
-        return json.dumps({**kept.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told})
+        return json.dumps({**cached_pictures.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told})
     except Exception as error:
         return str(error)
 

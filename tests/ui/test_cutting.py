@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.cutting import cropped, masked
 from lib_anyms.ip_adapter.references import FITS
+from lib_anyms.layout.geometry import Box
 from tests.ui.editor import Editor
 
 SIZE = (90, 120)

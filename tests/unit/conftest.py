@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib_anyms import encoding
-from lib_anyms.session import close_session
+from lib_anyms.job import encoding
+from lib_anyms.job.session import close_session
 from tests.support import windows_files
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.tiny_unet import tiny_unet
@@ -33,7 +33,7 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def _files_as_windows_has_them(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.module.__name__ != "tests.unit.test_environment":  # Windows keeps a lock file its own process would discard
+    if request.module.__name__ != "tests.cli.test_environment":  # Windows keeps a lock file its own process would discard
         windows_files.follow(monkeypatch)
 
 

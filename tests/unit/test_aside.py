@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lib_anyms import lifecycle
+from lib_anyms.engine.image_stream import compiled
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import WebUI
-from lib_anyms.image_stream import compiled
-from lib_anyms.request import Request
-from lib_anyms.session import close_session, live
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import close_session, live
+from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet

@@ -11,17 +11,18 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from lib_anyms import doctor, encoding, infotext
-from lib_anyms.card_making import add_adapter, make_card, save_to_library
 from lib_anyms.cards.card import Card, read_card, write_card
 from lib_anyms.cards.fingerprint import fingerprint
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.model_files import ModelPair
-from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, open_session
+from lib_anyms.job import encoding, infotext
+from lib_anyms.job.card_making import add_adapter, make_card, save_to_library
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.models.model_files import ModelPair
+from lib_anyms.webui import doctor
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.tiny_unet import tiny_unet

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lib_anyms import infotext
 from lib_anyms.cards.address import card_of
 from lib_anyms.cards.card import read_card, write_card
 from lib_anyms.cards.kept_pictures import BLANK, open_kept
-from lib_anyms.request import Request
+from lib_anyms.job import infotext
+from lib_anyms.job.request import Request
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
@@ -27,7 +27,7 @@ class Panel:
     """The accordion's part."""
 
     def __init__(self, webui: FakeWebUI) -> None:
-        self.panel = webui("lib_anyms.ui.panel")
+        self.panel = webui("lib_anyms.webui.ui.panel")
         webui("gradio").MADE.clear()
         self.built = self.panel.build(lambda name: name)
         self.by_label = {component.label: component for component in webui("gradio").MADE if component.label}
@@ -143,7 +143,7 @@ def test_an_infotext_brings_the_card_back_from_the_library_or_names_it(webui: Fa
     page = Panel(webui)
     page.press(file)
     text = infotext.write(page.request())
-    paste = webui("lib_anyms.ui.paste")
+    paste = webui("lib_anyms.webui.ui.paste")
     told = paste.arrived({infotext.NAME: text})
     texts = [""] * 12
     note, first, *_ = paste.compare(told, *texts)
@@ -157,7 +157,7 @@ def test_an_infotext_brings_the_card_back_from_the_library_or_names_it(webui: Fa
 
 
 def test_the_api_lists_and_saves(webui: FakeWebUI, models: Path) -> None:
-    api = webui("lib_anyms.web_api")
+    api = webui("lib_anyms.webui.web_api")
     assert api.cards_told() == []
     subject = {"name": "ball", "images": [red(models)]}
     assert api.save_card({"subjects": [subject]}) == {"file": "ball.safetensors"}

@@ -20,7 +20,7 @@ from lib_anyms.cards.card import KEY, MAX_BYTES, Card, Encoding, read_card, writ
 from lib_anyms.cards.kept_pictures import MAX_SIDE, SIDE, keep
 from lib_anyms.cards.library import Library, file_stem, read_file
 from lib_anyms.errors import AnyMSError, Refused
-from lib_anyms.request import Request
+from lib_anyms.job.request import Request
 
 ADAPTER, OTHER = "a" * 64, "b" * 64
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lib_anyms.families import input_channels
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.hosts.checkpoint import unet_outline
-from lib_anyms.layer_map import cross_attention_layers
+from lib_anyms.models.model_family import input_channels
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
@@ -56,7 +56,7 @@ def test_a_header_that_tells_nothing_has_no_outline() -> None:
 
 @pytest.mark.parametrize("loaded", [False, True])
 def test_the_page_is_told_of_the_checkpoint_that_is_chosen(webui: FakeWebUI, tmp_path: Path, loaded: bool) -> None:
-    found, sd_models, unet = webui("lib_anyms.ui.found"), webui("modules.sd_models"), tiny_unet()
+    found, sd_models, unet = webui("lib_anyms.webui.ui.model_hint"), webui("modules.sd_models"), tiny_unet()
     (tmp_path / "ipadapter").mkdir()
     write_adapter(tmp_path / "ipadapter" / "some.safetensors", unet)
     write_encoder(tmp_path / "ipadapter" / "encoder.safetensors")
@@ -88,11 +88,11 @@ def test_the_page_is_told_of_the_checkpoint_that_is_chosen(webui: FakeWebUI, tmp
 def test_each_host_s_list_of_checkpoints_is_known(webui: FakeWebUI, told: dict[str, Any], watched: int) -> None:
     asked: list[Any] = []
     component = SimpleNamespace(change=lambda **event: asked.append(event["inputs"]))
-    webui("lib_anyms.ui.editor").watch_checkpoint(component, **told)
+    webui("lib_anyms.webui.ui.editor").watch_checkpoint(component, **told)
     assert asked == [[component]] * watched
 
 
 def test_a_list_that_is_made_off_the_page_is_left_alone(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
-    gradio, editor = webui("gradio"), webui("lib_anyms.ui.editor")
+    gradio, editor = webui("gradio"), webui("lib_anyms.webui.ui.editor")
     monkeypatch.setattr(gradio.context.Context, "root_block", None)  # where gradio takes no event
     editor.watch_checkpoint(SimpleNamespace(), elem_id=editor.CHECKPOINT)

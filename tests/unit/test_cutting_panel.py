@@ -24,7 +24,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleName
     """The part, beside a rembg that finds the subject in the left half."""
     (tmp_path / "u2net.onnx").touch()
     with rembg_installed(monkeypatch, tmp_path), fake_webui(tmp_path) as webui:
-        cutting, gradio = webui("lib_anyms.ui.cutting"), webui("gradio")
+        cutting, gradio = webui("lib_anyms.webui.ui.cutting"), webui("gradio")
         gradio.MADE.clear()
         fit = gradio.Dropdown(["pad", "crop"], value="pad", label="fit")
         told = cutting.element(lambda name: name, {"fit": fit})

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
-from lib_anyms.file_index import what_is
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, identify
 from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, identify_encoder
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.model_files import choose_pair
+from lib_anyms.models.file_index import what_is
+from lib_anyms.models.model_files import choose_pair
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.encoder_files import open_clip
 from tests.support.memory import at_most

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lib_anyms import downloads as module
-from lib_anyms.downloads import Conditions, Downloads, Stopped, fetch
 from lib_anyms.errors import Refused
-from lib_anyms.known_files import HOME, KNOWN, KnownFile, encoder_for, known_file
+from lib_anyms.models import downloads as module
+from lib_anyms.models.downloads import Conditions, Downloads, Stopped, fetch
+from lib_anyms.models.known_files import HOME, KNOWN, KnownFile, encoder_for, known_file
 from tests.support.file_server import FileServer, file_server
 
 CONTENT = bytes(range(256)) * 1200  # 300 KiB

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box, TokenGrid, latent_grid
-from lib_anyms.layout import Layout, Subject, propose_order, propose_role
-from lib_anyms.ui.slots import read_order
+from lib_anyms.layout.geometry import Box, TokenGrid, latent_grid
+from lib_anyms.layout.layout import Layout, Subject, propose_order, propose_role
+from lib_anyms.webui.ui.slots import read_order
 
 CASES = json.loads((Path(__file__).parents[1] / "js" / "cases.json").read_text(encoding="utf-8"))
 

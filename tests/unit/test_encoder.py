@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.encoder import CONFIG_KEY, Encoder, read_encoder
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import open_tensors
 from tests.support.adapter_files import HIDDEN, PROJECTION, VISION, write_encoder
 
 

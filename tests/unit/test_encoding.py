@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms import encoding, session
-from lib_anyms.encoding import KeptTokens, prepare
+from lib_anyms.engine.layer_map import cross_attention_layers
+from lib_anyms.engine.memory import out_of_memory
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.memory import out_of_memory
-from lib_anyms.model_files import ModelPair, choose_pair
-from lib_anyms.request import Request
-from lib_anyms.session import Session, open_session
+from lib_anyms.job import encoding, session
+from lib_anyms.job.encoding import KeptTokens, prepare
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, open_session
+from lib_anyms.models.model_files import ModelPair, choose_pair
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.tiny_unet import tiny_unet

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms.geometry import WHOLE, Frame, TokenGrid
-from lib_anyms.influence import Influence
-from lib_anyms.layout import Layout
-from lib_anyms.request import Request
+from lib_anyms.engine.influence import Influence
+from lib_anyms.job.request import Request
+from lib_anyms.layout.geometry import WHOLE, Frame, TokenGrid
+from lib_anyms.layout.layout import Layout
 from tests.support.adapter_files import write_adapter
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.streams import Rows, injected, layout_of, stream_on
@@ -84,7 +84,7 @@ def webui(tmp_path: Path) -> Iterator[FakeWebUI]:
 
 @pytest.fixture
 def extras(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> Any:
-    loaded = webui("lib_anyms.ui.extras")
+    loaded = webui("lib_anyms.webui.ui.extras")
     monkeypatch.setattr(loaded.panel, "asked", lambda values: values[1])
     return loaded
 
@@ -110,7 +110,7 @@ def test_a_comparison_makes_the_other_modes_first_with_one_seed(extras: Any, web
 
 
 def test_the_boxes_lie_where_the_layout_has_them(webui: FakeWebUI) -> None:
-    drawing, layout = webui("lib_anyms.ui.drawing"), Request.from_json(REQUEST).layout
+    drawing, layout = webui("lib_anyms.webui.ui.drawing"), Request.from_json(REQUEST).layout
     font = webui("modules.images").get_font
     plain = Image.new("RGB", (201, 101), "white")
 
@@ -152,7 +152,7 @@ def test_a_failure_of_the_other_jobs_is_said_and_the_job_goes_on(extras: Any, mo
 
 
 def test_the_page_knows_whether_its_host_s_hires_fix_cuts(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
-    editor = webui("lib_anyms.ui.editor")
+    editor = webui("lib_anyms.webui.ui.editor")
     assert 'hires="cuts"' in editor.element(str, "txt2img").value
     monkeypatch.setattr(editor, "host_name", lambda: "Forge Neo")
     assert 'hires="stretches"' in editor.element(str, "txt2img").value
@@ -169,7 +169,7 @@ def test_a_job_that_failed_leaves_nothing_to_the_next(extras: Any) -> None:
 
 @pytest.mark.parametrize("on", [True, False])
 def test_a_button_asks_beside_the_form_whether_the_switch_is_on_or_not(webui: FakeWebUI, on: bool) -> None:
-    panel = webui("lib_anyms.ui.panel")
+    panel = webui("lib_anyms.webui.ui.panel")
     values = [component.value for component in panel.build(lambda name: f"anyms_{name}").components]
     values[1] = on
     assert panel.wanted(values) is on
@@ -180,7 +180,7 @@ def test_a_button_asks_beside_the_form_whether_the_switch_is_on_or_not(webui: Fa
 
 
 def test_missing_files_are_told_as_the_job_would_tell_them(webui: FakeWebUI, tmp_path: Path) -> None:
-    found = webui("lib_anyms.ui.found")
+    found = webui("lib_anyms.webui.ui.model_hint")
     told = found.problem("auto", "auto")
     assert told.startswith("No IP-Adapter for SDXL was found. Put ip-adapter-plus_sdxl_vit-h")
     assert str(tmp_path / "ipadapter") in told

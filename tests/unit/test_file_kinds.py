@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import nn
 
+from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.file_index import what_is
-from lib_anyms.known_files import KNOWN, known_file
-from lib_anyms.layer_map import Layer, cross_attention_layers
-from lib_anyms.model_files import ModelPair, choose_pair
+from lib_anyms.models.file_index import what_is
+from lib_anyms.models.known_files import KNOWN, known_file
+from lib_anyms.models.model_files import ModelPair, choose_pair
 from tests.support.encoder_files import NAMINGS
 from tests.support.real_sizes import ADAPTERS, ENCODERS, adapter_shapes, encoder_shapes
 from tests.unit.test_adapter_checkpoint import LOOK_ALIKES
-from tests.unit.test_families import SDXL, build
+from tests.unit.test_model_family import SDXL, build
 
 Shapes = Mapping[str, tuple[int, ...]]
 VIT_H, BIG_G = ENCODERS

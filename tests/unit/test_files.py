@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lib_anyms import model_files
-from lib_anyms.encoding import prepare
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.ip_adapter.tensor_file import open_tensors
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.model_files import adapters_in, choose_pair
-from lib_anyms.request import Request
+from lib_anyms.job.encoding import prepare
+from lib_anyms.job.request import Request
+from lib_anyms.models import model_files
+from lib_anyms.models.model_files import adapters_in, choose_pair
+from lib_anyms.tensor_files.tensor_file import open_tensors
 from tests.support import windows_files
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost

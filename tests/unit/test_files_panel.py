@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lib_anyms import known_files, model_files
-from lib_anyms.downloads import Downloads
-from lib_anyms.known_files import FIRST_ADAPTER, KNOWN, known_file
+from lib_anyms.models import known_files, model_files
+from lib_anyms.models.downloads import Downloads
+from lib_anyms.models.known_files import FIRST_ADAPTER, KNOWN, known_file
 from tests.support.adapter_files import PROJECTION, write_adapter, write_encoder
 from tests.support.fake_webui import fake_webui
 from tests.support.file_server import file_server
@@ -28,7 +28,7 @@ def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNam
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     small = write_adapter(tmp_path / "small", tiny_unet()).read_bytes()
     with file_server(small) as server, fake_webui(tmp_path / "models") as webui:
-        files = webui("lib_anyms.ui.files")
+        files = webui("lib_anyms.webui.ui.files")
         row = replace(KNOWN[0], size=len(small), sha256=hashlib.sha256(small).hexdigest())
         fits = [replace(each, gives=(("base", PROJECTION),)) if each is ENCODER else each for each in KNOWN[1:]]
         for module in (known_files, files):

@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib_anyms import file_index, model_files
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.file_index import FileIndex, index, what_is
 from lib_anyms.ip_adapter import encoder as encoder_module
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint, identify_encoder, read_encoder
 from lib_anyms.ip_adapter.encoder_names import PER_LAYER, TOWER, stored_names
-from lib_anyms.layer_map import cross_attention_layers
-from lib_anyms.model_files import adapters_in, choose_adapter, choose_pair, encoders_in, what_lacks
+from lib_anyms.models import file_index, model_files
+from lib_anyms.models.file_index import FileIndex, index, what_is
+from lib_anyms.models.model_files import adapters_in, choose_adapter, choose_pair, encoders_in, what_lacks
 from tests.support.adapter_files import HIDDEN, PROJECTION, VISION, write_adapter, write_encoder
 from tests.support.encoder_files import NAMINGS, SUFFIXES, write_named
 from tests.support.fake_webui import fake_webui

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from lib_anyms.engine.cond_map import RowMap
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.a1111 import A1111
 from lib_anyms.hosts.facts import host_name
 from lib_anyms.hosts.forge import Forge
 from lib_anyms.hosts.ldm_patched import LdmPatched
-from lib_anyms.rows import RowMap
 from tests.support.tiny_unet import tiny_unet
 
 # host: the package its patcher comes from, and how its forge_version calls it (seen at the commits of docs/hosts.md)

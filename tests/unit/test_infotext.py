@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lib_anyms import infotext
 from lib_anyms.errors import Refused
-from lib_anyms.fields import COMBINES, FITS, MODES, REQUEST_FIELDS, UNCONDITIONALS
-from lib_anyms.layout import BLOCKS, ROLES, Layout
-from lib_anyms.request import Request, picture_hash
+from lib_anyms.job import infotext
+from lib_anyms.job.request import Request, picture_hash
+from lib_anyms.layout.fields import COMBINES, FITS, MODES, REQUEST_FIELDS, UNCONDITIONALS
+from lib_anyms.layout.layout import BLOCKS, ROLES, Layout
 
 AWKWARD = 'a "cat", one: two\nthree\\ \u2028 ключ 猫 🐈'
 PICTURE = Image.new("RGB", (5, 4), "red")

@@ -93,7 +93,7 @@ def test_types_hold(tsc: list[str], tmp_path: Path) -> None:
 
 def test_a_wrong_type_is_seen(tsc: list[str], tmp_path: Path) -> None:
     checked(tsc, tmp_path)
-    wrong = tmp_path / "anyms" / "wrong.mjs"
+    wrong = tmp_path / "anyms" / "model" / "wrong.mjs"
     wrong.write_text('import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n', encoding="utf-8")
     told = subprocess.run([*tsc, *STRICT.split(), str(wrong)], capture_output=True, text=True, timeout=300).stdout
     assert "TS2322" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lib_anyms.layer_map import cross_attention_layers, linear_shape
+from lib_anyms.engine.layer_map import cross_attention_layers, linear_shape
 from tests.support.tiny_unet import tiny_unet
 
 

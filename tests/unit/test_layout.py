@@ -7,8 +7,8 @@ import json
 import pytest
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box, TokenGrid
-from lib_anyms.layout import MAX_SUBJECTS, Layout, Subject, propose_order, propose_role
+from lib_anyms.layout.geometry import Box, TokenGrid
+from lib_anyms.layout.layout import MAX_SUBJECTS, Layout, Subject, propose_order, propose_role
 
 WHOLE, MIDDLE = Box(0, 0, 1, 1), Box(0.25, 0.25, 0.75, 0.75)
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lib_anyms import infotext, lifecycle
-from lib_anyms.request import Request
+from lib_anyms.job import infotext
+from lib_anyms.job.request import Request
+from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost
 from tests.support.tiny_unet import tiny_unet
 

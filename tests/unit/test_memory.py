@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib_anyms.memory import _malloc_trim, release
+from lib_anyms.engine.memory import _malloc_trim, release
 
 
 def anonymous() -> int:
@@ -32,5 +32,5 @@ def test_what_lies_below_something_that_stays_is_given_back() -> None:
 
 
 def test_without_glibc_nothing_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib_anyms.memory._malloc_trim", lambda: None)
+    monkeypatch.setattr("lib_anyms.engine.memory._malloc_trim", lambda: None)
     release(torch.device("cpu"))

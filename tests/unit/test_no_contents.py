@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_anyms.card_making import save_to_library
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import LONGEST, AnyMSError, Refused
-from lib_anyms.layout import Layout
-from lib_anyms.picture_store import PictureStore
-from lib_anyms.request import Request
+from lib_anyms.job.card_making import save_to_library
+from lib_anyms.job.request import Request
+from lib_anyms.layout.layout import Layout
+from lib_anyms.webui.picture_cache import PictureStore
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_webui import fake_webui
 from tests.support.tiny_unet import tiny_unet
@@ -99,7 +99,7 @@ def test_a_layout_with_a_picture_in_it_is_refused_so_too() -> None:
 def test_a_slot_s_pictures_arrive_as_text_that_is_not_printed(tmp_path: Path) -> None:
     """A1111 prints the arguments of a job that is refused."""
     with fake_webui(tmp_path) as webui:
-        panel, gradio = webui("lib_anyms.ui.panel"), webui("gradio")
+        panel, gradio = webui("lib_anyms.webui.ui.panel"), webui("gradio")
         gradio.MADE.clear()
         built = panel.build(lambda name: name)
         slots = [each for each in built.components if str(each.label).startswith("pictures ")]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lib_anyms import infotext
 from lib_anyms.errors import Refused
-from lib_anyms.request import Request
+from lib_anyms.job import infotext
+from lib_anyms.job.request import Request
 from tests.support.adapter_files import write_adapter
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
@@ -39,7 +39,7 @@ class Page:
 
     def __init__(self, webui: FakeWebUI) -> None:
         self.webui = webui
-        self.panel = webui("lib_anyms.ui.panel")
+        self.panel = webui("lib_anyms.webui.ui.panel")
         self.built = self.panel.build(lambda name: f"anyms_{name}")
         self.by_name = {target.name: component for component, target in self.built.infotext_fields}
 
@@ -188,7 +188,7 @@ def test_the_editor_is_told_of_what_it_shows_by_the_browser_alone(page: Page) ->
 
 def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Page) -> None:
     fill_both(page)
-    opened = page.webui("lib_anyms.ui.paste")
+    opened = page.webui("lib_anyms.webui.ui.paste")
     hat = {"name": "hat", "box": [0.1, 0.1, 0.3, 0.3], "role": "attribute", "weight": 0.5}
     note, *values = opened.opened(json.dumps({"number": 1, "layout": {"version": 1, "subjects": [hat]}}))
     assert not note["visible"]
@@ -205,7 +205,7 @@ def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Pa
 
 
 def test_the_host_s_sizes_are_watched(page: Page) -> None:
-    editor, gradio = page.webui("lib_anyms.ui.editor"), page.webui("gradio")
+    editor, gradio = page.webui("lib_anyms.webui.ui.editor"), page.webui("gradio")
     for elem_id, tab in (("txt2img_width", "txt2img"), ("img2img_height", "img2img"), ("txt2img_steps", None), (None, None)):
         component = gradio.Slider(64, 2048)
         editor.watch_size(component, elem_id)
@@ -261,7 +261,7 @@ def test_a_named_slot_without_a_picture_is_refused_and_an_empty_one_is_not(page:
 
 
 def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
-    settings, shared = webui("lib_anyms.ui.settings"), webui("modules.shared")
+    settings, shared = webui("lib_anyms.webui.ui.settings"), webui("modules.shared")
     assert settings.writes_infotext()  # a host without its page has not registered them
     settings.register(lambda: None)
     assert (settings.writes_infotext(), settings.first_adapter()) == (True, "auto")
@@ -290,7 +290,7 @@ class Plot:
         self.module = SimpleNamespace(axis_options=[AxisOption("Seed", int, None)], AxisOption=AxisOption)
         data = SimpleNamespace(path="scripts/xyz_grid.py", module=self.module)
         page.webui("modules.scripts").scripts_data[:] = [data, SimpleNamespace(path="other.py", module=SimpleNamespace())]
-        self.axes = page.webui("lib_anyms.ui.axes")
+        self.axes = page.webui("lib_anyms.webui.ui.axes")
         self.axes.register()
         ours = SimpleNamespace(title=lambda: "AnyMS", args_from=2, args_to=2 + len(page.values))
         runner = SimpleNamespace(alwayson_scripts=[SimpleNamespace(title=lambda: "Other"), ours])

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from transformers import CLIPImageProcessor
 
-from lib_anyms.encoding import _animated
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter import cutting
 from lib_anyms.ip_adapter.cutting import background_mask, cropped, masked, without_background
 from lib_anyms.ip_adapter.references import ANIMATED, as_rgb, pixel_values, read_mask, read_picture
-from lib_anyms.request import Request, picture_hash
-from lib_anyms.schema import request_schema
+from lib_anyms.job.encoding import _animated
+from lib_anyms.job.request import Request, picture_hash
+from lib_anyms.job.schema import request_schema
+from lib_anyms.layout.geometry import Box
 from tests.support.stand_ins import rembg_installed
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)

@@ -9,14 +9,13 @@ import json
 import pytest
 from PIL import Image
 
-from lib_anyms import fields
-from lib_anyms.ablations import MERGES
+from lib_anyms.engine.ablations import MERGES
+from lib_anyms.engine.layer_map import BLOCK_PRESETS
 from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.ip_adapter import references
 from lib_anyms.ip_adapter.tokens import COMBINE
-from lib_anyms.layer_map import BLOCK_PRESETS
-from lib_anyms.layout import BLOCKS
-from lib_anyms.request import MAX_PICTURES, Request, picture_hash
+from lib_anyms.job.request import MAX_PICTURES, Request, picture_hash
+from lib_anyms.layout.layout import BLOCKS, fields
 
 
 def encoded(size: tuple[int, int] = (8, 6), mode: str = "RGB", form: str = "PNG", colour: object = None) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lib_anyms.errors import Refused
-from lib_anyms.fields import REQUEST_FIELDS, Field, read_fields
-from lib_anyms.layout import SUBJECT_FIELDS
-from lib_anyms.schema import request_schema
+from lib_anyms.job.schema import request_schema
+from lib_anyms.layout.fields import REQUEST_FIELDS, Field, read_fields
+from lib_anyms.layout.layout import SUBJECT_FIELDS
 
 
 def rows() -> list[tuple[Field, dict[str, Any]]]:

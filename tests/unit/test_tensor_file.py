@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter import tensor_file, torch_zip
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files import tensor_file, torch_zip
+from lib_anyms.tensor_files.tensor_file import open_tensors
 from tests.support.torch_files import load_all, pickled, refusal, safetensors_bytes, tensor_opcodes, write_zip
 
 DTYPES = (

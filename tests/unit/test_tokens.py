@@ -11,7 +11,7 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.ip_adapter.key_values import project_key_values
+from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.tokens import image_tokens
 from tests.support.adapter_files import HIDDEN, PROJECTION, TOKENS, write_adapter, write_encoder
 from tests.support.tiny_unet import CONTEXT, tiny_unet

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib_anyms.ip_adapter import torch_pickle, torch_zip
-from lib_anyms.ip_adapter.tensor_file import open_tensors
+from lib_anyms.tensor_files import torch_pickle, torch_zip
+from lib_anyms.tensor_files.tensor_file import open_tensors
 from tests.support.torch_files import pickled, refusal, tensor_opcodes, text, write_zip
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from lib_anyms.downloads import Progress
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.fields import MODES
-from lib_anyms.known_files import HOME, KNOWN
-from lib_anyms.request import Request
-from lib_anyms.session import Session, close_session, last_report, open_session
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, close_session, last_report, open_session
+from lib_anyms.layout.fields import MODES
+from lib_anyms.models.downloads import Progress
+from lib_anyms.models.known_files import HOME, KNOWN
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.fake_webui import FakeWebUI, fake_webui
@@ -46,7 +46,7 @@ class API:
     def __init__(self, webui: FakeWebUI, app: App) -> None:
         self.app, self.request = app, webui("fastapi").Request
         self.refusal = webui("fastapi").HTTPException
-        webui("lib_anyms.web_api").register(None, app)
+        webui("lib_anyms.webui.web_api").register(None, app)
 
     def get(self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **given: Any) -> Any:
         """The answer, or the status of a refusal."""
@@ -315,7 +315,7 @@ def a_neighbour(_unet: nn.Module, _args: Any) -> None:
 
 
 def test_before_any_job_the_doctor_tells_the_versions(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib_anyms.session._last", None)
+    monkeypatch.setattr("lib_anyms.job.session._last", None)
     text = API(webui, App()).get("doctor")
     assert "checkpoint: none loaded" in text
     assert "last job: none" in text

@@ -21,16 +21,16 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from lib_anyms.errors import Refused
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.ip_adapter.tensor_file import open_tensors
 from lib_anyms.lab.evaluation.scenes import BASE, MODES, PEER, Task
-from lib_anyms.layout import subject_json
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import subject_json
 from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER
 from lib_anyms.standalone.generate import Models, pick_device, pick_dtype, sample
 from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
 from lib_anyms.standalone.structure import SPRITES
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 DIFFUSERS = "diffusers"
 _HASH_DIGITS = 16

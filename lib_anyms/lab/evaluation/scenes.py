@@ -13,13 +13,13 @@ from random import Random
 
 from PIL import Image
 
-from lib_anyms.geometry import Box
+from lib_anyms.job.request import Pictures, Request
 from lib_anyms.lab.world.captions import ANYTHING, prompt
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import SHAPES, UNSEEN_SHAPES, Identity, held_out_identity, unseen_identity
 from lib_anyms.lab.world.scene import EDGE, GROUNDS, RADII, Figure, Scene, common_area, place_anywhere, place_apart, pose
-from lib_anyms.layout import Layout, Subject
-from lib_anyms.request import Pictures, Request
+from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import default_scene
 
 REAL, TEXT, OURS, PEER = "real", "text-only", "crop-merge", "diffusers-masks"

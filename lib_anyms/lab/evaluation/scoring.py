@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lib_anyms.geometry import Box
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.lab.evaluation.pictures import Files
 from lib_anyms.lab.evaluation.scenes import Task
@@ -24,6 +23,7 @@ from lib_anyms.lab.world.draw import rgb
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity, held_out_identity
 from lib_anyms.lab.world.latents import pool
 from lib_anyms.lab.world.scene import common_area
+from lib_anyms.layout.geometry import Box
 
 LINE_UP, NEAR_MISSES = 20, 2  # candidates of a line-up; those that differ in one attribute, for each attribute
 NO_CLIP = "the small world's text and image encoders share no space; --clip DIR names a CLIP that does"

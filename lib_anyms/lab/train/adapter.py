@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.ip_adapter.projection import project
 from lib_anyms.lab.train.trainer import State
-from lib_anyms.layer_map import Layer, cross_attention_layers
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
 from lib_anyms.standalone.structure import Structure
 

@@ -10,9 +10,9 @@ from random import Random
 
 import numpy as np
 
-from lib_anyms.geometry import Box
 from lib_anyms.lab.world.identity import Identity
 from lib_anyms.lab.world.shapes import silhouette_points
+from lib_anyms.layout.geometry import Box
 
 GROUNDS = ("sand", "grass", "sky", "night", "snow", "dusk", "clay", "fog")
 CELLS = 32  # latent cells a side of a picture of native size, 8 pixels each

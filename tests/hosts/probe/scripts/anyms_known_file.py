@@ -8,7 +8,7 @@ from modules import script_callbacks
 
 def change(name: str = Body(), size: int = Body(), sha256: str = Body(), gives: tuple = Body()) -> dict:
     """`gives`: [kind of adapter, width] of an encoder. -> What it was before."""
-    from lib_anyms.known_files import known_file  # the extension's path is there by now
+    from lib_anyms.models.known_files import known_file  # the extension's path is there by now
 
     row = known_file(name)
     before = {"name": name, "size": row.size, "sha256": row.sha256, "gives": row.gives}

@@ -34,7 +34,7 @@ def find_unet():
 
 
 def live_stream():
-    session = sys.modules.get("lib_anyms.session")
+    session = sys.modules.get("lib_anyms.job.session")
     live = session.live() if session else None
     return live, (live.stream if live is not None and live.stream is not None and live.stream.injected else None)
 

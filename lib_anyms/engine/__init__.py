@@ -1,0 +1,1 @@
+"""The maths: cross-attention with an image stream, cropped by layout."""

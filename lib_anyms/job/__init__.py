@@ -1,0 +1,1 @@
+"""One generation: from a request to an image and its infotext."""

@@ -1,0 +1,55 @@
+"""The request of docs/api.md as a JSON Schema, made from the same rows that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lib_anyms.cards.card import MAX_BYTES
+from lib_anyms.ip_adapter.references import MAX_BYTES as PICTURE_BYTES
+from lib_anyms.job.request import MAX_NAME, MAX_PICTURES, PICTURE_KEYS, VERSION
+from lib_anyms.layout.fields import REQUEST_FIELDS, Field
+from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, SUBJECT_FIELDS
+
+_BASE64_LENGTH = PICTURE_BYTES * 4 // 3 + 128  # and a data: head
+
+
+def request_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12."""
+    subjects = {
+        "type": "array",
+        "maxItems": MAX_SUBJECTS,
+        "items": _subject_schema(),
+        "description": "back to front; never re-sorted: where boxes overlap the last one wins",
+    }
+    version = {"const": VERSION, "default": VERSION}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "AnyMS request",
+        **_object({"version": version, **_rows(REQUEST_FIELDS), "subjects": subjects}, []),
+    }
+
+
+def _subject_schema() -> dict[str, Any]:
+    base64 = {"type": "string", "contentEncoding": "base64", "maxLength": _BASE64_LENGTH}
+    edges = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+    box = {**edges, "description": "x0, y0, x1, y1 in fractions of the picture, y down; what hangs over the edge is clipped"}
+    parts = dict(zip(PICTURE_KEYS, (base64, base64, edges)))
+    picture = {"anyOf": [base64, {**_object(parts, ["data"]), "description": "the picture where the mask is white, cropped"}]}
+    images = {"type": "array", "items": picture, "minItems": 1, "maxItems": MAX_PICTURES, "description": "reference pictures"}
+    hashes = {"type": "array", "items": {"type": "string"}, "description": "of an infotext; not read"}
+    card = {
+        "type": "string",
+        "maxLength": MAX_BYTES * 4 // 3 + 128,
+        "description": f"in place of images: a subject card, base64, or its name in the library (at most {MAX_NAME} characters)",
+    }
+    properties = {"box": box, "images": images, CARD: card, **_rows(SUBJECT_FIELDS), HASHES: hashes}
+    return {**_object(properties, ["box"]), "oneOf": [{"required": ["images"]}, {"required": [CARD]}]}
+
+
+def _rows(table: Iterable[Field]) -> dict[str, Any]:
+    return {row.name: row.schema() for row in table}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -1,0 +1,95 @@
+"""What hooks and engine take of a layer where there is next to nothing to compute: what a host waits for before a GPU begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from lib_anyms.engine.layer_map import cross_attention_layers
+from lib_anyms.engine.sdpa import attend
+from lib_anyms.lab.bench.forms import Work
+from lib_anyms.lab.bench.streams import layout_of, stream_for
+from lib_anyms.lab.bench.timing import Row, Times, clock_of, interleaved, ratio, row
+from lib_anyms.layout.geometry import TokenGrid
+
+_TRANSFORMERS = (2, 2, 2, 2, 10, 10, 10, 10, 10, 10, 2)  # SDXL's, by the layers in each: 70
+_GRID, _WIDTH, _HEADS, _TOKENS = TokenGrid(4, 4), 16, 2, 4
+BARE = "the layers alone"
+
+
+class _Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = _HEADS
+        self.to_q = nn.Linear(_WIDTH, _WIDTH)
+        self.to_out = nn.ModuleList([nn.Linear(_WIDTH, _WIDTH)])
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        self.to_q(hidden)
+        out: torch.Tensor = self.to_out[0](hidden)
+        return out
+
+
+class _Transformer(nn.Module):
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.transformer_blocks = nn.ModuleList([nn.ModuleDict({"attn2": _Attention()}) for _ in range(layers)])
+
+    def forward(self, picture: torch.Tensor, hidden: torch.Tensor) -> None:
+        for block in self.transformer_blocks:
+            block["attn2"](hidden)  # type: ignore[index]
+
+
+class _StandIn(nn.Module):
+    """As many cross-attention layers as SDXL has, named as there, and nothing between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_blocks = nn.ModuleList(map(_Transformer, _TRANSFORMERS))
+
+    def forward(self, picture: torch.Tensor, hidden: torch.Tensor) -> None:
+        for transformer in self.output_blocks:
+            transformer(picture, hidden)
+
+
+@torch.inference_mode()
+def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> Iterator[Row]:
+    """For each number of subjects what a layer adds, in both forms (`ms`: of one layer), and the attention alone in "at once".
+
+    Both forms run on any device here. `like` gives device and dtype.
+    """
+    for count in subjects:
+        variants: dict[str, Callable[[], object]] = {BARE: _caller(_StandIn().to(like), like)}
+        for form in ("by subject", "at once"):
+            network = _StandIn().to(like)
+            stream = stream_for(network, layout_of(count), _TOKENS, like)
+            stream.merging.at_once = form == "at once"
+            stream.inject()
+            variants[form] = _caller(network, like)
+        times = interleaved(variants, rounds, 1, like.device.type, clock=clock_of(like.device.type))
+        for form in ("by subject", "at once"):
+            yield _row_of(f"launches, a layer {form}", count, times, form)
+        yield _attention_row(count, rounds, like)
+
+
+def _caller(network: nn.Module, like: torch.Tensor) -> Callable[[], object]:
+    picture, hidden = torch.zeros(2, 1, _GRID.height, _GRID.width).to(like), torch.zeros(2, _GRID.tokens, _WIDTH).to(like)
+    return lambda: network(picture, hidden)
+
+
+def _row_of(case: str, count: int, times: Times, name: str) -> Row:
+    added = np.array(times[name]) - np.array(times[BARE])
+    layers = len(cross_attention_layers(_StandIn()))
+    return Row(case, count, _TOKENS, *ratio(times[name], times[BARE]), 1000 * float(np.median(added)) / layers, against=BARE)
+
+
+def _attention_row(count: int, rounds: int, like: torch.Tensor) -> Row:
+    layout = layout_of(count)
+    work = Work.random(layout.visible_tokens(_GRID), _GRID, _WIDTH, _HEADS, _TOKENS, 2, like)
+    query = torch.zeros(2, _HEADS, len(work.rows), _WIDTH // _HEADS).to(like)
+    alone = {"attention": lambda: attend(query, *work.everyone, work.together.mask)}
+    times = interleaved(alone, rounds, 70, like.device.type, clock=clock_of(like.device.type))
+    return row("launches, the attention alone", count, _TOKENS, times, "attention", "attention", against="itself")

@@ -1,0 +1,148 @@
+"""Whole UNet calls with the image stream on and off, and with diffusers' own IP-Adapter and masks, side by side."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from lib_anyms.engine.image_stream import ImageStream
+from lib_anyms.lab.bench.streams import SCALE, layout_of, stream_for
+from lib_anyms.lab.bench.timing import Row, clock_of, interleaved, row
+from lib_anyms.standalone.random_sdxl import PROJECTIONS, key_value_weights
+from lib_anyms.standalone.single_file import unet_config
+from lib_anyms.standalone.structure import SPRITES, Structure
+
+PLAIN = "plain"
+_MIB = 2**20
+_RESAMPLER_LAYERS = 4  # diffusers reads no other
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One UNet with random weights and inputs of one size; `side` in latent cells, `batch` rows, half of them unconditional."""
+
+    name: str
+    structure: Structure
+    side: int
+    batch: int
+    like: torch.Tensor  # device and dtype
+
+    def unet(self) -> UNet2DConditionModel:
+        """Random weights, small enough to keep every number finite in half precision."""
+        with torch.device("meta"):
+            unet = UNet2DConditionModel(**unet_config(self.structure))
+        unet = unet.to(self.like.dtype).to_empty(device=self.like.device).eval().requires_grad_(False)
+        make = torch.Generator(self.like.device).manual_seed(0)
+        for name, weight in unet.named_parameters():
+            if weight.dim() > 1:
+                weight.uniform_(-1, 1, generator=make).mul_((weight[0].numel()) ** -0.5)
+            else:
+                weight.fill_(float(name.endswith("weight")))
+        return unet
+
+    def inputs(self, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the UNet is called with; `extra`: further added conditions."""
+        make = torch.Generator().manual_seed(1)
+
+        def noise(*shape: int) -> torch.Tensor:
+            return torch.randn(self.batch, *shape, generator=make).to(self.like)
+
+        structure = self.structure
+        pooled = structure.added_width - 6 * structure.size_embedding
+        times = torch.full((self.batch, 6), 8.0 * self.side).to(self.like)
+        return {
+            "sample": noise(4, self.side, self.side),
+            "timestep": torch.tensor(500, device=self.like.device),
+            "encoder_hidden_states": noise(77, structure.context_width),
+            "added_cond_kwargs": {"text_embeds": noise(pooled), "time_ids": times, **(extra or {})},
+            "return_dict": False,
+        }
+
+
+def sprites_bench(side: int = 32) -> Bench:
+    """The small world's UNet as the demo calls it."""
+    return Bench("sprites UNet", SPRITES, side, 2, torch.zeros(()))
+
+
+@torch.inference_mode()
+def unet_rows(bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True) -> Iterator[Row]:
+    """Ours for each number of subjects (0: the plain call once more, which shows the noise), masked sum and diffusers' masks."""
+    unet, inputs = bench.unet(), bench.inputs()
+    call = _caller(unet, inputs)
+    for kind, count in tokens.items():
+        variants: dict[str, Callable[[], object]] = {PLAIN: call, "AnyMS 0": call}
+        streams: dict[str, ImageStream] = {}
+        for number in (number for number in subjects if number):
+            streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like)
+            if peers:
+                streams[f"masked sum {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like, "masked-sum")
+                if kind == "base" or bench.structure.resampler_layers == _RESAMPLER_LAYERS:
+                    variants[f"diffusers' masks {number}"] = _peer(bench, unet, kind, number)
+        for name, stream in streams.items():
+            stream.inject()
+            variants[name] = _caller(stream.unet, inputs)
+        times = interleaved(variants, rounds, 1, bench.like.device.type, clock=clock_of(bench.like.device.type))
+        for name in variants:
+            if name != PLAIN:
+                way, _, shown = name.rpartition(" ")
+                mib = _beyond(variants[name], call, streams.get(name), bench.like.device)
+                yield row(f"{bench.name}, {way}", int(shown), count, times, name, PLAIN, mib)
+
+
+def _caller(unet: nn.Module, inputs: dict[str, Any]) -> Callable[[], object]:
+    given = dict(inputs)
+    sample, timestep = given.pop("sample"), given.pop("timestep")
+    return lambda: unet(sample, timestep, **given)
+
+
+def sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A copy of the modules that shares the weights: each variant has hooks of its own."""
+    return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
+
+
+def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) -> Callable[[], object]:
+    """diffusers' IP-Adapter on a copy that shares the UNet's weights; it projects pictures, keys and values anew each call."""
+    copied = sharing(unet)
+    projection, latents = PROJECTIONS[kind](bench.structure)
+    image_proj = {**latents, **dict(projection.named_parameters())}
+    state = {
+        "image_proj": {name: weight.detach() for name, weight in image_proj.items()},
+        "ip_adapter": key_value_weights(bench.structure),
+    }
+    copied._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
+    copied.to(bench.like.device, bench.like.dtype)
+    for processor in copied.attn_processors.values():
+        if hasattr(processor, "scale"):
+            processor.scale = [SCALE]
+    vision = bench.structure.vision
+    shape = (vision.projection,) if kind == "base" else ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden)
+    pictures = torch.randn(bench.batch, subjects, *shape, generator=torch.Generator().manual_seed(2)).to(bench.like)
+    masks = torch.zeros(1, subjects, 8 * bench.side, 8 * bench.side).to(bench.like)
+    for mask, subject in zip(masks[0], layout_of(subjects).subjects):
+        x0, y0, x1, y1 = (
+            round(edge * 8 * bench.side) for edge in (subject.box.x0, subject.box.y0, subject.box.x1, subject.box.y1)
+        )
+        mask[y0:y1, x0:x1] = 1
+    inputs = bench.inputs({"image_embeds": [pictures]})
+    return _caller(copied, {**inputs, "cross_attention_kwargs": {"ip_adapter_masks": [masks]}})
+
+
+def _beyond(call: Callable[[], object], plain: Callable[[], object], stream: ImageStream | None, device: torch.device) -> float:
+    """MiB beyond the plain call: on a GPU peak against peak, elsewhere what the stream keeps."""
+    kept = stream.merging.bytes / _MIB if stream is not None else 0.0
+    if device.type != "cuda":
+        return kept
+
+    def peak(function: Callable[[], object]) -> float:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return (torch.cuda.max_memory_allocated() - before) / _MIB
+
+    return kept + peak(call) - peak(plain)

@@ -1,0 +1,1 @@
+"""Boxes, subjects and form fields. No torch, no host."""

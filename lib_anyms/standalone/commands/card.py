@@ -1,0 +1,138 @@
+"""`python -m lib_anyms card`: a subject as one small file that needs no image encoder any more.
+
+`save OUT` makes a card from pictures, `add CARD` gives it tokens for one more adapter from the small pictures it keeps, `show
+CARD` tells what is in it. Without --adapter and --encoder the small world's are taken. Importing this needs the standard library
+only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_anyms.errors import Refused
+from lib_anyms.layout.fields import COMBINES, FITS
+from lib_anyms.layout.layout import ROLES
+from lib_anyms.standalone.environment import Environment, find_home
+
+if TYPE_CHECKING:
+    from lib_anyms.models.model_files import ModelPair
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do, and with what."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    save = actions.add_parser("save", help="make a card from pictures", allow_abbrev=False)
+    save.add_argument("card", type=Path, metavar="OUT", help="the new file, .safetensors")
+    save.add_argument("--name", required=True, help="what the prompt calls the subject")
+    save.add_argument("--picture", type=Path, action="append", required=True, metavar="FILE", help="of the subject; repeatable")
+    save.add_argument("--role", default="subject", choices=ROLES, help="default subject")
+    save.add_argument("--fit", default="pad", choices=FITS, help="how a picture becomes the encoder's square (default pad)")
+    save.add_argument("--combine", default="average", choices=COMBINES, help="several pictures into one (default average)")
+    save.add_argument("--float32", action="store_true", help="keep the tokens unrounded: twice the size, the very same pictures")
+    add = actions.add_parser("add", help="tokens for one more adapter", allow_abbrev=False)
+    add.add_argument("card", type=Path, metavar="CARD")
+    for each in (save, add):
+        each.add_argument("--adapter", type=Path, action="append", metavar="FILE", help="IP-Adapter; repeatable")
+        each.add_argument(
+            "--encoder", type=Path, action="append", metavar="FILE", help="its image encoder; one may serve several"
+        )
+    show = actions.add_parser("show", help="what is in a card", allow_abbrev=False)
+    show.add_argument("card", type=Path, metavar="CARD")
+    show.add_argument("--pictures", type=Path, metavar="DIR", help="write the pictures it keeps there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """-> exit code. Raises Refused; nothing is written then."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
+    return {"save": _save, "add": _add, "show": _show}[args.action](args)
+
+
+def _save(args: argparse.Namespace) -> int:
+    import torch
+
+    from lib_anyms.cards.library import write_new
+    from lib_anyms.ip_adapter.references import read_picture
+    from lib_anyms.job.card_making import make_card
+    from lib_anyms.job.request import MAX_PICTURES
+    from lib_anyms.standalone.subjects import CARD_SUFFIX, read_bytes
+
+    if args.card.suffix.lower() != CARD_SUFFIX:
+        raise Refused("card_suffix", path=args.card, expected=CARD_SUFFIX)
+    if args.card.exists():
+        raise Refused("card_taken", path=args.card)
+    if len(args.picture) > MAX_PICTURES:
+        raise Refused("picture_count", name=args.name, got=len(args.picture), high=MAX_PICTURES)
+    pictures = [read_picture(read_bytes(file), args.name) for file in args.picture]
+    dtype = torch.float32 if args.float32 else torch.float16
+    data = make_card(args.name, args.role, pictures, pairs(args.adapter or [], args.encoder or []), args.fit, args.combine, dtype)
+    try:
+        args.card.parent.mkdir(parents=True, exist_ok=True)
+        write_new(args.card, data)
+    except OSError as error:
+        raise Refused("cli_out", path=args.card, got=error.strerror or error) from error
+    return _show(argparse.Namespace(card=args.card, pictures=None))
+
+
+def _add(args: argparse.Namespace) -> int:
+    from lib_anyms.cards.card import read_card
+    from lib_anyms.cards.library import read_file, write_over
+    from lib_anyms.job.card_making import add_adapter
+
+    card = read_file(args.card)
+    data = b""
+    for pair in pairs(args.adapter or [], args.encoder or []):
+        data = add_adapter(card, pair)
+        card = read_card(data, args.card.name)
+    try:
+        write_over(args.card, data)
+    except OSError as error:
+        raise Refused("cli_out", path=args.card, got=error.strerror or error) from error
+    return _show(argparse.Namespace(card=args.card, pictures=None))
+
+
+def _show(args: argparse.Namespace) -> int:
+    from lib_anyms.cards.library import read_file
+
+    card = read_file(args.card)
+    size = args.card.stat().st_size
+    print(f"{args.card}  {size / 1024:.0f} KiB  hash {card.hash}")
+    print(f"{card.name} ({card.role}), {len(card.pictures)} pictures kept")
+    for each in card.encodings:
+        tokens, dtype = tuple(each.tokens.shape), str(each.tokens.dtype).removeprefix("torch.")
+        how = f"{tokens[0]} tokens of {tokens[1]}, {dtype}, {each.fit}, {each.combine}"
+        print(f"for {each.file or 'an adapter'} ({each.kind}, {each.adapter[:12]}): {how}")
+    if args.pictures is not None:
+        args.pictures.mkdir(parents=True, exist_ok=True)
+        for number in range(len(card.pictures)):
+            file = args.pictures / f"{args.card.stem}-{number + 1}.png"
+            card.picture(number).save(file)
+            print(file)
+    return 0
+
+
+def pairs(given: Sequence[Path], encoders: Sequence[Path]) -> list[ModelPair]:
+    """Each adapter with the first of the encoders that fits it; of none given the small world's. Raises Refused."""
+    from lib_anyms.ip_adapter.checkpoint import read_adapter
+    from lib_anyms.ip_adapter.encoder import read_encoder
+    from lib_anyms.ip_adapter.tokens import check_pair
+    from lib_anyms.models.model_files import ModelPair
+    from lib_anyms.standalone.bundle import ADAPTERS, ENCODER, sprites_folder
+
+    if bool(given) != bool(encoders):
+        lacking = "--encoder" if given else "--adapter"
+        raise Refused("cli_needs", option="--adapter" if given else "--encoder", got=f"no {lacking}", expected=f"{lacking} FILE")
+    if not given:
+        folder = sprites_folder(Environment(find_home(), say=print).models())
+        given = [path for name in ADAPTERS.values() if (path := folder / name).is_file()]
+        encoders = [folder / ENCODER]
+    found = [read_encoder(path) for path in encoders]
+    made = []
+    for adapter in map(read_adapter, given):
+        encoder = next((each for each in found if each.width_for(adapter.kind) == adapter.encoder_width), found[0])
+        check_pair(adapter, encoder)
+        made.append(ModelPair(adapter, encoder))
+    return made

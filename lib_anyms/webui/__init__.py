@@ -1,0 +1,1 @@
+"""What only a WebUI loads: script callbacks, API, pages."""

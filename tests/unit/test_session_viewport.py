@@ -1,0 +1,207 @@
+"""Passes of one job that show different parts of the picture: encoded once, placed anew, and the user's layout stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_anyms.errors import SteppedAside
+from lib_anyms.job import encoding
+from lib_anyms.job.request import Request
+from lib_anyms.job.session import Session, live, open_session
+from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.webui import lifecycle
+from tests.support.fake_host import FakeHost, sample
+from tests.support.streams import hook_count
+from tests.support.tiny_unet import tiny_unet
+
+LEFT, RIGHT = Frame(0, 0, 0.5, 1), Frame(0.5, 0, 1, 1)
+FAR = Frame(-1, 0, -0.5, 1)
+
+
+def request(**boxes: list[float]) -> Request:
+    """Subjects by colour, back to front."""
+    subjects = [{"name": name, "box": box, "images": [Image.new("RGB", (9, 9), name)]} for name, box in boxes.items()]
+    return Request.from_json({"subjects": subjects})
+
+
+def sides() -> Request:
+    return request(red=[0, 0, 0.5, 1], blue=[0.5, 0, 1, 1])
+
+
+def made(host: FakeHost, wish: Request, *frames: Frame) -> torch.Tensor:
+    """The UNet's output in the last of these passes."""
+    session = open_session(Session(host, job=object()))
+    for frame in frames:
+        host.shown = frame
+        session.begin_pass(wish)
+        session.begin_step(SimpleNamespace(progress=0.0))
+        output = sample(host.current)
+    session.finish_pass()
+    return output
+
+
+@pytest.mark.parametrize(("frame", "colour"), [(LEFT, "red"), (RIGHT, "blue")])
+def test_a_pass_of_one_half_is_a_picture_of_that_half_s_subject(folder: Path, frame: Frame, colour: str) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    alone = made(host, request(**{colour: [0, 0, 1, 1]}), WHOLE)
+    other = made(host, request(**{"red" if colour == "blue" else "blue": [0, 0, 1, 1]}), WHOLE)
+    assert torch.equal(made(host, sides(), frame), alone)
+    assert not torch.equal(alone, other)
+
+
+def test_each_pass_is_placed_and_the_subjects_are_encoded_once(folder: Path, encodings: list[int]) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    singly = [made(host, sides(), frame) for frame in (WHOLE, RIGHT, LEFT)]
+    encodings.clear()
+    encoding.kept.clear()
+    wish = sides()
+    session = open_session(Session(host, job=object()))
+    for frame, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):
+        host.shown = frame
+        session.begin_pass(wish)
+        hooks, stream = hook_count(host.current), session.stream
+        session.begin_pass(wish)  # Forge's hires fix calls twice
+        assert (hook_count(host.current), session.stream) == (hooks, stream)
+        session.begin_step(SimpleNamespace(progress=0.0))
+        assert torch.equal(sample(host.current), expected)
+    session.finish_pass()
+    assert hook_count(host.current) == 0
+    assert len(encodings) == 1
+
+
+def test_where_no_subject_is_the_pass_is_the_host_s_and_the_others_are_not(folder: Path, encodings: list[int]) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    session = open_session(Session(host, job=object()))
+    plain = sample(host.current)
+    wish = request(red=[0, 0, 0.5, 1])
+    host.shown = RIGHT
+    with pytest.raises(SteppedAside) as aside:
+        session.begin_pass(wish)
+    assert aside.value.cause == "subjects_elsewhere"
+    assert (hook_count(host.current), encodings) == (0, [])
+    host.shown = LEFT
+    session.begin_pass(wish)
+    session.begin_step(SimpleNamespace(progress=0.0))
+    assert not torch.equal(sample(host.current), plain)
+    host.shown = RIGHT
+    with pytest.raises(SteppedAside):
+        session.begin_pass(wish)
+    assert hook_count(host.current) == 0
+    session.begin_step(SimpleNamespace(progress=0.0))
+    assert torch.equal(sample(host.current), plain)
+
+
+def test_a_place_that_is_unknown_leaves_nothing_of_the_pass_before(folder: Path) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    session = open_session(Session(host, job=object()))
+    session.begin_pass(sides())
+    assert hook_count(host.current) > 0
+
+    def lost() -> Frame:
+        raise SteppedAside("parts_unknown", got="a script")
+
+    host.frame = lost  # type: ignore[method-assign]
+    with pytest.raises(SteppedAside, match="the script a script"):
+        session.begin_pass(sides())
+    assert hook_count(host.current) == 0
+
+
+def test_a_unet_that_did_not_run_is_said_where_the_frame_changes(folder: Path) -> None:
+    host = FakeHost(tiny_unet(), folder)
+    session = open_session(Session(host, job=object()))
+    session.begin_pass(sides())
+    session.begin_step(SimpleNamespace(progress=0.0))
+    host.shown = LEFT
+    with pytest.raises(SteppedAside) as aside:
+        session.begin_pass(sides())
+    assert aside.value.cause == "unet_not_called"
+    assert hook_count(host.current) == 0
+
+
+# -- what the host's job is left with -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """What lifecycle finds in place of a WebUI."""
+    found = FakeHost(tiny_unet(), folder)
+    monkeypatch.setattr(lifecycle, "detect", lambda p: found)
+    return found
+
+
+class Job(SimpleNamespace):
+    """A host's `p`: it keeps each comment once."""
+
+    def __init__(self) -> None:
+        super().__init__(extra_generation_params={}, comments={})
+
+    def comment(self, text: str) -> None:
+        self.comments[text] = 1
+
+
+def passes(p: Any, host: FakeHost, read: Callable[[], Request], *frames: Frame) -> dict[str, Any]:
+    """One job of these passes -> its infotext."""
+    lifecycle.job_begins(p)
+    for frame in frames:
+        host.shown = frame
+        lifecycle.pass_begins(p, read)
+        lifecycle.pass_begins(p, read)
+        assert (live().stream is not None and live().stream.injected) == bool(read().layout.seen_in(frame))
+    lifecycle.pass_ends(p)
+    lifecycle.job_ends(p)
+    assert hook_count(host.current) == 0
+    return dict(p.extra_generation_params)
+
+
+def test_the_infotext_keeps_the_user_s_layout(host: FakeHost) -> None:
+    p = Job()
+    whole, cut = passes(p, host, sides, WHOLE), passes(p, host, sides, WHOLE, Frame(0.25, 0, 1, 1))
+    assert whole["AnyMS"] == cut["AnyMS"]
+    assert whole.keys() == cut.keys() == {"AnyMS"}
+    assert vars(p).keys() == {"extra_generation_params", "comments"}
+    assert p.comments == {}
+
+
+@pytest.mark.parametrize("frames", [(WHOLE, FAR), (FAR, WHOLE), (FAR, WHOLE, FAR)])
+def test_a_pass_without_a_subject_is_said_and_the_layout_kept(host: FakeHost, frames: tuple[Frame, ...]) -> None:
+    p = Job()
+    told = passes(p, host, sides, *frames)
+    assert told["AnyMS skipped"].startswith("AnyMS: no subject's box reaches into a part")
+    assert "red" in told["AnyMS"]
+    assert list(p.comments) == [told["AnyMS skipped"]]
+
+
+def test_no_pass_with_a_subject_keeps_no_layout(host: FakeHost) -> None:
+    assert passes(Job(), host, sides, FAR).keys() == {"AnyMS skipped"}
+
+
+def test_many_jobs_of_one_script_are_told_once(host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
+    """A script's tiles are jobs with one and the same `p`."""
+    p = Job()
+    for _ in range(3):
+        assert "AnyMS skipped" in passes(p, host, sides, FAR)
+    assert len(p.comments) == 1
+    assert len([record for record in caplog.records if "no subject's box" in record.getMessage()]) == 1
+
+
+def test_another_job_s_steps_are_not_ours(host: FakeHost) -> None:
+    p, other = Job(), Job()
+
+    def step(of: Any) -> torch.Tensor:
+        lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=of), progress=0.0))
+        return sample(host.current)
+
+    plain = sample(host.current)
+    lifecycle.job_begins(p)
+    lifecycle.pass_begins(p, sides)
+    ours = step(p)
+    assert not torch.equal(ours, plain)
+    assert torch.equal(step(other), plain)
+    assert torch.equal(step(p), ours)
