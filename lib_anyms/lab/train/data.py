@@ -24,7 +24,7 @@ from lib_anyms.lab.world.scene import CELLS, GROUNDS, RADII, place_anywhere, pos
 BANK_RADII = (4.2, 7.4)  # latent cells
 _LEAST = {16: 5.4, 24: 4.6, 32: 4.2}  # the smallest radius on a canvas of that side: on the small one a figure fills it
 _TRIES = 40
-_COUNTS = {16: ((0, 1), (1, 9)), 24: ((0, 1, 2), (1, 5, 5)), 32: ((0, 1, 2, 3, 4), (2, 4, 5, 8, 5))}  # of scenes, with weights
+_COUNTS = {16: ((0, 1), (1, 9)), 24: ((0, 1, 2), (1, 5, 5)), 32: ((0, 1, 2, 3, 4), (2, 8, 4, 6, 4))}  # of scenes, with weights
 # What the caption of a picture with a reference says of its figure. Where nothing is said the image stream alone makes the
 # figure appear: that is what later keeps it in its box.
 _SAID = (("shape", 0.55), (ANYTHING, 0.20), ("", 0.25))

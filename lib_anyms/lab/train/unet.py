@@ -44,12 +44,12 @@ class Phase:
 
 # One figure that fills the canvas first: it costs a quarter of a whole picture and has as many cells as a figure in a scene.
 PHASES = (
-    Phase(0.30, {16: 1.0}),
-    Phase(0.60, {16: 0.50, 24: 0.35, 32: 0.15}, plus=0.15),
-    Phase(1.00, {16: 0.25, 24: 0.20, 32: 0.55}, plus=0.25),
+    Phase(0.10, {16: 1.0}),
+    Phase(0.20, {16: 0.50, 24: 0.35, 32: 0.15}, plus=0.15),
+    Phase(1.00, {16: 0.15, 24: 0.20, 32: 0.65}, plus=0.20),
 )
 BATCHES = {16: 16, 24: 10, 32: 8}
-REFERENCED = {16: 0.85, 24: 0.5, 32: 0.5}  # share of pictures with one figure and its reference
+REFERENCED = {16: 0.85, 24: 0.6, 32: 0.65}  # share of pictures with one figure and its reference
 
 
 def new_unet(structure: Structure) -> UNet2DConditionModel:
