@@ -1,4 +1,7 @@
-"""Run by the WebUI at start-up. AnyMS needs nothing the WebUI does not bring, so this installs nothing and works offline."""
+"""Run by the WebUI at start-up.
+
+AnyMS needs nothing the WebUI does not bring, so this installs nothing and works offline.
+"""
 
 from importlib.util import find_spec
 

@@ -1,8 +1,8 @@
 """Every way AnyMS can say no: two kinds of error and one table of causes.
 
-REFUSE: the job must not go on (bad input, wrong file, nothing fired). The sentence reaches the page and, as the 500 of the
-API, the caller. STEP ASIDE: the picture is made without AnyMS, and the sentence says why. What is only told is a note.
-Each sentence reads: what is wrong (got X, expected Y), then what to do.
+REFUSE: the job must not go on (bad input, wrong file, nothing fired). The sentence reaches the page and, as the 500 of
+the API, the caller. STEP ASIDE: the picture is made without AnyMS, and the sentence says why. What is only told is a
+note. Each sentence reads: what is wrong (got X, expected Y), then what to do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class AnyMSError(Exception):
     def __init__(self, cause: str, **facts: object) -> None:
         self.cause = cause
         self._facts = facts
-        super().__init__("AnyMS: " + self.causes[cause].format(**{name: _bounded(name, fact) for name, fact in facts.items()}))
+        super().__init__(
+            "AnyMS: " + self.causes[cause].format(**{name: _bounded(name, fact) for name, fact in facts.items()})
+        )
 
     @property
     def facts(self) -> dict[str, object]:
@@ -179,7 +181,9 @@ class Refused(AnyMSError):
 class SteppedAside(AnyMSError):
     """Make the picture without AnyMS and say why."""
 
-    of_one_pass = frozenset({"subjects_elsewhere", "interrupted"})  # other passes of the same picture may well have had AnyMS
+    of_one_pass = frozenset(
+        {"subjects_elsewhere", "interrupted"}
+    )  # other passes of the same picture may well have had AnyMS
 
     causes = {
         "no_unet": "the loaded model has no SDXL UNet AnyMS knows ({got}), so the picture was made without it. Load an SDXL checkpoint.",

@@ -1,4 +1,5 @@
-"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/webui/lifecycle.py answers them.
+"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/webui/lifecycle.py
+answers them.
 
 The extension's folder is on sys.path only while this file loads, so everything is imported here.
 """

@@ -1,1 +1,4 @@
-"""Subject cards: a subject as one small file, with its image tokens for one adapter or several. docs/cards.md is the format."""
+"""Subject cards: a subject as one small file, with its image tokens for one adapter or several.
+
+docs/cards.md is the format.
+"""

@@ -1,7 +1,7 @@
 """A subject card: image tokens c_j for one adapter or several, name, role and small pictures, as bytes and back.
 
-A card is a .safetensors file of at most MAX_BYTES. Nothing in it is trusted: every size is bounded before it is used, no tensor
-that is not expected is looked at, and its pictures are opened as PNG or WebP only, when they are asked for.
+A card is a .safetensors file of at most MAX_BYTES. Nothing in it is trusted: every size is bounded before it is used,
+no tensor that is not expected is looked at, and its pictures are opened as PNG or WebP only, when they are asked for.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Encoding:
     fit: str
     combine: str
     tokens: torch.Tensor = field(compare=False, repr=False)
-    nobody: torch.Tensor = field(compare=False, repr=False)
+    uncond: torch.Tensor = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Card:
     def fits(self, adapter: AdapterCheckpoint, fingerprint: str) -> bool:
         """Whether it can be used with this adapter."""
         found = self.encoding_for(fingerprint)
-        return found is not None and found.nobody.shape == (adapter.tokens, adapter.context_width)
+        return found is not None and found.uncond.shape == (adapter.tokens, adapter.context_width)
 
 
 def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Sequence[bytes]) -> bytes:
@@ -95,7 +95,7 @@ def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Se
     told = [{row.name: getattr(each, row.name) for row in ENCODING_FIELDS} for each in encodings]
     tensors = {f"pictures.{n}": torch.frombuffer(bytearray(data), dtype=torch.uint8) for n, data in enumerate(pictures)}
     for n, each in enumerate(encodings):
-        for part, tensor in (("tokens", each.tokens), ("nobody", each.nobody)):
+        for part, tensor in (("tokens", each.tokens), ("nobody", each.uncond)):
             tensors[f"encodings.{n}.{part}"] = tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
     header = {"version": VERSION, "name": name, "role": role, "encodings": told}
     data = safetensors.torch.save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
@@ -106,7 +106,9 @@ def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Se
 def read_card(data: bytes, where: str) -> Card:
     """The card in a file's bytes; `where` names it in sentences. Raises Refused, one cause at a time."""
     if len(data) > MAX_BYTES:
-        raise Refused("card_too_large", card=where, got=f"{len(data) / 2**20:.0f} MiB", high=f"{MAX_BYTES // 2**20} MiB")
+        raise Refused(
+            "card_too_large", card=where, got=f"{len(data) / 2**20:.0f} MiB", high=f"{MAX_BYTES // 2**20} MiB"
+        )
     told = _header(data, where)
     values = read_fields(CARD_FIELDS, told, f"the card {where}", ("version", "encodings"))
     listed = told.get("encodings")
@@ -156,12 +158,12 @@ def _encoding(stored: Stored, where: str, number: int, given: Any) -> Encoding:
     facts = read_fields(ENCODING_FIELDS, given, f"an encoding of the card {where}")
     if not _ADAPTER.fullmatch(facts["adapter"]):
         raise _damaged(where, "an adapter's hash that is none")
-    tokens, nobody = (_tokens(stored, where, f"encodings.{number}.{part}") for part in ("tokens", "nobody"))
-    pictures, rest = divmod(len(tokens), len(nobody))
+    tokens, uncond = (_tokens(stored, where, f"encodings.{number}.{part}") for part in ("tokens", "nobody"))
+    pictures, rest = divmod(len(tokens), len(uncond))
     most = MAX_KEPT if facts["combine"] == "concatenate" else 1
-    if tokens.shape[1] != nobody.shape[1] or rest or not 1 <= pictures <= most:
-        raise _damaged(where, f"tokens of {tuple(tokens.shape)} beside unconditional ones of {tuple(nobody.shape)}")
-    return Encoding(tokens=tokens, nobody=nobody, **facts)
+    if tokens.shape[1] != uncond.shape[1] or rest or not 1 <= pictures <= most:
+        raise _damaged(where, f"tokens of {tuple(tokens.shape)} beside unconditional ones of {tuple(uncond.shape)}")
+    return Encoding(tokens=tokens, uncond=uncond, **facts)
 
 
 def _tokens(stored: Stored, where: str, name: str) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""Which adapter image tokens are of: told by the weights that made them, so a renamed or converted file is the same adapter."""
+"""Which adapter image tokens are of: told by the weights that made them, so a renamed or converted file is the same
+adapter.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ from lib_anyms.tensor_files.tensor_file import open_tensors
 
 
 def fingerprint(adapter: AdapterCheckpoint) -> str:
-    """SHA-256 of the adapter's image projection in half precision, 64 hexadecimal digits; read once a file (20 or 160 MB).
+    """SHA-256 of the adapter's image projection in half precision, 64 hexadecimal digits; read once a file (20 or 160
+    MB).
 
-    The projection alone makes the tokens; what the adapter's layers make of them is the adapter's business. Raises Refused.
+    The projection alone makes the tokens; what the adapter's layers make of them is the adapter's business. Raises
+    Refused.
     """
     try:
         facts = adapter.path.stat()

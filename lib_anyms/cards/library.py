@@ -1,6 +1,8 @@
-"""The folder where a user's cards are: listed, searched, read by name or hash, and added to without ever replacing a card.
+"""The folder where a user's cards are: listed, searched, read by name or hash, and added to without ever replacing a
+card.
 
-A name from outside is only compared with what is there, never made a path of. What a link leads to outside is not looked at.
+A name from outside is only compared with what is there, never made a path of. What a link leads to outside is not
+looked at.
 """
 
 from __future__ import annotations
@@ -70,7 +72,10 @@ class Library:
         return next((entry.file for entry in self.entries() if entry.hash == digest), None)
 
     def add(self, data: bytes) -> str:
-        """Keep a card's bytes under its subject's name, with a number where that is taken -> the file's name. Raises Refused."""
+        """Keep a card's bytes under its subject's name, with a number where that is taken -> the file's name.
+
+        Raises Refused.
+        """
         stem = file_stem(read_card(data, "to be saved").name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +84,9 @@ class Library:
             name = next(name for name in names if name.casefold() not in taken)
             write_new(self.folder / name, data)
         except (OSError, StopIteration) as error:
-            raise Refused("card_unwritten", folder=self.folder.name, got=getattr(error, "strerror", None) or error) from error
+            raise Refused(
+                "card_unwritten", folder=self.folder.name, got=getattr(error, "strerror", None) or error
+            ) from error
         return name
 
     def _files(self) -> Iterator[Path]:

@@ -1,7 +1,8 @@
-"""What AnyMS is compared with: the image stream without local decoupling, and with it as masks (the paper's ablation, Eq. 7).
+"""What AnyMS is compared with: the image stream without local decoupling, and with it as masks (the paper's ablation,
+Eq. 7).
 
-Each takes the queries (batch, tokens, channels) of the whole feature map, every subject's key and value, the token numbers of its
-whole box (nothing hides anything here) and its weight -> Z_image, as the queries.
+Each takes the queries (batch, tokens, channels) of the whole feature map, every subject's key and value, the token
+numbers of its whole box (nothing hides anything here) and its weight -> Z_image, as the queries.
 """
 
 from __future__ import annotations

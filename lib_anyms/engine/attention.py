@@ -4,9 +4,9 @@ Global:  Z = Z_text + s * Z_image                                             (E
 Local:   Q_j = Q[rows of subject j],  Z_j = softmax(Q_j K_j^T / sqrt d) V_j   (Eq. 5)   `image_attention`
          Z_image[rows of subject j] = w_j * Z_j                               (Eq. 6)   `crop_and_merge`, which adds it too
 
-Z_text is the host's own attention and is never recomputed; Q is the text stream's own query. Only Q is cropped: K_j and V_j
-are the whole of subject j's image tokens. A `Crop` holds the VISIBLE rows of its subject (the topmost owns a token), so the
-order of the loop does not matter. Rows of nobody are not touched: there the picture is the text's alone.
+Z_text is the host's own attention and is never recomputed; Q is the text stream's own query. Only Q is cropped: K_j and
+V_j are the whole of subject j's image tokens. A `Crop` holds the VISIBLE rows of its subject (the topmost owns a
+token), so the order of the loop does not matter. Rows of nobody are not touched: there the picture is the text's alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Crop:
 
 
 def crops_of(visible: Sequence[Sequence[int]], weights: Sequence[float], device: torch.device) -> tuple[Crop, ...]:
-    """`visible`: each subject's token numbers, disjoint. Who has no weight takes no part, and nobody else gets its tokens."""
+    """`visible`: each subject's token numbers, disjoint.
+
+    Who has no weight takes no part, and nobody else gets its tokens.
+    """
     return tuple(
         Crop(subject, torch.tensor(tokens, dtype=torch.long, device=device), weight)
         for subject, (tokens, weight) in enumerate(zip(visible, weights))
@@ -45,7 +48,9 @@ def crops_of(visible: Sequence[Sequence[int]], weights: Sequence[float], device:
 def one_set(crops: Sequence[Crop]) -> tuple[Crop, ...]:
     """The crops of rows that all see one set, whoever owns them, as the unconditional ones do: one for each weight."""
     alike = {crop.weight: [each for each in crops if each.weight == crop.weight] for crop in crops}
-    return tuple(Crop(same[0].subject, torch.cat([crop.rows for crop in same]), weight) for weight, same in alike.items())
+    return tuple(
+        Crop(same[0].subject, torch.cat([crop.rows for crop in same]), weight) for weight, same in alike.items()
+    )
 
 
 def image_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
@@ -61,7 +66,12 @@ def split_heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def crop_and_merge(
-    text: torch.Tensor, query: torch.Tensor, keys_values: Sequence[KeyValue], crops: Sequence[Crop], heads: int, scale: float
+    text: torch.Tensor,
+    query: torch.Tensor,
+    keys_values: Sequence[KeyValue],
+    crops: Sequence[Crop],
+    heads: int,
+    scale: float,
 ) -> torch.Tensor:
     """Z = Z_text + s * w_j * Z_j in each subject's rows, in place, before the layer's output projection.
 

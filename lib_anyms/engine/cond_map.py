@@ -10,14 +10,14 @@ from lib_anyms.errors import Refused
 
 
 @dataclass(frozen=True)
-class RowMap:
+class CondMap:
     """`is_cond[row]` for each row of the batch the UNet receives; `chunk` rows each are one condition's."""
 
     is_cond: tuple[bool, ...]
     chunk: int = field(default=1, compare=False)
 
     @classmethod
-    def of_chunks(cls, chunks_cond: Iterable[bool], rows_per_chunk: int) -> RowMap:
+    def of_chunks(cls, chunks_cond: Iterable[bool], rows_per_chunk: int) -> CondMap:
         """Equal chunks, one flag each: `cond_or_uncond` of the Forge family, [uncond, cond] of diffusers."""
         return cls(tuple(flag for flag in chunks_cond for _ in range(rows_per_chunk)), rows_per_chunk)
 
@@ -28,11 +28,11 @@ class RowMap:
         ends = [*starts[1:], len(self.is_cond)]
         return tuple((slice(start, end), self.is_cond[start]) for start, end in zip(starts, ends))
 
-    def with_copies(self, count: int) -> Iterator[tuple[RowMap, list[int], bool]]:
+    def with_copies(self, count: int) -> Iterator[tuple[CondMap, list[int], bool]]:
         """How these rows may have become `count` in a cross-attention layer that sees one picture with several texts.
 
-        Each conditional chunk stands there several times over, one after the other, and a row of zeros makes the number even
-        (Forge Couple); in a call of no conditional rows each chunk may, as the host may have marked it otherwise.
+        Each conditional chunk stands there several times over, one after the other, and a row of zeros makes the number
+        even (Forge Couple); in a call of no conditional rows each chunk may, as the host may have marked it otherwise.
         -> (the rows there, for each the row it is a copy of, whether the last one is of zeros), likelier first.
         """
         several = sum(self.is_cond) or len(self.is_cond)
@@ -42,7 +42,7 @@ class RowMap:
             if not left and times >= 1 and not (padded and count % 2):
                 yield (*self._copied(times, padded), padded)
 
-    def _copied(self, times: int, padded: bool) -> tuple[RowMap, list[int]]:
+    def _copied(self, times: int, padded: bool) -> tuple[CondMap, list[int]]:
         flags: list[bool] = []
         sources: list[int] = []
         for start in range(0, len(self.is_cond), self.chunk):
@@ -53,19 +53,19 @@ class RowMap:
         if padded:
             flags.append(flags[-1])
             sources.append(len(sources))
-        return RowMap(tuple(flags)), sources
+        return CondMap(tuple(flags)), sources
 
 
 @dataclass
-class RowCursor:
+class CondCursor:
     """All rows of one denoiser step, consumed in order by the UNet calls of that step, however the host splits them."""
 
-    rows: RowMap
+    rows: CondMap
     position: int = 0
 
-    def take(self, count: int) -> RowMap:
+    def take(self, count: int) -> CondMap:
         """The next `count` rows; raises Refused when the step has fewer left."""
         if self.position + count > len(self.rows.is_cond):
             raise Refused("rows_unknown", got=count, expected=f"at most {len(self.rows.is_cond) - self.position}")
         self.position += count
-        return RowMap(self.rows.is_cond[self.position - count : self.position])
+        return CondMap(self.rows.is_cond[self.position - count : self.position])

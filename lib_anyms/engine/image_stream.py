@@ -1,8 +1,8 @@
 """The image stream on a host's UNet: `inject()` hangs it beside the text stream, `eject()` is its exact inverse.
 
-Two hooks a layer and nothing replaced: a forward hook on `attn2.to_q` sees Q, a forward-pre-hook on `attn2.to_out[0]` turns
-Z_text into Z_text + s * Z_image. A pre-hook on each spatial transformer tells the token grid, a pair of hooks on the UNet frames
-every call: which rows are conditional, and whether every layer fired.
+Two hooks a layer and nothing replaced: a forward hook on `attn2.to_q` sees Q, a forward-pre-hook on `attn2.to_out[0]`
+turns Z_text into Z_text + s * Z_image. A pre-hook on each spatial transformer tells the token grid, a pair of hooks on
+the UNet frames every call: which rows are conditional, and whether every layer fired.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
-from lib_anyms.engine.region_merge import Merging
+from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import REFUSED_BY
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.layout.geometry import TokenGrid
@@ -28,7 +28,7 @@ from lib_anyms.layout.layout import Layout
 class UNetCall:
     """What a host knows of one call: its rows, and the progress of the steps, 0..1."""
 
-    rows: RowMap
+    rows: CondMap
     progress: float
 
 
@@ -58,13 +58,15 @@ class ImageStream:
         self.excused: SteppedAside | None = None  # why it let go by itself
         self.not_fused = ""  # how fused attention failed, if it did
         self.layout = layout
-        self.merging = Merging(layout, keys_values, scale, mode, layers)
+        self.region_merge = RegionMerge(layout, keys_values, scale, mode, layers)
         self._layers = layers
         self._read_call = read_call
         self._excuse = excuse
         self._handles: list[Any] = []
         self._call: UNetCall | None = None
-        self._copies: dict[int, RowMap] = {}  # of this call: rows a layer sees -> what they are, where they are not the call's
+        self._copies: dict[
+            int, CondMap
+        ] = {}  # of this call: rows a layer sees -> what they are, where they are not the call's
         self._grid = TokenGrid(0, 0)
         self._query: torch.Tensor | None = None
         self._fired = 0
@@ -81,7 +83,7 @@ class ImageStream:
     @property
     def grids(self) -> set[TokenGrid]:
         """The token grids it has merged on."""
-        return self.merging.grids.copy()  # another thread may ask
+        return self.region_merge.grids.copy()  # another thread may ask
 
     def inject(self) -> None:
         """Attach; a second call changes nothing."""
@@ -110,7 +112,7 @@ class ImageStream:
             keep(layer.to_out.register_forward_pre_hook(self._adder(layer)))
         keep(self.unet.register_forward_hook(self._end_call))
 
-    # -- the hooks, in the order they run ---------------------------------------------------------------------------------
+    # -- the hooks, in the order they run ------------------------------------------------------------------------------
 
     def _begin_call(self, _unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._fired = 0
@@ -118,7 +120,7 @@ class ImageStream:
         self._copies.clear()
         self._call = self._guarded(self._read_call, args, kwargs)
         if self._call is not None:
-            self.merging.begin_call(self._call.progress)
+            self.region_merge.begin_call(self._call.progress)
 
     def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
         self._grid = TokenGrid(*args[0].shape[-2:])
@@ -151,23 +153,25 @@ class ImageStream:
         self.calls += 1
         self.step_calls += 1
 
-    def _with_image(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, alone: bool) -> torch.Tensor:
+    def _with_image(
+        self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, alone: bool
+    ) -> torch.Tensor:
         """Z_text + s * Z_image of one layer, (rows, tokens, channels). `alone`: no other hook saw `text`."""
-        if not self.merging.acts_on(layer):
+        if not self.region_merge.acts_on(layer):
             return text
         rows = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
         if not alone:
             text = text.clone()  # another's hook may have kept it
-        merged = self.merging.add(layer, self._grid, query, text, rows)
+        merged = self.region_merge.add(layer, self._grid, query, text, rows)
         if REFUSED_BY:
             self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
         return merged
 
-    def _rows_with_copies(self, query: torch.Tensor, rows: RowMap) -> RowMap:
-        """Another extension hands the layer copies of conditional rows: the first layer of a call tells whether that is so. Each
-        copy gets the same image stream, so a blend of them, whose weights sum to 1, has it once.
+    def _rows_with_copies(self, query: torch.Tensor, rows: CondMap) -> CondMap:
+        """Another extension hands the layer copies of conditional rows: the first layer of a call tells whether that is
+        so. Each copy gets the same image stream, so a blend of them, whose weights sum to 1, has it once.
         """
         found = self._copies.get(len(query))
         if found is None:
@@ -195,8 +199,8 @@ def _refuse_count(fired: int, expected: int) -> None:
 
 
 def compiled(unet: nn.Module) -> str | None:
-    """What torch made of `unet` or a part of it, if that runs a compiled graph: hooks attached later are ignored, and one that
-    was there when it was compiled may stay in it for good.
+    """What torch made of `unet` or a part of it, if that runs a compiled graph: hooks attached later are ignored, and
+    one that was there when it was compiled may stay in it for good.
     """
     return "torch.compile" if any(map(_is_compiled, unet.modules())) else None
 
@@ -209,7 +213,8 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def arm_refusal(unet: nn.Module, error: Exception) -> Callable[[], None]:
-    """Make the next call of `unet` raise `error`: an exception in a host's callback is only logged, one from the UNet is shown.
+    """Make the next call of `unet` raise `error`: an exception in a host's callback is only logged, one from the UNet
+    is shown.
 
     Returns the inverse. The hook removes itself before it raises.
     """

@@ -1,6 +1,7 @@
 """Where the image stream acts, for the debug view: of each token the share of its update that came from its subject.
 
-Recorded only for a job that asks for it. A sum for each token grid is all that is kept, so steps and layers cost no memory.
+Recorded only for a job that asks for it. A sum for each token grid is all that is kept, so steps and layers cost no
+memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from lib_anyms.layout.geometry import TokenGrid
 
 
 class Influence:
-    """Shares |s Z_image| / (|Z_text| + |s Z_image|), averaged over layers, steps and conditional rows; at most `high` grids."""
+    """Shares |s Z_image| / (|Z_text| + |s Z_image|), averaged over layers, steps and conditional rows; at most `high`
+    grids.
+    """
 
     high = 16  # of one job: two passes have four
 

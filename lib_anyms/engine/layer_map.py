@@ -1,7 +1,7 @@
 """The cross-attention layers of a UNet, in the order IP-Adapter files number them: input, output, MIDDLE LAST.
 
-The UNet runs input, middle, output, and many layers share one shape, so a wrong order loads without an error: only names tell.
-The rule holds for whatever attn2 layers a UNet has; 70 is SDXL's count, not a constant of ours.
+The UNet runs input, middle, output, and many layers share one shape, so a wrong order loads without an error: only
+names tell. The rule holds for whatever attn2 layers a UNet has; 70 is SDXL's count, not a constant of ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _PARTS = {
     "middle_block": 2,
     "mid_block": 2,
 }
-_ATTN2 = re.compile(r"(?:^|\.)(?P<part>" + "|".join(_PARTS) + r")\.(?P<path>.*?)\.?transformer_blocks\.(?P<depth>\d+)\.attn2$")
+_ATTN2 = re.compile(
+    r"(?:^|\.)(?P<part>" + "|".join(_PARTS) + r")\.(?P<path>.*?)\.?transformer_blocks\.(?P<depth>\d+)\.attn2$"
+)
 
 # Which blocks carry style and composition in SDXL, by both namings (InstantStyle, arXiv 2404.02733).
 BLOCK_PRESETS: dict[str, tuple[str, ...]] = {
@@ -39,7 +41,9 @@ class Layer:
     number: int
     name: str
     attention: Any  # the host's CrossAttention: to_q, to_k, to_out and heads are all we ask of it
-    transformer: nn.Module  # the spatial transformer around it: sees the feature map as (batch, channels, height, width)
+    transformer: (
+        nn.Module
+    )  # the spatial transformer around it: sees the feature map as (batch, channels, height, width)
 
     @property
     def heads(self) -> int:

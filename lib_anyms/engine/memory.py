@@ -9,7 +9,8 @@ from functools import cache
 
 import torch
 
-# torch's own class is not raised everywhere: DirectML, XPU and the CPU's allocator raise a RuntimeError in words of their own.
+# torch's own class is not raised everywhere: DirectML, XPU and the CPU's allocator raise a RuntimeError in words of
+# their own.
 _WORDS = ("out of memory", "out_of_memory", "out of resources", "out_of_resources", "not enough memory")
 _MORE_WORDS = ("can't allocate memory", "could not allocate", "not enough gpu video memory", "failed to allocate")
 
@@ -29,8 +30,8 @@ def collect(device: torch.device) -> None:
 
 
 def release(device: torch.device) -> None:
-    """Give back what nothing refers to any more: torch keeps what it has freed for itself, and so does the C library on Linux,
-    which held on to as much as a whole image encoder (2.4 GiB) after it was dropped.
+    """Give back what nothing refers to any more: torch keeps what it has freed for itself, and so does the C library on
+    Linux, which held on to as much as a whole image encoder (2.4 GiB) after it was dropped.
     """
     empty = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty is not None:

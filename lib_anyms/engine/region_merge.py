@@ -1,7 +1,8 @@
 """Z_text + s * Z_image of one layer in one UNet call, by the mode and in the form that is quickest on the device.
 
-crop-merge: `attention.crop_and_merge`, subject by subject, or `one_call.crop_and_merge_at_once`. The other modes are what it is
-compared with. What does not depend on the layer or the step is made once and kept: crops, masks, the boxes of other modes.
+crop-merge: `attention.crop_and_merge`, subject by subject, or `one_call.fused_crop_and_merge`. The other modes are what
+it is compared with. What does not depend on the layer or the step is made once and kept: crops, masks, the boxes of
+other modes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import torch
 
 from lib_anyms.engine.ablations import MERGES
 from lib_anyms.engine.attention import Crop, crop_and_merge, crops_of, one_set
-from lib_anyms.engine.cond_map import RowMap
-from lib_anyms.engine.fused import Together, crop_and_merge_at_once, pays
+from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.engine.fused import FusedCrops, fused_crop_and_merge, is_launch_bound
 from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
@@ -22,7 +23,7 @@ from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 
 _Weights = tuple[float, ...]
-_Key = tuple[TokenGrid, RowMap, _Weights, torch.dtype, torch.device]
+_Key = tuple[TokenGrid, CondMap, _Weights, torch.dtype, torch.device]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class _Part:
     rows: slice | None
     is_cond: bool
     crops: tuple[Crop, ...]
-    together: Together | None = None
+    together: FusedCrops | None = None
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
         """Its rows of a batch."""
@@ -50,19 +51,25 @@ class _Part:
 _Plan = tuple[_Part, ...]
 
 
-class Merging:
+class RegionMerge:
     """The image stream of one layout, apart from the UNet it hangs on."""
 
-    def __init__(self, layout: Layout, keys_values: KeyValues, scale: float, mode: str, layers: Iterable[Layer]) -> None:
+    def __init__(
+        self, layout: Layout, keys_values: KeyValues, scale: float, mode: str, layers: Iterable[Layer]
+    ) -> None:
         self.layout = layout
         self.influence: Influence | None = None  # records where it acts, for a job that asked
         self.grids: set[TokenGrid] = set()  # it has merged on
-        self.at_once: bool | None = None  # which form; None: what pays on the device
+        self.fused: bool | None = None  # which form; None: what pays on the device
         self._keys_values = keys_values
         self._scale = scale
         self._mode = mode
-        self._sees = {layer.number: tuple(layer.sees(subject.blocks) for subject in layout.subjects) for layer in layers}
-        self._weights: dict[tuple[bool, ...], _Weights] = {}  # w_j in this call, by which subjects a layer sees; () if nobody
+        self._sees = {
+            layer.number: tuple(layer.sees(subject.blocks) for subject in layout.subjects) for layer in layers
+        }
+        self._weights: dict[
+            tuple[bool, ...], _Weights
+        ] = {}  # w_j in this call, by which subjects a layer sees; () if nobody
         self._strengths: _Weights = ()
         self._plans: dict[_Key, _Plan] = {}
         self._last: tuple[_Key, _Plan] | None = None
@@ -91,7 +98,9 @@ class Merging:
         kept = [*plans, *(rows for boxes in self._boxes.values() for rows in boxes)]
         return self._keys_values.bytes + sum(tensor.untyped_storage().nbytes() for tensor in kept)
 
-    def add(self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap) -> torch.Tensor:
+    def add(
+        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: CondMap
+    ) -> torch.Tensor:
         """Z_text + s * Z_image, (batch, tokens, channels), in place where `text` can be written to."""
         weights = self._weights[self._sees[layer.number]]
         self.grids.add(grid)
@@ -112,13 +121,13 @@ class Merging:
             own = part.of(query)
             if part.together is not None:
                 everyone = self._keys_values.by_heads(layer.number, layer.heads, own)
-                crop_and_merge_at_once(part.of(text), own, everyone, part.together, layer.heads, self._scale)
+                fused_crop_and_merge(part.of(text), own, everyone, part.together, layer.heads, self._scale)
             else:
                 sets = self._keys_values.of(layer.number, part.is_cond, own) or []
                 crop_and_merge(part.of(text), own, sets, part.crops, layer.heads, self._scale)
 
     def _add_compared(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: RowMap, weights: _Weights
+        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: CondMap, weights: _Weights
     ) -> None:
         boxes = self._boxes_on(grid, query.device)
         for part, is_cond in rows.runs:
@@ -127,7 +136,7 @@ class Merging:
                 image = MERGES[self._mode](query[part], sets, boxes, weights, layer.heads)
                 text[part].add_(image.to(text.dtype), alpha=self._scale)
 
-    # -- made once --------------------------------------------------------------------------------------------------------
+    # -- made once -----------------------------------------------------------------------------------------------------
 
     def _plan(self, key: _Key, like: torch.Tensor) -> _Plan:
         if self._last is not None and self._last[0] == key:  # as the layer before: nothing to hash
@@ -140,16 +149,18 @@ class Merging:
     def _make_plan(self, key: _Key, like: torch.Tensor) -> _Plan:
         grid, rows, weights, _, device = key
         crops = crops_of(self.layout.visible_tokens(grid), weights, device)
-        places, nobody = self._keys_values.places, self._keys_values.nobody
+        places, uncond = self._keys_values.places, self._keys_values.uncond
         if not crops:
             return ()
-        if not (pays(device) if self.at_once is None else self.at_once):
-            parts = [(part, is_cond) for part, is_cond in rows.runs if is_cond or nobody]
+        if not (is_launch_bound(device) if self.fused is None else self.fused):
+            parts = [(part, is_cond) for part, is_cond in rows.runs if is_cond or uncond]
             return tuple(_Part(part, is_cond, crops if is_cond else one_set(crops)) for part, is_cond in parts)
-        if nobody:  # conditional and unconditional rows differ in the mask only
-            return (_Part(None, True, (), Together.of(crops, places, nobody, rows.is_cond, like)),)
+        if uncond:  # conditional and unconditional rows differ in the mask only
+            return (_Part(None, True, (), FusedCrops.of(crops, places, uncond, rows.is_cond, like)),)
         conds = [part for part, is_cond in rows.runs if is_cond]
-        return tuple(_Part(part, True, (), Together.of(crops, places, None, rows.is_cond[part], like)) for part in conds)
+        return tuple(
+            _Part(part, True, (), FusedCrops.of(crops, places, None, rows.is_cond[part], like)) for part in conds
+        )
 
     def _boxes_on(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
         """Each subject's token numbers, of its whole box."""

@@ -11,8 +11,13 @@ from lib_anyms.engine.memory import out_of_memory
 REFUSED_BY: dict[tuple[str, torch.dtype], str] = {}
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Queries (..., rows, channels) over keys and values (..., tokens, channels) -> as query. `mask` is added to the scores."""
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Queries (..., rows, channels) over keys and values (..., tokens, channels) -> as query.
+
+    `mask` is added to the scores.
+    """
     place = (query.device.type, query.dtype)
     if REFUSED_BY and place in REFUSED_BY:
         return plain_softmax(query, key, value, mask)
@@ -26,7 +31,9 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: to
         return attended
 
 
-def plain_softmax(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+def plain_softmax(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """The same, written out; computed in float32 at least."""
     precise = torch.promote_types(query.dtype, torch.float32)
     scores = query.to(precise) @ key.to(precise).transpose(-1, -2) / query.shape[-1] ** 0.5

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowCursor, RowMap
+from lib_anyms.engine.cond_map import CondCursor, CondMap
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import WebUI
 
@@ -21,7 +21,7 @@ class A1111(WebUI):
 
     def __init__(self, p: Any) -> None:
         super().__init__(p)
-        self._cursor: RowCursor | None = None
+        self._cursor: CondCursor | None = None
 
     def unet(self) -> nn.Module:
         from modules import shared
@@ -48,10 +48,10 @@ class A1111(WebUI):
         """The callback lists all conditional rows (AND-expanded), then one unconditional row an image."""
         super().begin_step(step)
         uncond = step.text_uncond["crossattn"] if isinstance(step.text_uncond, dict) else step.text_uncond
-        nobody = uncond.shape[0]
-        self._cursor = RowCursor(RowMap((True,) * (step.x.shape[0] - nobody) + (False,) * nobody))
+        uncond = uncond.shape[0]
+        self._cursor = CondCursor(CondMap((True,) * (step.x.shape[0] - uncond) + (False,) * uncond))
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["x"]).shape[0]
         if self._cursor is None:
             raise Refused("rows_unknown", got=count, expected="a step announced by the sampler")

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
-from lib_anyms.layout.geometry import Frame
+from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.layout.geometry import Viewport
 
 
 class Host(Protocol):
@@ -44,8 +44,10 @@ class Host(Protocol):
     def folders(self) -> list[Path]:
         """Where users of this host keep adapters and image encoders."""
 
-    def frame(self) -> Frame:
-        """Which part of the picture the user draws on the sampling that begins shows; raises SteppedAside where it is unknown."""
+    def viewport(self) -> Viewport:
+        """Which part of the picture the user draws on the sampling that begins shows; raises SteppedAside where it is
+        unknown.
+        """
 
     def begin_step(self, step: Any) -> None:
         """Read the host's own callback at the start of a denoiser step."""
@@ -53,5 +55,5 @@ class Host(Protocol):
     def progress(self) -> float:
         """Share of the steps done, 0..1, at this step."""
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         """Which rows of this UNet call are conditional; raises Refused where that cannot be known."""

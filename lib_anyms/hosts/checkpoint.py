@@ -20,7 +20,8 @@ _FIRST = "input_blocks.0.0"  # the convolution that tells the UNet's input
 
 
 def chosen_unet(name: str) -> nn.Module | None:
-    """The UNet of the checkpoint that the host lists as `name`: the loaded one, or else what its file's header tells of it.
+    """The UNet of the checkpoint that the host lists as `name`: the loaded one, or else what its file's header tells of
+    it.
 
     None where nothing is loaded and the header tells nothing.
     """

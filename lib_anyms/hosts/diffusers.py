@@ -1,4 +1,6 @@
-"""diffusers' StableDiffusionXLPipeline: rows are [unconditional, conditional] halves, or conditional alone without guidance."""
+"""diffusers' StableDiffusionXLPipeline: rows are [unconditional, conditional] halves, or conditional alone without
+guidance.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
-from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.layout.geometry import WHOLE, Viewport
 
 
 class Diffusers:
@@ -50,7 +52,7 @@ class Diffusers:
     def folders(self) -> list[Path]:
         return self._files
 
-    def frame(self) -> Frame:
+    def viewport(self) -> Viewport:
         return WHOLE
 
     def begin_step(self, step: float) -> None:
@@ -60,7 +62,7 @@ class Diffusers:
     def progress(self) -> float:
         return self._progress
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["sample"]).shape[0]
         chunks = (False, True) if self._pipeline.do_classifier_free_guidance else (True,)
-        return RowMap.of_chunks(chunks, count // len(chunks))
+        return CondMap.of_chunks(chunks, count // len(chunks))

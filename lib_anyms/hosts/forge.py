@@ -1,8 +1,8 @@
 """The Forge family: every UNet call carries `cond_or_uncond`, one flag a chunk of rows. Here those with `backend/`.
 
-A further call that guidance makes is marked conditional whatever text it carries: SAG predicts from the negative one once more
-and takes the difference from the unconditional prediction. What is predicted from the same text must see the same image tokens,
-so the rows of a call that follows the unconditional prediction are told by their text.
+A further call that guidance makes is marked conditional whatever text it carries: SAG predicts from the negative one
+once more and takes the difference from the unconditional prediction. What is predicted from the same text must see the
+same image tokens, so the rows of a call that follows the unconditional prediction are told by their text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts.facts import family_name
 from lib_anyms.hosts.webui import WebUI
@@ -65,16 +65,18 @@ class Forge(WebUI):
         if self.device().type != "cpu":
             self.memory().free_memory(size, self.device())
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["x"]).shape[0]
         flags = kwargs.get("transformer_options", {}).get("cond_or_uncond")
         if not flags or count % len(flags):
-            raise Refused("rows_unknown", got=count, expected=f"a multiple of the {len(flags or ())} chunks named by the host")
+            raise Refused(
+                "rows_unknown", got=count, expected=f"a multiple of the {len(flags or ())} chunks named by the host"
+            )
         if any(flags):
             self._predicted_both = True
         elif self._predicted_both and _is_negative(kwargs.get("context"), *self._texts):
-            return RowMap.of_chunks((False for _ in flags), count // len(flags))
-        return RowMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
+            return CondMap.of_chunks((False for _ in flags), count // len(flags))
+        return CondMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
 
 
 def _is_negative(context: torch.Tensor | None, positive: Any, negative: Any) -> bool:

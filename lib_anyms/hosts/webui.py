@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.cards.library import Library
-from lib_anyms.hosts.viewport import frame_of
-from lib_anyms.layout.geometry import Frame
+from lib_anyms.hosts.viewport import viewport_of
+from lib_anyms.layout.geometry import Viewport
 
 # The packages of "Tiled Diffusion" (A1111) and of the MultiDiffusion built into Forge's family.
 TILERS = frozenset({"tile_methods", "lib_multidiffusion"})
@@ -87,8 +87,8 @@ class WebUI:
         return model_folders()
 
     def tiled_by(self) -> str | None:
-        """Tiled Diffusion puts a method of its own in place of one of the sampler's or model's, MultiDiffusion a wrapper around
-        the UNet's patcher: told by the package they come from.
+        """Tiled Diffusion puts a method of its own in place of one of the sampler's or model's, MultiDiffusion a
+        wrapper around the UNet's patcher: told by the package they come from.
         """
         denoiser = getattr(getattr(self.p, "sampler", None), "model_wrap_cfg", None)
         patcher = getattr(getattr(self.p.sd_model, "forge_objects", None), "unet", None)
@@ -119,8 +119,8 @@ class WebUI:
         state = getattr(shared, "state", None)
         return bool(getattr(state, "interrupted", False) or getattr(state, "skipped", False))
 
-    def frame(self) -> Frame:
-        return frame_of(self.p)
+    def viewport(self) -> Viewport:
+        return viewport_of(self.p)
 
     def begin_step(self, step: Any) -> None:
         """`step` is the host's CFGDenoiserParams. Second-order samplers step more often than they have steps."""

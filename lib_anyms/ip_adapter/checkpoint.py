@@ -1,8 +1,9 @@
-"""An IP-Adapter file described from its header: its kind, its sizes and where its parts lie. By shapes, never by file name.
+"""An IP-Adapter file described from its header: its kind, its sizes and where its parts lie. By shapes, never by file
+name.
 
-`base` spreads one image embedding over T tokens, `plus` gathers T tokens from the encoder's hidden states. Many files have an
-IP-Adapter's keys, or some of them, and would load without an error: the tables below know them. Whether the sizes fit the
-loaded UNet is decided against that UNet (model_files.py), so no size of SDXL stands here.
+`base` spreads one image embedding over T tokens, `plus` gathers T tokens from the encoder's hidden states. Many files
+have an IP-Adapter's keys, or some of them, and would load without an error: the tables below know them. Whether the
+sizes fit the loaded UNet is decided against that UNet (model_files.py), so no size of SDXL stands here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ LOOK_ALIKE_KEYS = (
     ("adapter_full_face", r"^image_proj(_model)?\.proj\.3\."),
     ("adapter_portrait", r"^image_proj(_model)?\.(proj\.[02]|perceiver_resampler)\."),
     ("adapter_controlnet", r"(^|\.)(input_hint_block|zero_convs|controlnet_(cond_embedding|down_blocks))\."),
-    ("adapter_whole_model", r"^(model\.diffusion_model|first_stage_model|conditioner|cond_stage_model|down_blocks|conv_in)\."),
+    (
+        "adapter_whole_model",
+        r"^(model\.diffusion_model|first_stage_model|conditioner|cond_stage_model|down_blocks|conv_in)\.",
+    ),
     ("adapter_encoder", r"^(vision_model|visual|text_model|visual_projection)\."),
 )
 # The same by a size of the projection, for those that only a size tells: cause, name, axis, size.
@@ -41,8 +45,8 @@ LOOK_ALIKE_SIZES = (
     ("adapter_kolors", "latents", 2, 2048),
 )
 
-# The parts of each projection: name -> its axes. A letter is a size, the same wherever it stands: C image tokens' width,
-# E encoder's width, R = T * C, T tokens, D resampler's width, H its heads together, F its feed-forward's width.
+# The parts of each projection: name -> its axes. A letter is a size, the same wherever it stands: C image tokens'
+# width, E encoder's width, R = T * C, T tokens, D resampler's width, H its heads together, F its feed-forward's width.
 BASE = {"norm.weight": "C", "norm.bias": "C", "proj.weight": "R E", "proj.bias": "R"}
 PLUS = {
     "latents": "1 T D",
@@ -84,7 +88,8 @@ class AdapterLayer:
 class AdapterCheckpoint:
     """An IP-Adapter for a UNet. `encoder_width` is the projected width for base, the hidden width for plus.
 
-    `layers` are in the order of their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to the file's key.
+    `layers` are in the order of their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to the
+    file's key.
     """
 
     path: Path
@@ -121,8 +126,12 @@ def identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
     tokens = sizes["T"] if kind == "plus" else sizes["R"] // sizes["C"]
     for what, letter, unit in (("rows of proj.weight", "R", sizes["C"]), ("rows of to_q", "H", HEAD_WIDTH)):
         if sizes.get(letter, unit) % unit:
-            raise Refused("adapter_shapes", path=path.name, what=what, got=sizes[letter], expected=f"a multiple of {unit}")
-    return AdapterCheckpoint(path, kind, tokens, sizes["E"], sizes["C"], _layers(path, layers, shapes, sizes["C"]), projection)
+            raise Refused(
+                "adapter_shapes", path=path.name, what=what, got=sizes[letter], expected=f"a multiple of {unit}"
+            )
+    return AdapterCheckpoint(
+        path, kind, tokens, sizes["E"], sizes["C"], _layers(path, layers, shapes, sizes["C"]), projection
+    )
 
 
 def _part(shapes: Shapes, prefixes: tuple[str, ...]) -> dict[str, str]:
@@ -164,7 +173,9 @@ def _sizes(path: Path, expected: Mapping[str, str], shapes: Shapes, **known: int
         for symbol, size in zip(symbols, shape):
             letter = symbol.lstrip("12")
             factor = int(symbol[: len(symbol) - len(letter)] or 1)
-            agreed = agreed and size >= 1 and size == factor * (sizes.setdefault(letter, size // factor) if letter else 1)
+            agreed = (
+                agreed and size >= 1 and size == factor * (sizes.setdefault(letter, size // factor) if letter else 1)
+            )
         if not agreed:
             wanted = " x ".join(f"{symbol} ({sizes[symbol]})" if symbol in sizes else symbol for symbol in symbols)
             raise Refused("adapter_shapes", path=path.name, what=key, got=" x ".join(map(str, shape)), expected=wanted)

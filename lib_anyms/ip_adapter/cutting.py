@@ -1,6 +1,7 @@
 """What of a reference picture the encoder is to see: a part of it, or the subject alone on white.
 
-A background is removed only when asked, by rembg where the user has installed it and one of its models; AnyMS fetches neither.
+A background is removed only when asked, by rembg where the user has installed it and one of its models; AnyMS fetches
+neither.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def cropped(picture: Image.Image, box: Box) -> Image.Image:
 
 
 def masked(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """`picture` where `mask` is white, BACKGROUND where it is black; a mask of another size is resized to the picture's.
+    """`picture` where `mask` is white, BACKGROUND where it is black; a mask of another size is resized to the
+    picture's.
 
     A mask with transparency is read by that, any other one by its brightness.
     """
@@ -41,7 +43,10 @@ def masked(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 
 def remover() -> str | None:
-    """The model a background would be removed with; None where rembg, or every model of it, is missing. Nothing is imported."""
+    """The model a background would be removed with; None where rembg, or every model of it, is missing.
+
+    Nothing is imported.
+    """
     return next((name for name, _ in _models()), None) if find_spec("rembg") else None
 
 
@@ -67,11 +72,14 @@ def _mask(picture: Image.Image) -> Image.Image:
     kinds = _session_kinds() if remover() else {}  # slow to import, and it starts a runtime of its own
     name, path = next((found for found in _models() if found[0] in kinds), ("", None))
     if path is None:
-        raise Refused("rembg_model", folder=" or ".join(dict.fromkeys(map(str, _folders()))), expected=", ".join(MODELS))
+        raise Refused(
+            "rembg_model", folder=" or ".join(dict.fromkeys(map(str, _folders()))), expected=", ".join(MODELS)
+        )
     from onnxruntime import SessionOptions
     from rembg import remove
 
-    # by itself rembg fetches a model that has another check sum than the known one, or that another version has kept elsewhere
+    # by itself rembg fetches a model that has another check sum than the known one, or that another version has kept
+    # elsewhere
     opened = type(name, (kinds[name],), {"download_models": classmethod(lambda *_, **__: str(path))})
     return remove(picture, session=opened(name, SessionOptions()), only_mask=True).convert("L")
 
@@ -94,7 +102,9 @@ def _models() -> Iterator[tuple[str, Path]]:
 
 
 def _folders() -> tuple[Path, Path]:
-    """Where newer versions of rembg keep their models, each in a folder of its own, and where older ones did, side by side."""
+    """Where newer versions of rembg keep their models, each in a folder of its own, and where older ones did, side by
+    side.
+    """
     told, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
     newer = told or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
     return Path(newer).expanduser(), Path(told or f"{data or '~'}/.u2net").expanduser()

@@ -1,4 +1,6 @@
-"""The CLIP image encoder an IP-Adapter was trained with: described from its header, loaded for the encoding, gone afterwards."""
+"""The CLIP image encoder an IP-Adapter was trained with: described from its header, loaded for the encoding, gone
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from PIL import Image
 
 from lib_anyms.engine.sdpa import is_fused
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.encoder_names import LAYER, PATCH, PER_LAYER, POSITION, PROJECTION, TOWER, Stored, stored_names
+from lib_anyms.ip_adapter.encoder_names import (
+    LAYER,
+    PATCH,
+    PER_LAYER,
+    POSITION,
+    PROJECTION,
+    TOWER,
+    Stored,
+    stored_names,
+)
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
@@ -37,7 +48,10 @@ LOOK_ALIKES = (
 
 @dataclass(frozen=True)
 class EncoderCheckpoint:
-    """A CLIP vision tower with projection. Widths in channels, `image_size` in pixels; `names`: where each weight lies."""
+    """A CLIP vision tower with projection.
+
+    Widths in channels, `image_size` in pixels; `names`: where each weight lies.
+    """
 
     path: Path
     hidden_width: int
@@ -66,7 +80,9 @@ def read_encoder(path: Path) -> EncoderCheckpoint:
         return identify_encoder(path, file.shapes, file.metadata)
 
 
-def identify_encoder(path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> EncoderCheckpoint:
+def identify_encoder(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]
+) -> EncoderCheckpoint:
     """The encoder that consists of tensors of these names and shapes, whole. Raises Refused."""
     names = stored_names(shapes)
     found = {name: stored.shape(shapes) for name, stored in names.items()}
@@ -113,7 +129,9 @@ def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
         except (ValueError, TypeError, KeyError) as error:
             raise Refused("encoder_form", path=path.name, got=f"{CONFIG_KEY} cannot be read: {error}") from error
         if type(heads) is not int or heads < 1 or hidden % heads or activation not in _ACTIVATIONS:
-            raise Refused("encoder_form", path=path.name, got=f"{heads} heads and activation {activation!r} in {CONFIG_KEY}")
+            raise Refused(
+                "encoder_form", path=path.name, got=f"{heads} heads and activation {activation!r} in {CONFIG_KEY}"
+            )
     return {"num_attention_heads": heads, "hidden_act": activation}
 
 
@@ -134,17 +152,23 @@ class Encoder:
         model.load_state_dict(state, strict=False, assign=True)
         embeddings = model.vision_model.embeddings
         positions = torch.arange(embeddings.position_embedding.weight.shape[0], device=device)
-        embeddings.register_buffer("position_ids", positions[None], persistent=False)  # left on the meta device by the above
+        embeddings.register_buffer(
+            "position_ids", positions[None], persistent=False
+        )  # left on the meta device by the above
         self._model = model.eval()
 
     @torch.no_grad()
     def encode(self, pictures: Sequence[Image.Image], kind: str, fit: str) -> torch.Tensor:
-        """What an adapter of `kind` takes: (pictures, E) for base, (pictures, patches + 1, E) for plus; float32 or wider."""
+        """What an adapter of `kind` takes: (pictures, E) for base, (pictures, patches + 1, E) for plus; float32 or
+        wider.
+        """
         return self._read(pixel_values(pictures, self.checkpoint.image_size, fit), kind)
 
     @torch.no_grad()
     def encode_nothing(self, kind: str) -> torch.Tensor:
-        """The unconditional input adapters are trained with: zeros for base; for plus the encoding of zero pixel values."""
+        """The unconditional input adapters are trained with: zeros for base; for plus the encoding of zero pixel
+        values.
+        """
         if kind == "base":
             return torch.zeros(1, self.checkpoint.projection_width, device=self.device)
         size = self.checkpoint.image_size

@@ -18,7 +18,8 @@ PATCH, POSITION = "vision_model.embeddings.patch_embedding.weight", "vision_mode
 PROJECTION = "visual_projection.weight"
 LAYER = "vision_model.encoder.layers."
 
-# Hugging Face's names and axes: H hidden width, P projected width, F feed-forward's width, S patch's side, T patches + 1.
+# Hugging Face's names and axes: H hidden width, P projected width, F feed-forward's width, S patch's side, T patches +
+# 1.
 TOWER = {
     "vision_model.embeddings.class_embedding": "H",
     PATCH: "H 3 S S",
@@ -32,7 +33,9 @@ TOWER = {
 _LINEAR = {"self_attn.q_proj": "H H", "self_attn.k_proj": "H H", "self_attn.v_proj": "H H", "self_attn.out_proj": "H H"}
 _PARTS = {"layer_norm1": "H", "layer_norm2": "H", **_LINEAR, "mlp.fc1": "F H", "mlp.fc2": "H F"}
 PER_LAYER = {
-    f"{name}.{each}": axes if each == "weight" else axes[0] for name, axes in _PARTS.items() for each in ("weight", "bias")
+    f"{name}.{each}": axes if each == "weight" else axes[0]
+    for name, axes in _PARTS.items()
+    for each in ("weight", "bias")
 }
 
 # What stands before the names in files that were saved as a part of something.
@@ -55,7 +58,9 @@ _OPEN_CLIP_LAYER = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a weight lies: a whole tensor of the file, or the `third` (0, 1, 2) of one along its first axis; or turned over."""
+    """Where a weight lies: a whole tensor of the file, or the `third` (0, 1, 2) of one along its first axis; or turned
+    over.
+    """
 
     key: str
     third: int | None = None
@@ -77,7 +82,8 @@ class Stored:
 
 
 def stored_names(shapes: Shapes) -> dict[str, Stored]:
-    """Hugging Face's name of every weight an image encoder needs -> where this file keeps it, whether it is there or not.
+    """Hugging Face's name of every weight an image encoder needs -> where this file keeps it, whether it is there or
+    not.
 
     Told by the name of the first convolution; of a file that has none, as if it were Hugging Face's.
     """

@@ -1,7 +1,7 @@
 """K_j = W'_k c_j and V_j = W'_v c_j for every layer, once per generation: they do not depend on the step.
 
-The adapter is read layer by layer from its mapped file, so its 650 MiB are never in memory together. What stays is a few MiB a
-subject.
+The adapter is read layer by layer from its mapped file, so its 650 MiB are never in memory together. What stays is a
+few MiB a subject.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from lib_anyms.tensor_files.tensor_file import open_tensors
 
 @torch.no_grad()
 def project_key_values(
-    adapter: AdapterCheckpoint, tokens: ImageTokens, device: torch.device, dtype: torch.dtype, unconditional: bool = True
+    adapter: AdapterCheckpoint,
+    tokens: ImageTokens,
+    device: torch.device,
+    dtype: torch.dtype,
+    unconditional: bool = True,
 ) -> KeyValues:
     """Project all subjects through all layers on `device`; computed in float32 (float64 if asked), kept in `dtype`.
 
@@ -31,7 +35,8 @@ def project_key_values(
     def room(layer: AdapterLayer) -> torch.Tensor:
         return torch.empty(len(inputs), layer.width, device=device, dtype=dtype)
 
-    # before the weights: what stays, laid between what goes, would keep the allocator from giving the adapter's memory back
+    # before the weights: what stays, laid between what goes, would keep the allocator from giving the adapter's memory
+    # back
     everyone: dict[int, KeyValue] = {layer.number: (room(layer), room(layer)) for layer in adapter.layers}
     with open_tensors(adapter.path) as file:
         for layer in adapter.layers:

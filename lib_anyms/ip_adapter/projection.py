@@ -1,7 +1,8 @@
-"""c_j = adapter(I_j): from an image embedding to the adapter's image tokens, as IP-Adapter (arXiv 2308.06721) defines it.
+"""c_j = adapter(I_j): from an image embedding to the adapter's image tokens, as IP-Adapter (arXiv 2308.06721) defines
+it.
 
-`base`: one linear layer spreads the CLIP image embedding over T tokens. `plus`: T learned latents gather from the encoder's
-penultimate hidden states (a perceiver resampler, arXiv 2204.14198).
+`base`: one linear layer spreads the CLIP image embedding over T tokens. `plus`: T learned latents gather from the
+encoder's penultimate hidden states (a perceiver resampler, arXiv 2204.14198).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Reference pictures: read, bounded, brought to the square the image encoder takes. Pillow, and torch for the last step."""
+"""Reference pictures: read, bounded, brought to the square the image encoder takes.
+
+Pillow, and torch for the last step.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def read_picture(data: bytes, name: str) -> Image.Image:
 
 
 def read_base64(text: str, name: str) -> Image.Image:
-    """A picture from base64, with or without a data-URL head. Addresses and file names are not opened: they are refused."""
+    """A picture from base64, with or without a data-URL head.
+
+    Addresses and file names are not opened: they are refused.
+    """
     return read_picture(_decoded(text, name), name)
 
 
@@ -103,7 +109,8 @@ def _pad(picture: Image.Image, size: int) -> Image.Image:
     width, height = (max(1, round(size * side / max(picture.size))) for side in picture.size)
     square = Image.new("RGB", (size, size), BACKGROUND)
     square.paste(
-        picture.resize((width, height), Image.Resampling.BICUBIC), (round((size - width) / 2), round((size - height) / 2))
+        picture.resize((width, height), Image.Resampling.BICUBIC),
+        (round((size - width) / 2), round((size - height) / 2)),
     )
     return square
 

@@ -1,4 +1,6 @@
-"""Subject cards made: from a subject's pictures for one adapter or several, and one more adapter for a card that is there."""
+"""Subject cards made: from a subject's pictures for one adapter or several, and one more adapter for a card that is
+there.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def add_adapter(card: Card, pair: ModelPair) -> bytes:
 def save_to_library(given: Any, library: Library, folders: Sequence[Path], unet: nn.Module | None) -> str:
     """A card of the one subject of a request (docs/api.md), which needs no box -> the file's name in the library.
 
-    It is for the adapter that the request would be made with on `unet`. Raises Refused, and SteppedAside where none fits.
+    It is for the adapter that the request would be made with on `unet`. Raises Refused, and SteppedAside where none
+    fits.
     """
     if isinstance(given, dict) and isinstance(given.get("subjects"), list):
         boxed = [{"box": [0, 0, 1, 1], **each} if isinstance(each, dict) else each for each in given["subjects"]]
@@ -78,5 +81,7 @@ def save_to_library(given: Any, library: Library, folders: Sequence[Path], unet:
 def _encoding(pair: ModelPair, pictures: Sequence[Image.Image], fit: str, combine: str, dtype: torch.dtype) -> Encoding:
     made = encode_on_cpu(pair, tuple(pictures), fit, combine)
     adapter = pair.adapter
-    whole = Encoding(fingerprint(adapter), adapter.path.name, adapter.kind, fit, combine, made.subjects[0], made.unconditional)
-    return replace(whole, tokens=whole.tokens.to(dtype), nobody=whole.nobody.to(dtype))
+    whole = Encoding(
+        fingerprint(adapter), adapter.path.name, adapter.kind, fit, combine, made.subjects[0], made.unconditional
+    )
+    return replace(whole, tokens=whole.tokens.to(dtype), uncond=whole.uncond.to(dtype))

@@ -1,7 +1,7 @@
 """From a request's pictures to keys and values: on the device, or on the CPU where its memory does not suffice.
 
-The encoder is gone when this is done, so that the UNet has the memory to itself. Equal pictures are encoded once, also by the
-jobs that follow: each tile of an upscale script, and each round of a loopback, is a job of its own to the host.
+The encoder is gone when this is done, so that the UNet has the memory to itself. Equal pictures are encoded once, also
+by the jobs that follow: each tile of an upscale script, and each round of a loopback, is a job of its own to the host.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Key = tuple[Any, ...]
 Group = tuple[Image.Image, ...]
 
 
-class KeptTokens:
+class TokenCache:
     """Image tokens by what they were made of, on the CPU; beyond `limit` bytes the longest unused go first."""
 
     def __init__(self, limit: int) -> None:
@@ -68,7 +68,7 @@ class KeptTokens:
         self._tokens.clear()
 
 
-kept = KeptTokens(KEPT_BYTES)
+kept = TokenCache(KEPT_BYTES)
 
 
 class Place(Protocol):
@@ -104,7 +104,10 @@ class OnCPU:
 
 
 def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
-    """K_j and V_j of all subjects, and what there is to say of it. Raises SteppedAside where the user stops the job meanwhile."""
+    """K_j and V_j of all subjects, and what there is to say of it.
+
+    Raises SteppedAside where the user stops the job meanwhile.
+    """
     shown = host.tell("AnyMS reads the reference pictures")
     try:
         keys_values, notes = _prepare(host, pair, request)
@@ -144,12 +147,14 @@ def _prepare_on(device: torch.device, host: Host, pair: ModelPair, request: Requ
 
 
 def _tokens(device: torch.device, dtype: torch.dtype, host: Host, pair: ModelPair, request: Request) -> ImageTokens:
-    """c_j of each subject, from its card or its pictures, and of nobody: from the first card where there are cards only."""
+    """c_j of each subject, from its card or its pictures, and of uncond: from the first card where there are cards
+    only.
+    """
     carded = [None if card is None else _of_card(card, pair.adapter) for card in request.cards]
     groups = [group for group, card in zip(request.pictures, carded) if card is None]
     if not groups:
         cards = [card for card in carded if card is not None]
-        return ImageTokens(tuple(card.tokens.to(device) for card in cards), cards[0].nobody.to(device))
+        return ImageTokens(tuple(card.tokens.to(device) for card in cards), cards[0].uncond.to(device))
     pictured = encode_pictures(device, dtype, host, pair, groups, request.fit, request.combine)
     rest = iter(pictured.subjects)
     subjects = tuple(next(rest) if card is None else card.tokens.to(device) for card in carded)
@@ -162,7 +167,9 @@ def suits(request: Request, adapter: AdapterCheckpoint) -> bool:
 
 
 def encode_on_cpu(pair: ModelPair, pictures: Group, fit: str, combine: str) -> ImageTokens:
-    """c_j of one subject where nothing is sampled: what a job has encoded is taken from there, all else is done on the CPU."""
+    """c_j of one subject where nothing is sampled: what a job has encoded is taken from there, all else is done on the
+    CPU.
+    """
     with _as_written(CPU), torch.no_grad():
         return encode_pictures(CPU, torch.float32, OnCPU(), pair, [pictures], fit, combine)
 
@@ -177,23 +184,31 @@ def _of_card(card: Card, adapter: AdapterCheckpoint) -> Encoding:
 
 def _encoding(card: Card, adapter: AdapterCheckpoint) -> Encoding | None:
     """By the sizes first: the adapter's file need not be read for a card that cannot fit."""
-    if not any(each.nobody.shape == (adapter.tokens, adapter.context_width) for each in card.encodings):
+    if not any(each.uncond.shape == (adapter.tokens, adapter.context_width) for each in card.encodings):
         return None
     return card.encoding_for(fingerprint(adapter))
 
 
 def encode_pictures(
-    device: torch.device, dtype: torch.dtype, host: Place, pair: ModelPair, groups: Sequence[Group], fit: str, combine: str
+    device: torch.device,
+    dtype: torch.dtype,
+    host: Place,
+    pair: ModelPair,
+    groups: Sequence[Group],
+    fit: str,
+    combine: str,
 ) -> ImageTokens:
-    """c_j of each group of pictures and of nobody; the encoder is loaded for those that are not kept, and gone afterwards."""
+    """c_j of each group of pictures and of uncond; the encoder is loaded for those that are not kept, and gone
+    afterwards.
+    """
     encoder = pair.encoder
     assert encoder is not None  # chosen with the adapter where there are pictures
     made_of = (*_identity(pair.adapter.path), *_identity(encoder.path), _precise(dtype))
-    nobody: Key = (*made_of, "nobody")
+    uncond: Key = (*made_of, "uncond")
     keys: list[Key] = [(*made_of, fit, combine, *map(_digest, group)) for group in groups]
-    found = {key: tokens for key in (nobody, *keys) if (tokens := kept.find(key)) is not None}
+    found = {key: tokens for key in (uncond, *keys) if (tokens := kept.find(key)) is not None}
     lacking = {key: group for key, group in zip(keys, groups) if key not in found}
-    if lacking or nobody not in found:
+    if lacking or uncond not in found:
         encoder_dtype = _precise(dtype) if device.type == "cpu" else torch.float16
         if device == host.device():
             host.make_room(_need(pair.adapter, encoder, encoder_dtype, max(map(len, lacking.values()), default=1)))
@@ -201,11 +216,11 @@ def encode_pictures(
         loaded = Encoder(encoder, device, encoder_dtype)
         computed = image_tokens(pair.adapter, loaded, _one_by_one(host, lacking), fit, combine)
         del loaded
-        made = {nobody: computed.unconditional, **dict(zip(lacking, computed.subjects))}
+        made = {uncond: computed.unconditional, **dict(zip(lacking, computed.subjects))}
         for key, tokens in made.items():
             kept.keep(key, tokens)
         found.update(made)
-    return ImageTokens(tuple(found[key].to(device) for key in keys), found[nobody].to(device))
+    return ImageTokens(tuple(found[key].to(device) for key in keys), found[uncond].to(device))
 
 
 def _one_by_one(host: Place, lacking: dict[Key, Group]) -> Iterator[Group]:

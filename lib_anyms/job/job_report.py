@@ -19,9 +19,9 @@ _OURS = "lib_anyms"
 
 
 @dataclass(frozen=True)
-class PassReport:
-    """One sampling: layers, whole UNet calls, its largest token grid, and of each subject there the share of its box that it
-    owns and the share of the picture. `failure` is the cause of what the stream raised.
+class PassResult:
+    """One sampling: layers, whole UNet calls, its largest token grid, and of each subject there the share of its box
+    that it owns and the share of the picture. `failure` is the cause of what the stream raised.
     """
 
     layers: int
@@ -34,14 +34,17 @@ class PassReport:
 
 @dataclass(frozen=True)
 class JobReport:
-    """`outcome` is empty for a job that ran through, else the cause of its refusal or of stepping aside. `notes`: causes too."""
+    """`outcome` is empty for a job that ran through, else the cause of its refusal or of stepping aside.
+
+    `notes`: causes too.
+    """
 
     host: str
     outcome: str
     settings: tuple[tuple[str, Any], ...]
     layout: Layout | None
     pair: ModelPair | None
-    passes: tuple[PassReport, ...]
+    passes: tuple[PassResult, ...]
     steps: int
     seconds: float
     encoding_seconds: float
@@ -49,10 +52,12 @@ class JobReport:
     notes: tuple[str, ...] = ()
 
 
-def report_pass(stream: ImageStream) -> PassReport:
+def report_pass(stream: ImageStream) -> PassResult:
     """`stream`'s pass as it was, its hooks still on or not."""
     grid = max(stream.grids, key=lambda grid: grid.tokens, default=None)
-    return PassReport(stream.layers, stream.calls, grid, _owned(stream.layout, grid), stream.failure, neighbours(stream.unet))
+    return PassResult(
+        stream.layers, stream.calls, grid, _owned(stream.layout, grid), stream.failure, neighbours(stream.unet)
+    )
 
 
 def _owned(layout: Layout, grid: TokenGrid | None) -> tuple[tuple[float, float], ...]:

@@ -32,8 +32,8 @@ Pictures = tuple[tuple[Image.Image, ...], ...]
 class Request:
     """Layout and reference pictures (one tuple a subject, back to front) with the settings of REQUEST_FIELDS.
 
-    A subject has pictures or a card: `cards` is empty, or has one place a subject. `layout` is None only for a request that is
-    not enabled.
+    A subject has pictures or a card: `cards` is empty, or has one place a subject. `layout` is None only for a request
+    that is not enabled.
     """
 
     layout: Layout | None
@@ -73,8 +73,8 @@ class Request:
     def from_json(cls, given: Any, library: Library | None = None) -> Request:
         """The request of docs/api.md. Subjects are back to front and stay so. Raises Refused, one cause at a time.
 
-        A subject's images are base64 text, or pictures where the page hands them over. The hashes an infotext has in their
-        place may stay beside them: what is given counts. A card is base64 text, or its name or hash in `library`.
+        A subject's images are base64 text, or pictures where the page hands them over. The hashes an infotext has in
+        their place may stay beside them: what is given counts. A card is base64 text, or its name or hash in `library`.
         """
         if not isinstance(given, dict):
             raise Refused("request_form", got=type(given).__name__)
@@ -86,10 +86,14 @@ class Request:
             raise Refused("field_type", field="subjects of the request", got=type(subjects).__name__, expected="a list")
         if len(subjects) > MAX_SUBJECTS:
             raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
-        placed = tuple(read_subject(subject, number, ("images", CARD, HASHES)) for number, subject in enumerate(subjects, 1))
+        placed = tuple(
+            read_subject(subject, number, ("images", CARD, HASHES)) for number, subject in enumerate(subjects, 1)
+        )
         if not (placed and values["enabled"]):
             return cls(None, (), **values)
-        pictures = tuple(_read_pictures(subject.get("images", []), placed[n].name) for n, subject in enumerate(subjects))
+        pictures = tuple(
+            _read_pictures(subject.get("images", []), placed[n].name) for n, subject in enumerate(subjects)
+        )
         cards = tuple(_read_card(subject.get(CARD, ""), placed[n].name, library) for n, subject in enumerate(subjects))
         return cls(Layout(placed), pictures, cards=cards, **values)
 
@@ -98,7 +102,10 @@ class Request:
         settings = {row.name: getattr(self, row.name) for row in REQUEST_FIELDS}
         subjects = self.layout.subjects if self.layout else ()
         described = [
-            {**subject_json(subject), **({CARD: card.hash} if card else {HASHES: [picture_hash(each) for each in pictures]})}
+            {
+                **subject_json(subject),
+                **({CARD: card.hash} if card else {HASHES: [picture_hash(each) for each in pictures]}),
+            }
             for subject, pictures, card in zip(subjects, self.pictures, self.cards)
         ]
         return {"version": VERSION, **settings, "subjects": described}
@@ -127,7 +134,9 @@ def _cut(given: dict[str, Any], name: str) -> Image.Image:
     """A picture that is given with what of it is meant: the mask is of the whole picture, the crop is made after it."""
     stray = next((key for key in given if key not in PICTURE_KEYS), None)
     if stray is not None:
-        raise Refused("field_unknown", where=f"a picture of subject {name!r}", got=stray, expected=", ".join(PICTURE_KEYS))
+        raise Refused(
+            "field_unknown", where=f"a picture of subject {name!r}", got=stray, expected=", ".join(PICTURE_KEYS)
+        )
     picture = _read_picture(given["data"], name)
     if given.get("mask") is not None:
         if not isinstance(given["mask"], str):

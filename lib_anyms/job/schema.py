@@ -33,10 +33,21 @@ def request_schema() -> dict[str, Any]:
 def _subject_schema() -> dict[str, Any]:
     base64 = {"type": "string", "contentEncoding": "base64", "maxLength": _BASE64_LENGTH}
     edges = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-    box = {**edges, "description": "x0, y0, x1, y1 in fractions of the picture, y down; what hangs over the edge is clipped"}
+    box = {
+        **edges,
+        "description": "x0, y0, x1, y1 in fractions of the picture, y down; what hangs over the edge is clipped",
+    }
     parts = dict(zip(PICTURE_KEYS, (base64, base64, edges)))
-    picture = {"anyOf": [base64, {**_object(parts, ["data"]), "description": "the picture where the mask is white, cropped"}]}
-    images = {"type": "array", "items": picture, "minItems": 1, "maxItems": MAX_PICTURES, "description": "reference pictures"}
+    picture = {
+        "anyOf": [base64, {**_object(parts, ["data"]), "description": "the picture where the mask is white, cropped"}]
+    }
+    images = {
+        "type": "array",
+        "items": picture,
+        "minItems": 1,
+        "maxItems": MAX_PICTURES,
+        "description": "reference pictures",
+    }
     hashes = {"type": "array", "items": {"type": "string"}, "description": "of an infotext; not read"}
     card = {
         "type": "string",

@@ -20,7 +20,7 @@ from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
 from lib_anyms.job.encoding import prepare, suits
-from lib_anyms.job.job_report import JobReport, PassReport, report_pass
+from lib_anyms.job.job_report import JobReport, PassResult, report_pass
 from lib_anyms.job.request import Request
 from lib_anyms.layout.fields import REQUEST_FIELDS
 from lib_anyms.layout.geometry import WHOLE
@@ -40,14 +40,14 @@ class Session:
         self.stream: ImageStream | None = None
         self.pair: ModelPair | None = None
         self.influence: Influence | None = None  # of a job that asked for it
-        self.frame = WHOLE  # of the pass `stream` is for
+        self.viewport = WHOLE  # of the pass `stream` is for
         self._keys_values: KeyValues | None = None
         self._sampling = False  # between the host's announcement of one of our steps and the next
         self._disarm: Callable[[], None] | None = None
         self.outcome = ""  # the cause of what stopped it
         self._refusal = ""
         self.notes: list[Noted] = []
-        self._passes: list[PassReport] = []
+        self._passes: list[PassResult] = []
         self._reported: ImageStream | None = None
         self._steps = 0
         self._told = 0  # of the notes
@@ -55,8 +55,8 @@ class Session:
         self._encoding = 0.0
 
     def begin_pass(self, request: Request) -> None:
-        """Before each sampling (a hires fix has two): attach to the UNet as it is now, with the layout placed into what this
-        pass shows. Calling it twice changes nothing.
+        """Before each sampling (a hires fix has two): attach to the UNet as it is now, with the layout placed into what
+        this pass shows. Calling it twice changes nothing.
 
         `request` is the same at every pass of a job. Raises Refused or SteppedAside, with nothing attached.
         """
@@ -70,12 +70,12 @@ class Session:
             raise
 
     def _attach(self, request: Request) -> None:
-        unet, frame = self.host.unet(), self.host.frame()
-        if self.stream is not None and self.stream.injected and self.stream.unet is unet and self.frame == frame:
+        unet, viewport = self.host.unet(), self.host.viewport()
+        if self.stream is not None and self.stream.injected and self.stream.unet is unet and self.viewport == viewport:
             return
         self.finish_pass()
         assert request.layout is not None  # active
-        shown = request.layout.seen_in(frame)
+        shown = request.layout.seen_in(viewport)
         if not shown:
             raise SteppedAside("subjects_elsewhere")
         aside = self._cause()
@@ -89,8 +89,8 @@ class Session:
             self.pair, self._keys_values = pair, self._prepare(pair, request)
         sets, layout = self._keys_values.of_subjects(tuple(shown)), Layout(tuple(shown.values()))
         self.stream = ImageStream(unet, layers, sets, layout, request.scale, request.mode, self._read_call, self._cause)
-        self.stream.merging.influence = self.influence
-        self.frame = frame
+        self.stream.region_merge.influence = self.influence
+        self.viewport = viewport
         self.stream.inject()
 
     def _choose(self, request: Request, unet: nn.Module, layers: Sequence[Layer]) -> ModelPair:
@@ -101,7 +101,10 @@ class Session:
         return choose_pair(folders, unet, layers, request.adapter, request.encoder, wanted)
 
     def begin_step(self, step: Any) -> None:
-        """At the host's callback before the UNet calls of one denoiser step. Raises SteppedAside, with the stream ejected."""
+        """At the host's callback before the UNet calls of one denoiser step.
+
+        Raises SteppedAside, with the stream ejected.
+        """
         self._check_previous_step()
         if self.stream is None or not self.stream.injected:
             return
@@ -122,7 +125,9 @@ class Session:
         """Let go, and make the UNet's next call raise `error`: hosts only log what a callback raises."""
         self.end_pass()
         self.outcome, self._refusal = error.cause, str(error)
-        error.__traceback__ = error.__cause__ = error.__context__ = None  # they keep what the failed calls had in their hands
+        error.__traceback__ = error.__cause__ = error.__context__ = (
+            None  # they keep what the failed calls had in their hands
+        )
         self._disarm = arm_refusal(self.host.unet(), error)
 
     @property
@@ -177,13 +182,19 @@ class Session:
 
     def news(self) -> list[Noted]:
         """What is to be told the user beside the picture and was not asked for yet."""
-        if self.stream is not None and self.stream.not_fused and not any(note.cause == "plain_softmax" for note in self.notes):
+        if (
+            self.stream is not None
+            and self.stream.not_fused
+            and not any(note.cause == "plain_softmax" for note in self.notes)
+        ):
             self.notes.append(Noted("plain_softmax", got=self.stream.not_fused))
         fresh, self._told = self.notes[self._told :], len(self.notes)
         return fresh
 
     def _cause(self, at_step: bool = False) -> SteppedAside | None:
-        """What is known to keep the layers from firing, or boxes from having a place; at a step without a look at each module."""
+        """What is known to keep the layers from firing, or boxes from having a place; at a step without a look at each
+        module.
+        """
         bypass = self.host.bypassed_by() or (None if at_step else compiled(self.host.unet()))
         if bypass:
             return SteppedAside("unet_bypassed", got=bypass)
@@ -205,7 +216,11 @@ class Session:
         self.end_pass()
         if excused is not None:
             raise excused
-        gone = SteppedAside("unet_went_silent", got=self.stream.calls) if self.stream.calls else SteppedAside("unet_not_called")
+        gone = (
+            SteppedAside("unet_went_silent", got=self.stream.calls)
+            if self.stream.calls
+            else SteppedAside("unet_not_called")
+        )
         raise self._replaced() or self._cause() or gone
 
     def _read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> UNetCall | None:
@@ -219,7 +234,12 @@ class Session:
         keys_values, notes = prepare(self.host, pair, request)
         self.notes.extend(notes)
         self._encoding = time.monotonic() - began
-        log.info("%d subjects encoded by %s: %.1f MiB", len(request.pictures), pair.adapter.path.name, keys_values.bytes / 2**20)
+        log.info(
+            "%d subjects encoded by %s: %.1f MiB",
+            len(request.pictures),
+            pair.adapter.path.name,
+            keys_values.bytes / 2**20,
+        )
         return keys_values
 
 

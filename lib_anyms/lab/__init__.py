@@ -1,1 +1,4 @@
-"""The laboratory: a small drawn world, the training of a small SDXL on it, and the evaluation. The extension never imports it."""
+"""The laboratory: a small drawn world, the training of a small SDXL on it, and the evaluation.
+
+The extension never imports it.
+"""

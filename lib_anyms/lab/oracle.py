@@ -1,8 +1,10 @@
-"""Who a figure is and where figures are, without a network: the best fit of rendered templates to the picture's latent cells.
+"""Who a figure is and where figures are, without a network: the best fit of rendered templates to the picture's latent
+cells.
 
-A cell under a figure is ground + body * (colour of the body - ground) + second * (second colour - ground) with the template's
-coverage `body` and `second`. So the squared error of every template with every pair of colours is a quadratic form in a few sums,
-which convolutions give. All pictures are (3, h, w), the mean colours of latent cells in 0..1.
+A cell under a figure is ground + body * (colour of the body - ground) + second * (second colour - ground) with the
+template's coverage `body` and `second`. So the squared error of every template with every pair of colours is a
+quadratic form in a few sums, which convolutions give. All pictures are (3, h, w), the mean colours of latent cells in
+0..1.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ def templates(fine: bool) -> Templates:
 
 @dataclass(frozen=True)
 class Reading:
-    """errors: the squared error of every identity at its best, (shapes, bodies, seconds, patterns); 0 is that of the ground."""
+    """errors: the squared error of every identity at its best, (shapes, bodies, seconds, patterns); 0 is that of the
+    ground.
+    """
 
     errors: torch.Tensor
 
@@ -123,7 +127,10 @@ def read_ground(cells: torch.Tensor, boxes: Iterable[Box]) -> str:
 
 
 def read_figure(cells: torch.Tensor, ground: str, box: Box, hidden: Sequence[Box] = ()) -> Reading:
-    """How well each identity fits the box. Cells outside the box count as ground, those in `hidden` boxes not at all."""
+    """How well each identity fits the box.
+
+    Cells outside the box count as ground, those in `hidden` boxes not at all.
+    """
     rows, columns = _cells_of(box, cells, margin=1)
     seen = torch.ones(cells.shape[1:])
     for other in hidden:
@@ -141,9 +148,11 @@ def read_figure(cells: torch.Tensor, ground: str, box: Box, hidden: Sequence[Box
 
 
 def find_figures(cells: torch.Tensor, ground: str) -> list[Found]:
-    """The figures of a picture, the one that explains most first: templates, one after the other, then what none explains.
+    """The figures of a picture, the one that explains most first: templates, one after the other, then what none
+    explains.
 
-    Where a template's colours are wrong the cells stay unexplained, so that a figure on top of another is found after it.
+    Where a template's colours are wrong the cells stay unexplained, so that a figure on top of another is found after
+    it.
     """
     off = cells - _colour(ground)[:, None, None]
     free = torch.ones(cells.shape[1:])
@@ -211,9 +220,11 @@ def _edge(covered: torch.Tensor) -> torch.Tensor:
 
 
 def _coarse_search(off: torch.Tensor, free: torch.Tensor, ground: str) -> tuple[tuple[int, int], float]:
-    """At half the size: the (row, column) of the middle and the long side, in cells, of the template that explains most.
+    """At half the size: the (row, column) of the middle and the long side, in cells, of the template that explains
+    most.
 
-    The few cells that are part body, part second colour are not counted right here; that makes the two colours independent.
+    The few cells that are part body, part second colour are not counted right here; that makes the two colours
+    independent.
     """
     known, colours = templates(False), _figure_colours(ground)
     margin = known.parts.shape[-1] // 2
@@ -226,10 +237,14 @@ def _coarse_search(off: torch.Tensor, free: torch.Tensor, ground: str) -> tuple[
     return (2 * row, 2 * column), 2 * float(known.long_sides[number])
 
 
-def _errors_around(off: torch.Tensor, seen: torch.Tensor, known: Templates, middle: tuple[int, int], ground: str) -> torch.Tensor:
-    """Squared error of every template with every pair of colours, less that of the ground, up to _SHIFT cells from `middle`.
+def _errors_around(
+    off: torch.Tensor, seen: torch.Tensor, known: Templates, middle: tuple[int, int], ground: str
+) -> torch.Tensor:
+    """Squared error of every template with every pair of colours, less that of the ground, up to _SHIFT cells from
+    `middle`.
 
-    off (3, h, w): the picture less the ground, 0 where it is not seen. seen (h, w). -> (bodies, seconds, K, 2 S + 1, 2 S + 1).
+    off (3, h, w): the picture less the ground, 0 where it is not seen. seen (h, w). -> (bodies, seconds, K, 2 S + 1, 2
+    S + 1).
     """
     colours = _figure_colours(ground)
     off, seen = _window(off, middle), _window(seen[None], middle)[0]
@@ -253,7 +268,10 @@ def _window(pictures: torch.Tensor, middle: tuple[int, int]) -> torch.Tensor:
 
 
 def _correlate(pictures: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """(n, h, w) with (K, W, W) -> (n, K, h - W + 1, w - W + 1). As one product of matrices: F.conv2d takes ten times as long."""
+    """(n, h, w) with (K, W, W) -> (n, K, h - W + 1, w - W + 1).
+
+    As one product of matrices: F.conv2d takes ten times as long.
+    """
     side = masks.shape[-1]
     places = pictures.shape[-2] - side + 1, pictures.shape[-1] - side + 1
     windows = F.unfold(pictures[:, None], side)  # (n, W * W, places)

@@ -1,4 +1,7 @@
-"""One row per user-facing value: its name, default, bounds and words. API, CLI, page and infotext all read these rows."""
+"""One row per user-facing value: its name, default, bounds and words.
+
+API, CLI, page and infotext all read these rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from lib_anyms.errors import Refused
 
 @dataclass(frozen=True)
 class Field:
-    """A named value: a switch (bool default), a number (low..high), one of `choices`, or text of at most `high` characters."""
+    """A named value: a switch (bool default), a number (low..high), one of `choices`, or text of at most `high`
+    characters.
+    """
 
     name: str
     default: Any
@@ -79,7 +84,9 @@ REQUEST_FIELDS = (
 )
 
 
-def read_fields(table: tuple[Field, ...], given: dict[str, Any], where: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+def read_fields(
+    table: tuple[Field, ...], given: dict[str, Any], where: str, also: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """All rows of `table`, from `given` or by default; a name in neither `table` nor `also` is refused."""
     known = [row.name for row in table]
     for name in given:

@@ -102,10 +102,10 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Viewport:
     """What a sampling pass shows, in fractions of the picture the user draws on; it may reach over the picture's edges.
 
-    >>> Frame(0.5, 0, 1, 1).place(Box(0.25, 0, 0.75, 1))
+    >>> Viewport(0.5, 0, 1, 1).place(Box(0.25, 0, 0.75, 1))
     Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
     """
 
@@ -116,16 +116,16 @@ class Frame:
 
     def __post_init__(self) -> None:
         if not (self.x0 < self.x1 and self.y0 < self.y1):
-            raise ValueError(f"a frame without area: {self}")
+            raise ValueError(f"a viewport without area: {self}")
 
     def place(self, box: Box) -> Box | None:
-        """`box` in fractions of this frame, what hangs over clipped; None for a box wholly outside."""
+        """`box` in fractions of this viewport, what hangs over clipped; None for a box wholly outside."""
         across = _placed(box.x0, box.x1, self.x0, self.x1)
         down = _placed(box.y0, box.y1, self.y0, self.y1)
         return Box(across[0], down[0], across[1], down[1]) if across and down else None
 
 
-WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
+WHOLE = Viewport(0.0, 0.0, 1.0, 1.0)
 
 
 def _placed(low: float, high: float, first: float, last: float) -> tuple[float, float] | None:

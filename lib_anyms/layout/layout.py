@@ -8,7 +8,7 @@ from typing import Any
 
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import Field, read_fields
-from lib_anyms.layout.geometry import Box, Frame, TokenGrid
+from lib_anyms.layout.geometry import Box, TokenGrid, Viewport
 
 VERSION = 1
 MAX_SUBJECTS = 12
@@ -19,7 +19,9 @@ BLOCKS = ("all", "style", "composition")
 
 SUBJECT_FIELDS = (
     Field("name", "", "what the prompt calls the subject", high=80),
-    Field("role", "subject", "proposes the order: background, then subject, then attribute (hat, glasses)", choices=ROLES),
+    Field(
+        "role", "subject", "proposes the order: background, then subject, then attribute (hat, glasses)", choices=ROLES
+    ),
     Field("weight", 1.0, "strength of this subject's image stream", low=0.0, high=2.0),
     Field("start", 0.0, "fraction of the steps at which the subject sets in"),
     Field("end", 1.0, "fraction of the steps at which the subject leaves off"),
@@ -98,9 +100,11 @@ class Layout:
         whole = self.box_tokens(grid)
         return [len(seen) / len(all_) for seen, all_ in zip(self.visible_tokens(grid), whole)]
 
-    def seen_in(self, frame: Frame) -> dict[int, Subject]:
-        """The subjects a pass that shows `frame` has to do with, by their number here, back to front, boxes in its fractions."""
-        placed = {number: frame.place(subject.box) for number, subject in enumerate(self.subjects)}
+    def seen_in(self, viewport: Viewport) -> dict[int, Subject]:
+        """The subjects a pass that shows `viewport` has to do with, by their number here, back to front, boxes in its
+        fractions.
+        """
+        placed = {number: viewport.place(subject.box) for number, subject in enumerate(self.subjects)}
         return {number: replace(self.subjects[number], box=box) for number, box in placed.items() if box is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +118,9 @@ class Layout:
             raise Refused("layout_form", got=type(given).__name__)
         if given.get("version") != VERSION:
             raise Refused("layout_version", got=given.get("version"), expected=VERSION)
-        return cls(tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(given["subjects"], 1)))
+        return cls(
+            tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(given["subjects"], 1))
+        )
 
 
 def subject_json(subject: Subject) -> dict[str, Any]:
@@ -141,7 +147,10 @@ def propose_order(subjects: list[Subject]) -> list[int]:
 
 
 def _size(box: Box) -> int:
-    """Thousandths of the picture: boxes that differ by rounding are of one size. Plain fractions lie on no boundary of these."""
+    """Thousandths of the picture: boxes that differ by rounding are of one size.
+
+    Plain fractions lie on no boundary of these.
+    """
     return math.floor(box.area * 1000 + 0.3718)
 
 

@@ -1,7 +1,7 @@
 """Fetching a known model file because the user asked for it: resumed where it was cut, checked before it gets its name.
 
-What is fetched lies beside its place under a name of its own and is moved there only when its SHA-256 is the known one; so no
-half file is ever found. Nothing is fetched unasked, and while a picture is made a download waits.
+What is fetched lies beside its place under a name of its own and is moved there only when its SHA-256 is the known one;
+so no half file is ever found. Nothing is fetched unasked, and while a picture is made a download waits.
 """
 
 from __future__ import annotations
@@ -199,8 +199,13 @@ class Downloads:
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, file: KnownFile, folder: Path, home: str = HOME, busy: Callable[[], bool] = lambda: False) -> Progress:
-        """Begin to fetch `file`; while `busy` the download waits. Raises Refused: one is running, or it cannot be begun."""
+    def start(
+        self, file: KnownFile, folder: Path, home: str = HOME, busy: Callable[[], bool] = lambda: False
+    ) -> Progress:
+        """Begin to fetch `file`; while `busy` the download waits.
+
+        Raises Refused: one is running, or it cannot be begun.
+        """
         with self._lock:
             if self.running and self._progress is not None:
                 raise Refused("download_running", file=self._progress.name)
@@ -236,7 +241,9 @@ class Downloads:
             self._end("failed", sentence=str(refusal))
         except Exception as error:  # the thread has nobody else to tell
             log.exception("AnyMS: the download of %s failed", file.name)
-            self._end("failed", sentence=str(Refused("download_broken", file=file.name, got=in_words(error), done="some")))
+            self._end(
+                "failed", sentence=str(Refused("download_broken", file=file.name, got=in_words(error), done="some"))
+            )
 
     def _tell(self, done: int) -> None:
         last = self._progress

@@ -1,7 +1,8 @@
 """What each model file is, read from its header once: an adapter, an encoder, or something else and why.
 
-Users keep hundreds of files beside the few AnyMS can use. What a file was found not to be is kept by its path, size and time of
-change, in memory and in one JSON file, so that a stranger is opened once in its life; an adapter or encoder once a process.
+Users keep hundreds of files beside the few AnyMS can use. What a file was found not to be is kept by its path, size and
+time of change, in memory and in one JSON file, so that a stranger is opened once in its life; an adapter or encoder
+once a process.
 """
 
 from __future__ import annotations

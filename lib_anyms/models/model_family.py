@@ -1,4 +1,5 @@
-"""Which checkpoints an adapter fits: decided by the UNet's own cross-attention layers and input, never by SDXL's numbers.
+"""Which checkpoints an adapter fits: decided by the UNet's own cross-attention layers and input, never by SDXL's
+numbers.
 
 The numbers of known families serve one purpose: to tell the user by name what is loaded.
 """
@@ -17,7 +18,8 @@ INPUT_CHANNELS = (4, 9)  # a latent; a latent with mask and masked latent (inpai
 _ELSE = "Load a checkpoint of that family or pick another adapter."
 _SDXL = "Load an SDXL checkpoint."
 _DISTILLED = "It has fewer layers than SDXL: load an SDXL checkpoint, or pick an adapter that was trained for it."
-# (cross-attention layers, width of the text tokens) -> what that is, and what to do where the adapter is for another family
+# (cross-attention layers, width of the text tokens) -> what that is, and what to do where the adapter is for another
+# family
 FAMILIES = {
     (16, 768): ("Stable Diffusion 1", _SDXL),
     (16, 1024): ("Stable Diffusion 2", _SDXL),

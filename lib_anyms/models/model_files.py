@@ -28,7 +28,9 @@ Found = TypeVar("Found", AdapterCheckpoint, EncoderCheckpoint)
 _READERS: dict[type, Callable[[Path], Any]] = {AdapterCheckpoint: read_adapter, EncoderCheckpoint: read_encoder}
 Suits = Callable[[AdapterCheckpoint], bool]
 # Strangers that nobody would take for the adapter that is looked for.
-_FAR = frozenset("adapter_none adapter_lora adapter_controlnet adapter_whole_model adapter_encoder encoder_form".split())
+_FAR = frozenset(
+    "adapter_none adapter_lora adapter_controlnet adapter_whole_model adapter_encoder encoder_form".split()
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ def choose_pair(
 ) -> ModelPair:
     """The named files, or with "auto" the first of each kind (by file name) that fits.
 
-    A name is a path, a file name or its stem. Of several adapters those that `suits` (the job's cards) go first, of these
-    those whose encoder is there. Raises Refused when a file is absent or wrong, SteppedAside when the loaded model is of
-    another family than the adapter.
+    A name is a path, a file name or its stem. Of several adapters those that `suits` (the job's cards) go first, of
+    these those whose encoder is there. Raises Refused when a file is absent or wrong, SteppedAside when the loaded
+    model is of another family than the adapter.
     """
     files = index.look(_files(folders))
     adapters = _fitting_adapters(files, folders, unet, layers, adapter, suits)
@@ -66,7 +68,11 @@ def choose_pair(
 
 
 def choose_adapter(
-    folders: Sequence[Path], unet: nn.Module, layers: Sequence[Layer], adapter: str = AUTO, suits: Suits = lambda _: True
+    folders: Sequence[Path],
+    unet: nn.Module,
+    layers: Sequence[Layer],
+    adapter: str = AUTO,
+    suits: Suits = lambda _: True,
 ) -> AdapterCheckpoint:
     """The adapter alone, for a job that encodes nothing; else as `choose_pair`."""
     return _fitting_adapters(index.look(_files(folders)), folders, unet, layers, adapter, suits)[0]
@@ -83,7 +89,8 @@ def encoders_in(folders: Iterable[Path]) -> list[EncoderCheckpoint]:
 
 
 def what_lacks(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | None:
-    """The sentence a job would be refused with, whatever checkpoint is loaded, and the file that would help; None: all is there.
+    """The sentence a job would be refused with, whatever checkpoint is loaded, and the file that would help; None: all
+    is there.
 
     One adapter with its encoder will do.
     """
@@ -124,7 +131,9 @@ def _fitting_adapters(
     return [each for each in fitting if len(fitting) == 1 or suits(each)] or fitting
 
 
-def _encoder_absent(adapter: AdapterCheckpoint, folders: Sequence[Path], encoders: Sequence[EncoderCheckpoint]) -> Refused:
+def _encoder_absent(
+    adapter: AdapterCheckpoint, folders: Sequence[Path], encoders: Sequence[EncoderCheckpoint]
+) -> Refused:
     known = encoder_for(adapter.kind, adapter.encoder_width)
     file = known.words if known else f"the encoder that belongs to {adapter.path.name}"
     there = ", ".join(each.path.name for each in encoders) or "none"
@@ -205,5 +214,6 @@ def _places(folders: Iterable[Path]) -> str:
     for folder in folders:
         named.setdefault(folder.parent, []).append(folder.name)
     return "; ".join(
-        str(parent / names[0]) if len(names) == 1 else f"{parent}: {', '.join(names)}" for parent, names in named.items()
+        str(parent / names[0]) if len(names) == 1 else f"{parent}: {', '.join(names)}"
+        for parent, names in named.items()
     )

@@ -33,9 +33,11 @@ FILES = CHECKOUT / PLACE
 
 
 def sprites_folder(models: Path) -> Path:
-    """The folder below `models` with the whole files, joined there by the first call and again if they are not what they were.
+    """The folder below `models` with the whole files, joined there by the first call and again if they are not what
+    they were.
 
-    Folders of other versions are removed. Raises Refused for parts that are damaged, and where `models` cannot be written.
+    Folders of other versions are removed. Raises Refused for parts that are damaged, and where `models` cannot be
+    written.
     """
     listed = _read_list(FILES / LIST)
     folder = models / f"sprites-{_version(listed)}"
@@ -92,7 +94,9 @@ def join_files(listed: Path, folder: Path) -> list[Path]:
 
 
 def store(exported: Path, checkout: Path = CHECKOUT, size: int = PART) -> Path:
-    """Put the files of an export into a checkout, in place of what it holds, and card and curves into its docs -> the list."""
+    """Put the files of an export into a checkout, in place of what it holds, and card and curves into its docs -> the
+    list.
+    """
     files = checkout / PLACE
     if files.exists():
         shutil.rmtree(files)

@@ -30,7 +30,9 @@ The first run sets up a Python environment of its own, some GB in the user's cac
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: the module with its `add_arguments(parser)` and `run(args)`, and the set of packages it needs, if any."""
+    """A sub-command: the module with its `add_arguments(parser)` and `run(args)`, and the set of packages it needs, if
+    any.
+    """
 
     help: str
     module: str
@@ -45,7 +47,9 @@ COMMANDS = {
     "train": Command("train the small world that measures layouts", "lib_anyms.lab.commands.train", "demo"),
     "evaluate": Command("measure how well layouts hold", "lib_anyms.lab.commands.evaluate", "demo"),
     "bench": Command("measure what AnyMS costs", "lib_anyms.lab.commands.bench", "demo"),
-    "sprites": Command("write the files of the trained small world to a folder", "lib_anyms.standalone.commands.sprites"),
+    "sprites": Command(
+        "write the files of the trained small world to a folder", "lib_anyms.standalone.commands.sprites"
+    ),
     "test": Command("check and test this checkout", "lib_anyms.standalone.commands.test", "test", passes_on=True),
     "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.commands.clean"),
 }
@@ -76,7 +80,9 @@ def say(line: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     about = _ABOUT.format(home=find_home())
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"AnyMS {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():

@@ -1,4 +1,5 @@
-"""The scene `demo` makes when no subject is given: three figures of the small world in combinations that no training shows.
+"""The scene `demo` makes when no subject is given: three figures of the small world in combinations that no training
+shows.
 
 Their reference pictures are files, made by `python -m lib_anyms.lab.demo_scene`.
 """

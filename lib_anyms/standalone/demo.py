@@ -1,8 +1,9 @@
 """`python -m lib_anyms demo`: reference pictures + boxes + prompt in, a picture out, on diffusers.
 
-Writes picture.png, layout.png (boxes and names drawn on it), sheet.png (what went in and what came out) and result.json. With a
-real SDXL checkpoint, adapter and encoder the same command makes real pictures on a GPU; without, the trained small world
-"sprites" shows what AnyMS does, on any computer. Importing this needs the standard library only.
+Writes picture.png, layout.png (boxes and names drawn on it), sheet.png (what went in and what came out) and
+result.json. With a real SDXL checkpoint, adapter and encoder the same command makes real pictures on a GPU; without,
+the trained small world "sprites" shows what AnyMS does, on any computer. Importing this needs the standard library
+only.
 """
 
 from __future__ import annotations
@@ -74,14 +75,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=f'"{FORM}"',
         help="repeatable, back to front; box in fractions 0..1; FILE is a picture or a subject card",
     )
-    add("--layout", type=Path, metavar="FILE", help="layout JSON whose N-th subject is the N-th --subject, then without @box")
+    add(
+        "--layout",
+        type=Path,
+        metavar="FILE",
+        help="layout JSON whose N-th subject is the N-th --subject, then without @box",
+    )
     add("--seed", type=int, help="of the noise (default 0; the bundled scene has one of its own)")
     add("--steps", type=int, help=_defaults("steps"))
     add("--size", metavar="N|WxH", help="pixels, multiples of 8 (default: what the model was made for, 1024 or 256)")
     add("--guidance", type=float, help=f"classifier-free guidance scale ({_defaults('guidance')})")
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world)")
-    model.add_argument("--random", action="store_true", help="a tiny SDXL with random weights: shows only that everything runs")
+    model.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world)"
+    )
+    model.add_argument(
+        "--random", action="store_true", help="a tiny SDXL with random weights: shows only that everything runs"
+    )
     for name in FILES:
         add(f"--{name}", type=Path, metavar="FILE", help=f"the {name}'s file, with --checkpoint")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
@@ -120,7 +130,16 @@ def run(args: argparse.Namespace) -> int:
     request, prompt = _request(args)
     started = time.perf_counter()
     made = generate(
-        models, request, prompt, args.negative, args.seed, _steps(args), _size(args), args.guidance, args.device, args.dtype
+        models,
+        request,
+        prompt,
+        args.negative,
+        args.seed,
+        _steps(args),
+        _size(args),
+        args.guidance,
+        args.device,
+        args.dtype,
     )
     seconds = time.perf_counter() - started
     args.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +155,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _looks(request: Request) -> Pictures:
     """What the subjects look like: a card's own pictures where one stands for them."""
-    cards = [() if card is None else tuple(card.picture(n) for n in range(len(card.pictures))) for card in request.cards]
+    cards = [
+        () if card is None else tuple(card.picture(n) for n in range(len(card.pictures))) for card in request.cards
+    ]
     return tuple(pictures or shown for pictures, shown in zip(request.pictures, cards))
 
 
@@ -200,7 +221,9 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
         () if subject.card else tuple(read_picture(read_bytes(file), subject.name) for file in subject.files)
         for subject in subjects
     )
-    return Request(layout, pictures, cards=cards, **settings), args.prompt or ", ".join(subject.name for subject in subjects)
+    return Request(layout, pictures, cards=cards, **settings), args.prompt or ", ".join(
+        subject.name for subject in subjects
+    )
 
 
 def _steps(args: argparse.Namespace) -> int:
@@ -212,7 +235,9 @@ def _steps(args: argparse.Namespace) -> int:
 def _size(args: argparse.Namespace) -> tuple[int, int]:
     """(width, height) in pixels."""
     numbers = args.size.lower().split("x")
-    if len(numbers) > 2 or not all(number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096 for number in numbers):
+    if len(numbers) > 2 or not all(
+        number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096 for number in numbers
+    ):
         raise Refused("cli_size", got=args.size)
     return int(numbers[0]), int(numbers[-1])
 

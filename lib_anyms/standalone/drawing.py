@@ -1,4 +1,6 @@
-"""The layout drawn: on a picture, every box with its number and name; and the sheet that shows what went in and what came out."""
+"""The layout drawn: on a picture, every box with its number and name; and the sheet that shows what went in and what
+came out.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,16 @@ def _references(references: Pictures, layout: Layout) -> Image.Image:
     draw = ImageDraw.Draw(panel)
     for place, (number, picture) in enumerate(numbered):
         left, top = (step * (cell + _GAP) for step in (place % columns, place // columns))
-        panel.paste(ImageOps.pad(picture.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, color=_PAPER), (left, top))
+        panel.paste(
+            ImageOps.pad(picture.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, color=_PAPER), (left, top)
+        )
         _frame(draw, (left, top, left + cell - 1, top + cell - 1), number, layout.subjects[number].name, _PANEL)
     return panel
 
 
-def _frame(draw: ImageDraw.ImageDraw, corners: Corners, number: int, name: str, side: int, filled: bool = False) -> None:
+def _frame(
+    draw: ImageDraw.ImageDraw, corners: Corners, number: int, name: str, side: int, filled: bool = False
+) -> None:
     """A rectangle with a number and a name in its corner, as thick and large as fits a picture of that `side`."""
     colour, line, font = COLOURS[number % len(COLOURS)], max(2, side // 200), _font(side // 28)
     draw.rectangle(corners, outline=colour, width=line, fill=_pale(colour) if filled else None)

@@ -6,8 +6,8 @@
     <home>/logs/             what venv and pip said, a file a stage
     <home>/models/           model files made or joined here
 
-A stamp is written last and holds the digest of the requirements it stands for. So an interrupted set-up is continued (pip
-skips what is there), an outdated one is updated, and a venv whose Python no longer starts is made anew.
+A stamp is written last and holds the digest of the requirements it stands for. So an interrupted set-up is continued
+(pip skips what is there), an outdated one is updated, and a venv whose Python no longer starts is made anew.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ STAGES = {"demo": _DEMO, "test": (*_DEMO, Stage("test"))}
 # What each set lets Python import, and the package it comes from.
 _FOR_DEMO = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy", "matplotlib")}
 _FOR_DEMO["PIL"] = "pillow"
-MODULES = {"demo": _FOR_DEMO, "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")}}
+MODULES = {
+    "demo": _FOR_DEMO,
+    "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")},
+}
 
 _PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 _FIND = "import importlib.util as u, sys; sys.exit(', '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"
@@ -90,7 +93,10 @@ def find_home(environ: Mapping[str, str] = os.environ, platform: str = sys.platf
 
 @dataclass(frozen=True)
 class Environment:
-    """The one environment under `home`. `say` tells the user, `run` runs a command into a log, `base` finds a Python."""
+    """The one environment under `home`.
+
+    `say` tells the user, `run` runs a command into a log, `base` finds a Python.
+    """
 
     home: Path
     say: Say
@@ -120,7 +126,9 @@ class Environment:
         return self.python
 
     def models(self) -> Path:
-        """The folder for model files that are made rather than downloaded by the user; it exists and `home` is marked as ours."""
+        """The folder for model files that are made rather than downloaded by the user; it exists and `home` is marked
+        as ours.
+        """
         with self._stored():
             self._refuse_foreign()
             self.home.mkdir(parents=True, exist_ok=True)
@@ -163,7 +171,9 @@ class Environment:
         return self.home / "models"
 
     def _mark(self) -> None:
-        self._marker.write_text("Made by AnyMS; `python -m lib_anyms clean` removes what it made here.\n", encoding="utf-8")
+        self._marker.write_text(
+            "Made by AnyMS; `python -m lib_anyms clean` removes what it made here.\n", encoding="utf-8"
+        )
 
     def _refuse_foreign(self) -> None:
         if CHECKOUT in (self.home.resolve(), *self.home.resolve().parents):
@@ -172,7 +182,9 @@ class Environment:
             raise Refused("home_foreign", home=self.home)
 
     def _alone(self) -> AbstractContextManager[None]:
-        return only_one(self._lock, lambda: self.say(f"AnyMS: waiting for another process that is at work in {self.home}"))
+        return only_one(
+            self._lock, lambda: self.say(f"AnyMS: waiting for another process that is at work in {self.home}")
+        )
 
     @contextmanager
     def _stored(self) -> Iterator[None]:
@@ -201,7 +213,9 @@ class Environment:
             self._stamp("venv").touch()
         for name in STAGES:
             if not self._stamped(name):
-                self._stamp(name).unlink(missing_ok=True)  # from here on the packages are neither the old set nor the new
+                self._stamp(name).unlink(
+                    missing_ok=True
+                )  # from here on the packages are neither the old set nor the new
         for stage in STAGES[wanted]:
             self._stage(stage.name, [str(self.python), *_PIP, *stage.options, "-r", str(stage.file)])
         self._stage("check", [str(self.python), "-I", "-c", _FIND, *MODULES[wanted]])
@@ -214,7 +228,9 @@ class Environment:
         self._logs.mkdir(exist_ok=True)
         self._mark()
         self.say(f"AnyMS: setting up a Python environment of its own in {self.home}")
-        self.say(f"  size: {_SIZES.get(sys.platform, _SIZE)} ({shutil.disk_usage(self.home).free / 1e9:.0f} GB are free there)")
+        self.say(
+            f"  size: {_SIZES.get(sys.platform, _SIZE)} ({shutil.disk_usage(self.home).free / 1e9:.0f} GB are free there)"
+        )
         self.say("  another place: set ANYMS_HOME; this Python as it is: --here; pip's output: the folder logs there")
 
     def _stage(self, name: str, command: list[str]) -> None:

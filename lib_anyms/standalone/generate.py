@@ -46,7 +46,9 @@ def random_models(folder: Path) -> Models:
         shutil.rmtree(folder, ignore_errors=True)
         write_random_sdxl(folder)
         done.touch()
-    return Models(folder / "checkpoint.safetensors", folder / "adapter-plus.safetensors", folder / "encoder.safetensors")
+    return Models(
+        folder / "checkpoint.safetensors", folder / "adapter-plus.safetensors", folder / "encoder.safetensors"
+    )
 
 
 def generate(
@@ -121,4 +123,6 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The dtype of that name; "auto" is half precision where the device is fast at it."""
     if name == "auto":
         name = "float32" if device.type == "cpu" else "float16"
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}[name]
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}[
+        name
+    ]

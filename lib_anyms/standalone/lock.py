@@ -1,4 +1,7 @@
-"""One process at a time. The operating system holds the lock, so that it ends with its holder and can never be stale."""
+"""One process at a time.
+
+The operating system holds the lock, so that it ends with its holder and can never be stale.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ else:
 
 @contextmanager
 def only_one(path: Path, on_wait: Callable[[], None], poll: float = 0.5) -> Iterator[None]:
-    """Hold the lock file `path` for the block (its folder is made); `on_wait` is called once if another process holds it."""
+    """Hold the lock file `path` for the block (its folder is made); `on_wait` is called once if another process holds
+    it.
+    """
     file = _acquire(path)
     if file is None:
         on_wait()

@@ -1,4 +1,6 @@
-"""diffusers' SDXL pipeline from a single .safetensors file, without a network: its configuration is written from a Structure."""
+"""diffusers' SDXL pipeline from a single .safetensors file, without a network: its configuration is written from a
+Structure.
+"""
 
 from __future__ import annotations
 
@@ -109,13 +111,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         structure = replace(structure, prediction="v_prediction")
     in_channels = shapes[NOISE_IN][1]
     if in_channels not in IN_CHANNELS:
-        raise Refused("checkpoint_shape", path=path.name, name=NOISE_IN, got=shapes[NOISE_IN], expected="4 or 9 input channels")
+        raise Refused(
+            "checkpoint_shape", path=path.name, name=NOISE_IN, got=shapes[NOISE_IN], expected="4 or 9 input channels"
+        )
     _check_weights(path, shapes, expected_shapes(structure, in_channels))
     return Checkpoint(path, structure, in_channels)
 
 
 def write_configs(folder: Path, structure: Structure, in_channels: int = LATENT_CHANNELS) -> None:
-    """A model folder in diffusers' layout without its weights: model_index.json, a config for each part, both tokenizers.
+    """A model folder in diffusers' layout without its weights: model_index.json, a config for each part, both
+    tokenizers.
 
     Forge reads the same folder as its `huggingface_repo`, A1111's yaml its `tokenizer` and `text_encoder`.
     """
@@ -124,7 +129,11 @@ def write_configs(folder: Path, structure: Structure, in_channels: int = LATENT_
     configs = {
         "unet": {"_class_name": "UNet2DConditionModel", **unet_config(structure, in_channels)},
         "vae": {"_class_name": "AutoencoderKL", **vae_config(structure)},
-        "text_encoder": {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **text_config(structure.text_1)},
+        "text_encoder": {
+            "architectures": ["CLIPTextModel"],
+            "model_type": "clip_text_model",
+            **text_config(structure.text_1),
+        },
         "text_encoder_2": {
             "architectures": ["CLIPTextModelWithProjection"],
             "model_type": "clip_text_model",
@@ -154,12 +163,20 @@ def clip_merges() -> list[str]:
 def clip_vocabulary(merges: list[str]) -> dict[str, int]:
     """CLIP's 49408 tokens and their numbers: 256 bytes, the same at a word's end, the merges, start and end of a text."""
     bytes_ = list(_byte_symbols())
-    tokens = [*bytes_, *(symbol + "</w>" for symbol in bytes_), *("".join(merge.split()) for merge in merges), START, END]
+    tokens = [
+        *bytes_,
+        *(symbol + "</w>" for symbol in bytes_),
+        *("".join(merge.split()) for merge in merges),
+        START,
+        END,
+    ]
     return {token: number for number, token in enumerate(tokens)}
 
 
 def _byte_symbols() -> Iterator[str]:
-    """A printable character for each byte: the printable bytes stand for themselves, in front; the others follow from 256 on."""
+    """A printable character for each byte: the printable bytes stand for themselves, in front; the others follow from
+    256 on.
+    """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     yield from (chr(byte) for byte in printable)
     yield from (chr(256 + place) for place in range(256 - len(printable)))
@@ -167,7 +184,12 @@ def _byte_symbols() -> Iterator[str]:
 
 def _write_tokenizer(folder: Path, merges: list[str], pad: str) -> None:
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad}
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "add_prefix_space": False, "do_lower_case": True}
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "add_prefix_space": False,
+        "do_lower_case": True,
+    }
     _write_json(folder / "vocab.json", clip_vocabulary(merges))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     _write_json(folder / "special_tokens_map.json", special)

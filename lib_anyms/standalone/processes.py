@@ -1,4 +1,6 @@
-"""The other processes of the command line: a logged installer, a Python to start from, and ourselves once more elsewhere."""
+"""The other processes of the command line: a logged installer, a Python to start from, and ourselves once more
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def run_logged(command: Sequence[str], log: Path, progress: Say) -> int:
     """Run `command` into `log`; every quarter of a minute `progress` gets the log's last line. -> exit code"""
     environ = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | {"PIP_USER": "0"}
     # close_fds=False: the child shares our lock (see lock.py); no other file of ours is inheritable.
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environ, close_fds=False) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, stdout=out, stderr=out, env=environ, close_fds=False) as process,
+    ):
         while True:
             try:
                 return process.wait(_EVERY)
@@ -69,7 +74,9 @@ def inside_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def enter(python: Path, arguments: Sequence[str]) -> int:
-    """Run `python -m lib_anyms` with `arguments` by another Python in the same folder -> its exit code, as a shell counts."""
+    """Run `python -m lib_anyms` with `arguments` by another Python in the same folder -> its exit code, as a shell
+    counts.
+    """
     children: list[subprocess.Popen[bytes]] = []
     asked: list[bool] = []
 
@@ -78,7 +85,8 @@ def enter(python: Path, arguments: Sequence[str]) -> int:
         for child in children:
             child.terminate()
 
-    # Ctrl-C goes to both: the other one ends in its own way, and we wait for it (SIG_IGN it would inherit, a handler not).
+    # Ctrl-C goes to both: the other one ends in its own way, and we wait for it (SIG_IGN it would inherit, a handler
+    # not).
     handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: terminate}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:

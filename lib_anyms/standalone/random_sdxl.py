@@ -1,7 +1,9 @@
-"""A whole SDXL family in seconds, with random weights: a checkpoint, two IP-Adapters and their encoder, laid out as real ones.
+"""A whole SDXL family in seconds, with random weights: a checkpoint, two IP-Adapters and their encoder, laid out as
+real ones.
 
 For tests and for trying the machinery without a download: names, dtypes and order are those of the real files, only
-widths and weights are not. The weights are the libraries' initial ones, except where these would hide what a test looks at.
+widths and weights are not. The weights are the libraries' initial ones, except where these would hide what a test looks
+at.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from lib_anyms.standalone.structure import METADATA_KEY, TINY, Structure, Vision
 VISION_KEY = "anyms.vision_config"  # in the encoder's metadata: transformers' configuration
 TOKENS = {"base": 4, "plus": 16}
 
-# Left as they are, the UNet predicts noise of a third of its strength, and pictures move pixels by less than hosts differ.
+# Left as they are, the UNet predicts noise of a third of its strength, and pictures move pixels by less than hosts
+# differ.
 NOISE_GAIN, VALUE_GAIN = 3.0, 4.0
-# CLIP starts its embeddings at 0.02, and no norm follows the penultimate state; these give it a standard deviation near 1.
+# CLIP starts its embeddings at 0.02, and no norm follows the penultimate state; these give it a standard deviation near
+# 1.
 TOKEN_STD, POSITION_STD = 1.0, 0.2
 
 State = dict[str, torch.Tensor]
@@ -43,7 +47,9 @@ class RandomFiles:
 def write_random_sdxl(
     folder: Path, structure: Structure = TINY, seed: int = 0, adapters: Iterable[str] = ("base", "plus")
 ) -> RandomFiles:
-    """Write the files into `folder` (made if absent) in fp16; the same seed gives the same bytes, the same file by file."""
+    """Write the files into `folder` (made if absent) in fp16; the same seed gives the same bytes, the same file by
+    file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = RandomFiles(
         checkpoint=folder / "checkpoint.safetensors",
@@ -91,7 +97,10 @@ def _encoder(vision: VisionEncoder) -> State:
 
 
 def _adapter(kind: str, structure: Structure) -> State:
-    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, ... over the attn2."""
+    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, ...
+
+    over the attn2.
+    """
     projection, latents = PROJECTIONS[kind](structure)
     state = {f"image_proj.{name}": weight for name, weight in (*latents.items(), *projection.named_parameters())}
     return state | {f"ip_adapter.{name}": weight for name, weight in key_value_weights(structure).items()}
@@ -115,7 +124,9 @@ def _spread(structure: Structure) -> tuple[nn.Module, State]:
 
 
 def _resampler(structure: Structure) -> tuple[nn.Module, State]:
-    """`plus`: learned latents that gather from the encoder's hidden states through layers of attention and feed-forward."""
+    """`plus`: learned latents that gather from the encoder's hidden states through layers of attention and
+    feed-forward.
+    """
     width = structure.resampler_width
     parts = {
         "proj_in": nn.Linear(structure.vision.hidden, width),
@@ -134,7 +145,12 @@ def _resampler_layer(width: int) -> nn.ModuleList:
         "to_kv": nn.Linear(width, 2 * width, bias=False),
         "to_out": nn.Linear(width, width, bias=False),
     }
-    inner = (nn.LayerNorm(width), nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
+    inner = (
+        nn.LayerNorm(width),
+        nn.Linear(width, 4 * width, bias=False),
+        nn.GELU(),
+        nn.Linear(4 * width, width, bias=False),
+    )
     return nn.ModuleList((nn.ModuleDict(attention), nn.Sequential(*inner)))
 
 

@@ -1,7 +1,7 @@
 """SDXL's single-file checkpoint: the modules it holds and the names the WebUIs read their weights by.
 
-Names: the UNet and the VAE in LDM's, text encoder 1 in Hugging Face's, text encoder 2 in open_clip's. diffusers reads such
-files but writes none; this is the way back, and the list of what a complete file holds.
+Names: the UNet and the VAE in LDM's, text encoder 1 in Hugging Face's, text encoder 2 in open_clip's. diffusers reads
+such files but writes none; this is the way back, and the list of what a complete file holds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def unet_config(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dic
         "down_block_types": down,
         "up_block_types": up,
         "layers_per_block": structure.res_blocks,
-        "transformer_layers_per_block": [max(1, depth) for depth in structure.depths],  # 1 where unused, as in SDXL's own
+        "transformer_layers_per_block": [
+            max(1, depth) for depth in structure.depths
+        ],  # 1 where unused, as in SDXL's own
         "attention_head_dim": [width // structure.head_width for width in structure.widths],  # heads, for all its name
         "cross_attention_dim": structure.context_width,
         "addition_embed_type": "text_time",
@@ -205,7 +207,10 @@ def _ldm_unet(weights: Iterable[tuple[str, torch.Tensor]], per_level: int) -> Na
             ("mid", "attentions"): "middle_block.1",
             ("up", "resnets"): f"output_blocks.{first + number}.0",
             ("up", "attentions"): f"output_blocks.{first + number}.1",
-            ("up", "upsamplers"): f"output_blocks.{first + per_level - 1}.{2 if f'up_blocks.{level}' in attending else 1}",
+            (
+                "up",
+                "upsamplers",
+            ): f"output_blocks.{first + per_level - 1}.{2 if f'up_blocks.{level}' in attending else 1}",
         }[part, kind]
         yield f"{place}.{rest.replace('conv.', 'op.', 1) if kind == 'downsamplers' else rest}", tensor
 

@@ -44,10 +44,11 @@ class VisionEncoder:
 
 @dataclass(frozen=True)
 class Structure:
-    """An SDXL-family model with the encoder and resampler of its IP-Adapters; the defaults are SDXL itself (with ViT-H).
+    """An SDXL-family model with the encoder and resampler of its IP-Adapters; the defaults are SDXL itself (with
+    ViT-H).
 
-    `widths` and `depths` (transformer blocks a spatial transformer) are per UNet level, finest first; depth 0 = no attention.
-    The middle block is as deep as the last level. `native_size` is the side of a picture in pixels.
+    `widths` and `depths` (transformer blocks a spatial transformer) are per UNet level, finest first; depth 0 = no
+    attention. The middle block is as deep as the last level. `native_size` is the side of a picture in pixels.
     """
 
     widths: tuple[int, ...] = (320, 640, 1280)
@@ -73,12 +74,18 @@ class Structure:
     def _faults(self) -> Iterator[tuple[bool, str]]:
         base = self.widths[0]
         yield len(self.widths) != len(self.depths), "widths and depths of different lengths"
-        yield any(width % NORM_GROUPS for width in self.widths + self.vae_widths), f"a width that is no multiple of {NORM_GROUPS}"
+        yield (
+            any(width % NORM_GROUPS for width in self.widths + self.vae_widths),
+            f"a width that is no multiple of {NORM_GROUPS}",
+        )
         yield any(width % base for width in self.widths), "a width that is no multiple of the first"
         yield any(width % self.head_width for width in self.widths), "a width that is no multiple of the head width"
         yield self.depths[-1] < 1, "a last level without attention"
         yield min(self.text_1.layers, self.text_2.layers) < 2, "a text encoder without a penultimate state"
-        yield self.text_2.projection != self.text_2.hidden, "a second text encoder whose projection is not square (Forge)"
+        yield (
+            self.text_2.projection != self.text_2.hidden,
+            "a second text encoder whose projection is not square (Forge)",
+        )
         yield self.text_2.intermediate != 4 * self.text_2.hidden, "a second text encoder not four times as wide inside"
         # diffusers tells the two encoders of a single file apart by this width
         yield self.text_1.hidden == self.text_2.hidden, "two text encoders of one width"
@@ -138,7 +145,8 @@ TINY = Structure(
 # 17 attn2, for tests that need a UNet but not SDXL's number of layers.
 SMALL = replace(TINY, depths=(0, 1, 2))
 
-# The trained small world. All its files together stay below 40 MB in fp16: the vocabulary's 49408 rows are a quarter of it.
+# The trained small world. All its files together stay below 40 MB in fp16: the vocabulary's 49408 rows are a quarter of
+# it.
 SPRITES = Structure(
     widths=(64, 64, 128),
     depths=(0, 1, 1),
@@ -157,7 +165,9 @@ SPRITES = Structure(
 
 
 def attn2_layers(structure: Structure) -> list[tuple[str, int]]:
-    """(LDM name, width) of every cross-attention layer, in the order IP-Adapter files number them 1, 3, 5 ...: MIDDLE LAST."""
+    """(LDM name, width) of every cross-attention layer, in the order IP-Adapter files number them 1, 3, 5 ...: MIDDLE
+    LAST.
+    """
     per_level = structure.res_blocks + 1
     levels = list(enumerate(zip(structure.widths, structure.depths)))
     layers: list[tuple[str, int]] = []

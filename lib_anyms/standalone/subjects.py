@@ -1,5 +1,5 @@
-"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes. FILE is a picture,
-or alone a subject card.
+"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes. FILE is a
+picture, or alone a subject card.
 
 Importing this needs the standard library only.
 """

@@ -1,6 +1,7 @@
 """Files of named tensors, opened by what they contain: .safetensors, and the zip that `torch.save` writes.
 
-torch's own reader is never used: it runs code of the file on every torch the hosts pin (CVE-2025-32434, CVE-2026-24747).
+torch's own reader is never used: it runs code of the file on every torch the hosts pin (CVE-2025-32434,
+CVE-2026-24747).
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Source(Protocol):
 class TensorFile:
     """An open file: `shapes` and `metadata` come from its header, tensors are read one by one.
 
-    A context manager; afterwards nothing holds the file, so it can be replaced on Windows too, and loaded tensors stay valid.
+    A context manager; afterwards nothing holds the file, so it can be replaced on Windows too, and loaded tensors stay
+    valid.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -77,7 +79,9 @@ class TensorFile:
     def __enter__(self) -> TensorFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,8 +1,8 @@
 """The pickle inside torch's zip format, read as data: a stack machine that knows dicts, numbers, text and tensors.
 
-Python's unpickler imports what a pickle names and calls it. Here nothing is imported or called by name: opcodes and names
-outside the tables below end the reading, and those inside them build inert values of this module. What torch writes is in
-torch/_utils.py (`_rebuild_tensor_v2`, `_rebuild_parameter`) and torch/serialization.py (`persistent_id`).
+Python's unpickler imports what a pickle names and calls it. Here nothing is imported or called by name: opcodes and
+names outside the tables below end the reading, and those inside them build inert values of this module. What torch
+writes is in torch/_utils.py (`_rebuild_tensor_v2`, `_rebuild_parameter`) and torch/serialization.py (`persistent_id`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class _Malformed(ValueError):
 
 
 def read_pickle(pickle: bytes, path_name: str) -> dict[str, StoredTensor]:
-    """The tensors by dotted name ({"image_proj": {"proj.weight": t}} -> "image_proj.proj.weight"); other values are left out.
+    """The tensors by dotted name ({"image_proj": {"proj.weight": t}} -> "image_proj.proj.weight"); other values are
+    left out.
 
     Raises Refused for whatever is damaged, wants something run, or passes a limit.
     """
@@ -208,7 +209,9 @@ def _argument(opcode: pickletools.OpcodeInfo, stream: io.BytesIO) -> Any:
 
 
 def _fitted(arguments: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Arguments of a call, checked against the kinds its function takes; those beyond (gradients, hooks) mean nothing here."""
+    """Arguments of a call, checked against the kinds its function takes; those beyond (gradients, hooks) mean nothing
+    here.
+    """
     kinds = _ARGUMENTS[name]
     if len(arguments) < len(kinds) or not all(type(value) is kind for value, kind in zip(arguments, kinds)):
         raise _Malformed(f"{name} of an unknown form")
@@ -247,8 +250,8 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils _rebuild_parameter": lambda tensor: tensor,
 }
 
-# pickletools knows how each opcode's argument is written. Its `genops` would decode those of refused opcodes as well, and a
-# number written in a million digits takes minutes.
+# pickletools knows how each opcode's argument is written. Its `genops` would decode those of refused opcodes as well,
+# and a number written in a million digits takes minutes.
 _CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 # What pickle's protocol 2, which `torch.save` writes, needs for such values.

@@ -1,4 +1,5 @@
-"""The zip that `torch.save` writes (.bin, .pth, .pt): uncompressed storages beside the pickle that says what lies in them.
+"""The zip that `torch.save` writes (.bin, .pth, .pt): uncompressed storages beside the pickle that says what lies in
+them.
 
     NAME/data.pkl     names, shapes, strides (torch_pickle.py)
     NAME/data/KEY     one storage each, raw
@@ -103,8 +104,14 @@ class TorchZip:
 
     def _start(self, entry: zipfile.ZipInfo) -> int:
         """The first byte of an entry's content, all of which lies within the file."""
-        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & _ENCRYPTED:
-            raise Refused("file_form", path=self._name, got="a compressed or encrypted zip", expected="one that only stores")
+        if (
+            entry.compress_type != zipfile.ZIP_STORED
+            or entry.compress_size != entry.file_size
+            or entry.flag_bits & _ENCRYPTED
+        ):
+            raise Refused(
+                "file_form", path=self._name, got="a compressed or encrypted zip", expected="one that only stores"
+            )
         if not 0 <= entry.header_offset <= len(self._map) - _LOCAL_HEADER.size:
             raise self._damaged(f"{entry.filename} lies outside the file")
         magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(self._map, entry.header_offset)

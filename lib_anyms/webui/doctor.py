@@ -1,4 +1,7 @@
-"""The doctor's report: a block of text to paste into an issue. No paths, no prompts, no names of subjects, no pictures."""
+"""The doctor's report: a block of text to paste into an issue.
+
+No paths, no prompts, no names of subjects, no pictures.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch import nn
 from lib_anyms import __version__
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.hosts.facts import HostFacts
-from lib_anyms.job.job_report import JobReport, PassReport, neighbours
+from lib_anyms.job.job_report import JobReport, PassResult, neighbours
 from lib_anyms.layout.fields import AUTO
 from lib_anyms.models.model_family import input_channels
 from lib_anyms.models.model_files import ModelPair
@@ -25,7 +28,11 @@ TOLD_BY = {"base": "told by image_proj.proj", "plus": "told by image_proj.latent
 
 def report(host: HostFacts, last: JobReport | None) -> str:
     """All that is known, one fact a line, within a Markdown fence."""
-    lines = [*_versions(host), *_checkpoint(host.unet), *(_job(last) if last else ["last job: none with AnyMS since the start"])]
+    lines = [
+        *_versions(host),
+        *_checkpoint(host.unet),
+        *(_job(last) if last else ["last job: none with AnyMS since the start"]),
+    ]
     return "\n".join(["```", *lines, "```"])
 
 
@@ -84,7 +91,9 @@ def _job(last: JobReport) -> Iterator[str]:
     yield f"last job: {last.outcome or 'ran through'} ({last.host}), {last.steps} steps"
     if last.settings:
         # a file's name may be anything a user typed; the pair below says what was taken
-        told = [f"{name} {value}" for name, value in last.settings if name not in ("adapter", "encoder") or value == AUTO]
+        told = [
+            f"{name} {value}" for name, value in last.settings if name not in ("adapter", "encoder") or value == AUTO
+        ]
         yield f"request: {', '.join(told)}"
     if last.layout is not None:
         for number, subject in enumerate(last.layout.subjects, 1):
@@ -118,7 +127,7 @@ def _pair(pair: ModelPair) -> Iterator[str]:
     )
 
 
-def _pass(number: int, each: PassReport) -> Iterator[str]:
+def _pass(number: int, each: PassResult) -> Iterator[str]:
     grid = f"{each.grid.width} x {each.grid.height} tokens" if each.grid else "no tokens seen"
     fired = f"{each.layers} of {each.layers} layers in each of {each.calls} UNet calls"
     yield f"pass {number}: {fired}, largest grid {grid}{f', failed: {each.failure}' if each.failure else ''}"

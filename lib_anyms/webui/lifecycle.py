@@ -1,7 +1,9 @@
-"""What the WebUI's script callbacks do, in the order the host calls them. The host's objects are duck-typed; nothing imports it.
+"""What the WebUI's script callbacks do, in the order the host calls them. The host's objects are duck-typed; nothing
+imports it.
 
-Hosts only log an exception raised in a callback and make the picture without us, so nothing escapes here: a refusal is armed on
-the UNet, whose next call raises it where page and API see it; stepping aside is said on the page, in the infotext and the log.
+Hosts only log an exception raised in a callback and make the picture without us, so nothing escapes here: a refusal is
+armed on the UNet, whose next call raises it where page and API see it; stepping aside is said on the page, in the
+infotext and the log.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _STOPPED = str(SteppedAside("interrupted"))
 def job_begins(p: Any) -> None:
     """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet.
 
-    The infotext too: scripts run one job again, or copies that share their infotext. It is exchanged, not changed: a copy that is
-    made within our job (adetailer) must not take our words from the picture it is made for.
+    The infotext too: scripts run one job again, or copies that share their infotext. It is exchanged, not changed: a
+    copy that is made within our job (adetailer) must not take our words from the picture it is made for.
     """
     close_session()
     ours, told = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
@@ -76,8 +78,9 @@ def step_begins(step: Any) -> None:
 
 
 def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None:
-    """post_sample: right after sampling, before other extensions start jobs of their own. `read_request`: of a job that wants
-    AnyMS, which is told where nothing announced its sampling to us, as with scripts that put a function in place of `p.sample`.
+    """post_sample: right after sampling, before other extensions start jobs of their own. `read_request`: of a job that
+    wants AnyMS, which is told where nothing announced its sampling to us, as with scripts that put a function in place
+    of `p.sample`.
     """
     session = live()
     if session is not None and session.job is p:

@@ -1,7 +1,8 @@
-"""Reference pictures kept on this computer by their hash, so that an infotext, which carries the hashes, brings them back.
+"""Reference pictures kept on this computer by their hash, so that an infotext, which carries the hashes, brings them
+back.
 
-A file is a PNG named by request.picture_hash, which is of its pixels: what is read must have that very hash again, and nothing
-else in the folder, nor anything a name or a link points to outside of it, is ever opened.
+A file is a PNG named by request.picture_hash, which is of its pixels: what is read must have that very hash again, and
+nothing else in the folder, nor anything a name or a link points to outside of it, is ever opened.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from lib_anyms.ip_adapter.references import as_rgb, read_picture
 from lib_anyms.job.request import picture_hash
 
 log = logging.getLogger("anyms")
-MOST_PIXELS = 4 * 10**6  # of one picture: writing a larger one would take seconds of a job; the page sends at most 1024 x 1024
+MOST_PIXELS = (
+    4 * 10**6
+)  # of one picture: writing a larger one would take seconds of a job; the page sends at most 1024 x 1024
 _HASH = re.compile(r"[0-9a-f]{12}")
 _FILE = re.compile(r"([0-9a-f]{12})\.png")
 _PART = "part-"  # of a name: a file that is being written
@@ -40,7 +43,10 @@ class PictureStore:
         return sum(facts.st_size for _, facts in self._files())
 
     def keep(self, picture: Image.Image) -> None:
-        """Keep `picture`, unless it is larger than MOST_PIXELS or the store. Raises OSError where it cannot be written."""
+        """Keep `picture`, unless it is larger than MOST_PIXELS or the store.
+
+        Raises OSError where it cannot be written.
+        """
         picture = as_rgb(picture)
         path = self.folder / f"{picture_hash(picture)}.png"
         if _regular(path):
@@ -49,7 +55,9 @@ class PictureStore:
         if picture.width * picture.height > MOST_PIXELS:
             return
         data = io.BytesIO()
-        Image.frombytes("RGB", picture.size, picture.tobytes()).save(data, "PNG", compress_level=1)  # a copy: no metadata
+        Image.frombytes("RGB", picture.size, picture.tobytes()).save(
+            data, "PNG", compress_level=1
+        )  # a copy: no metadata
         if data.tell() <= self.limit:
             self._write(path, data.getvalue())
             self._make_room()

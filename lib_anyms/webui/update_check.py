@@ -13,8 +13,8 @@ _VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
 
 
 def update() -> Refused | None:
-    """Why no job may run: what it imports would be the new version's, beside the old one's. None where the versions agree, or
-    the file cannot be read just now.
+    """Why no job may run: what it imports would be the new version's, beside the old one's. None where the versions
+    agree, or the file cannot be read just now.
     """
     try:
         found = _VERSION.search(_FILE.read_text(encoding="utf-8"))

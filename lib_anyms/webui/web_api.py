@@ -1,7 +1,8 @@
-"""AnyMS's own addresses below /anyms/v1/ of a WebUI started with --api: what may be asked, and fetched, before a picture is.
+"""AnyMS's own addresses below /anyms/v1/ of a WebUI started with --api: what may be asked, and fetched, before a
+picture is.
 
-They stand behind the host's own --api-auth, and behind the page's login where there is one. Answers name files, never folders;
-only a refusal may. It is asked by the page itself, so it is there without --api too.
+They stand behind the host's own --api-auth, and behind the page's login where there is one. Answers name files, never
+folders; only a refusal may. It is asked by the page itself, so it is there without --api too.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def models() -> dict[str, Any]:
     return {
         "checkpoint": doctor.unet_facts(unet) if unet is not None else None,
         "adapters": [
-            {"file": found.path.name, "kind": found.kind, "tokens": found.tokens, **_fit(unet, found)} for found in adapters
+            {"file": found.path.name, "kind": found.kind, "tokens": found.tokens, **_fit(unet, found)}
+            for found in adapters
         ],
         "encoders": [
             {
@@ -138,13 +140,16 @@ def downloads_told() -> dict[str, Any]:
 
 
 def download(name: str = Body(embed=True)) -> dict[str, Any]:
-    """Begin to fetch the file of that name, one of `downloads_told`'s; answers at once. 404: no such file; 409: not now.
+    """Begin to fetch the file of that name, one of `downloads_told`'s; answers at once. 404: no such file; 409: not
+    now.
 
     No address and no path is taken from the caller.
     """
     file = known_file(name)
     if file is None:
-        raise HTTPException(404, str(Refused("download_unknown", got=name[:80], expected=", ".join(row.name for row in KNOWN))))
+        raise HTTPException(
+            404, str(Refused("download_unknown", got=name[:80], expected=", ".join(row.name for row in KNOWN)))
+        )
     try:
         return {"progress": _progress(begin(file))}
     except Refused as refusal:
@@ -180,7 +185,9 @@ def guard(app: Any) -> Callable[[Call], None]:
 def _accounts(app: Any) -> tuple[list[tuple[str, str]], bool]:
     """(name, password) of everyone the host asks for, and whether it asks nobody."""
     given = getattr(shared.cmd_opts, "api_auth", None)
-    accounts = [(name, password) for name, _, password in (each.partition(":") for each in given.split(","))] if given else []
+    accounts = (
+        [(name, password) for name, _, password in (each.partition(":") for each in given.split(","))] if given else []
+    )
     login = getattr(app, "auth", None)
     if isinstance(login, dict):
         accounts += login.items()

@@ -1,9 +1,10 @@
-"""The four adapters for SDXL and both encoders at real size: told, paired, loaded, gone again. The table of docs/models.md.
+"""The four adapters for SDXL and both encoders at real size: told, paired, loaded, gone again. The table of
+docs/models.md.
 
     python -m pytest tests/big -m big -s
 
-takes half an hour on two busy cores, 6 GiB of disk below the temporary folder and 10 GiB of memory. It prints a line of the
-table a file.
+takes half an hour on two busy cores, 6 GiB of disk below the temporary folder and 10 GiB of memory. It prints a line of
+the table a file.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-# -- parts ----------------------------------------------------------------------------------------------------------------
+# -- parts -------------------------------------------------------------------------------------------------------------
 
 
 def test_files_are_kept_in_parts_and_joined_to_what_they_were(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_is_damaged_is_refused_and_leaves_no_model(kept: Path, models: Path
         assert not [path for path in models.iterdir() if path.name not in ("sprites-half", "sprites.lock")]
 
 
-# -- in the home ----------------------------------------------------------------------------------------------------------
+# -- in the home -------------------------------------------------------------------------------------------------------
 
 
 def test_they_are_joined_once(kept: Path, models: Path) -> None:
@@ -172,7 +172,8 @@ def test_the_adapter_is_the_4_token_one_or_the_named_one(kept: Path, models: Pat
     assert all(path.is_file() for path in (made.checkpoint, made.adapter, made.encoder))
 
 
-# A process that notes when it begins and how many files it joined; joining takes a while, or ends the process at the second file.
+# A process that notes when it begins and how many files it joined; joining takes a while, or ends the process at the
+# second file.
 PROCESS = """
 import os, sys, time
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_a_process_that_dies_half_way_leaves_nothing_that_is_taken_for_the_model
     assert not (models / "sprites-half").exists()
 
 
-# -- in the repository ----------------------------------------------------------------------------------------------------
+# -- in the repository -------------------------------------------------------------------------------------------------
 
 
 def test_an_export_is_stored_in_a_checkout_with_its_card(tmp_path: Path) -> None:

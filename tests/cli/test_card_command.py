@@ -33,7 +33,11 @@ def refused(module, *arguments: str) -> str:
 
 def adapter(*kinds: str) -> list[str]:
     files = random_files()
-    return [*(word for kind in kinds for word in ("--adapter", str(files.adapters[kind]))), "--encoder", str(files.encoder)]
+    return [
+        *(word for kind in kinds for word in ("--adapter", str(files.adapters[kind]))),
+        "--encoder",
+        str(files.encoder),
+    ]
 
 
 @pytest.fixture
@@ -61,7 +65,10 @@ def test_a_card_is_saved_shown_and_given_another_adapter(fox: Path, capsys: pyte
 def test_what_cannot_be_saved_is_refused_and_nothing_is_written(fox: Path) -> None:
     card = fox.with_name("new.safetensors")
     save = ("save", str(card), "--name", "fox")
-    assert refused(card_command, "save", str(fox), "--name", "fox", "--picture", str(fox), *adapter("plus")) == "card_suffix"
+    assert (
+        refused(card_command, "save", str(fox), "--name", "fox", "--picture", str(fox), *adapter("plus"))
+        == "card_suffix"
+    )
     assert refused(card_command, *save, "--picture", str(fox) + "x", *adapter("plus")) == "cli_file"
     assert refused(card_command, *save, *["--picture", str(fox)] * 9, *adapter("plus")) == "picture_count"
     assert refused(card_command, *save, "--picture", str(fox), *adapter("plus")[:2]) == "cli_needs"
@@ -85,7 +92,9 @@ def test_demo_takes_a_card_for_a_subject_without_an_encoder(fox: Path) -> None:
         told = json.loads((out / "result.json").read_text(encoding="utf-8"))["request"]["subjects"][0]
         assert told["weight"] == 1.2
         assert ("card" in told, "pictures" in told) == (kind == "card", kind == "picture")
-        assert (np.asarray(Image.open(out / "sheet.png")) == (255, 165, 0)).all(-1).any() or kind == "card"  # lossy there
+        assert (np.asarray(Image.open(out / "sheet.png")) == (255, 165, 0)).all(
+            -1
+        ).any() or kind == "card"  # lossy there
     assert np.array_equal(made["card"], made["picture"])
     assert refused(demo, *models, *fast, "--subject", f"fox={fox}@0,0,1,1") == "cli_needs"
 

@@ -56,7 +56,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"AnyMS {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["no-such-command"], ["demo", "--no-such-option"], ["clean", "--here"], ["demo", "--her"]])
+@pytest.mark.parametrize(
+    "arguments", [["no-such-command"], ["demo", "--no-such-option"], ["clean", "--here"], ["demo", "--her"]]
+)
 def test_what_is_not_understood_fails_before_anything_is_made(arguments: list[str], tmp_path: Path) -> None:
     told = call(tmp_path / "home", *arguments)
     assert told.returncode == 2
@@ -106,7 +108,9 @@ def test_sprites_writes_the_files_and_says_what_they_are_for(
         assert all((out / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
         assert all(str(out / name) in told for name in names)
         assert f"--adapter {out / bundle.ADAPTERS['base']} " in told
-        assert all(word in told for word in ("models/ControlNet", "neither can load this checkpoint", "tests/hosts/tiny.py"))
+        assert all(
+            word in told for word in ("models/ControlNet", "neither can load this checkpoint", "tests/hosts/tiny.py")
+        )
     assert not (tmp_path / "home").exists()
 
 
@@ -205,14 +209,32 @@ def test_in_ci_the_planted_faults_are_checked_too() -> None:
 
 @pytest.mark.parametrize(
     ("ci", "reason", "code"),
-    [("true", "no data", 1), ("true", "host: ANYMS_FORGE_DIR is unset", 0), ("true", "no host: gone", 1), ("", "no data", 0)],
+    [
+        ("true", "no data", 1),
+        ("true", "host: ANYMS_FORGE_DIR is unset", 0),
+        ("true", "no host: gone", 1),
+        ("", "no data", 0),
+    ],
 )
-@pytest.mark.parametrize("how", ["@pytest.mark.skip({!r})\ndef test_b(): ...", "pytest.skip({!r}, allow_module_level=True)"])
+@pytest.mark.parametrize(
+    "how", ["@pytest.mark.skip({!r})\ndef test_b(): ...", "pytest.skip({!r}, allow_module_level=True)"]
+)
 def test_ci_fails_on_skips_except_for_absent_hosts(ci: str, reason: str, code: int, how: str, tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / "tests" / "conftest.py", tmp_path)
     (tmp_path / "test_a.py").write_text("def test_a(): pass\n", encoding="utf-8")
     (tmp_path / "test_b.py").write_text(f"import pytest\n{how.format(reason)}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", tmp_path, "-p", "no:cacheprovider", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        tmp_path,
+        "-p",
+        "no:cacheprovider",
+        tmp_path,
+    ]
     told = subprocess.run(command, env=os.environ | {"CI": ci}, capture_output=True, text=True, check=False)
     assert told.returncode == code, told.stdout
     assert ("skipped, which CI does not allow" in told.stdout) == bool(code)

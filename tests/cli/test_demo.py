@@ -41,7 +41,14 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 def models() -> list[str]:
     files = random_files()
-    return ["--checkpoint", str(files.checkpoint), "--adapter", str(files.adapters["plus"]), "--encoder", str(files.encoder)]
+    return [
+        "--checkpoint",
+        str(files.checkpoint),
+        "--adapter",
+        str(files.adapters["plus"]),
+        "--encoder",
+        str(files.encoder),
+    ]
 
 
 def made(out: Path, *arguments: str) -> np.ndarray:
@@ -55,7 +62,7 @@ def refused(*arguments: str) -> str:
     return refusal.value.cause
 
 
-# -- subjects -------------------------------------------------------------------------------------------------------------
+# -- subjects ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_subject_is_split_at_the_first_equals_and_the_last_at() -> None:
@@ -87,7 +94,9 @@ def test_a_bad_box_is_refused(text: str, cause: str) -> None:
 
 def test_boxes_come_from_the_subjects_or_from_a_file_but_not_from_both(tmp_path: Path) -> None:
     file = tmp_path / "layout.json"
-    layout = Layout((Subject("hat", Box(0, 0, 0.5, 0.5), role="attribute"), Subject("sea", Box(0, 0, 1, 1), role="background")))
+    layout = Layout(
+        (Subject("hat", Box(0, 0, 0.5, 0.5), role="attribute"), Subject("sea", Box(0, 0, 1, 1), role="background"))
+    )
     file.write_text(json.dumps(layout.to_json()), encoding="utf-8")
     bare, boxed = parse_subject("cat=a.png"), parse_subject("cat=a.png@0,0,1,1")
     assert place_subjects([bare, bare], file) == layout  # its order and its names
@@ -102,7 +111,12 @@ def test_boxes_come_from_the_subjects_or_from_a_file_but_not_from_both(tmp_path:
         with pytest.raises(Refused) as refusal:
             place_subjects(*arguments)
         causes[name] = refusal.value.cause
-    assert causes == {"both": "cli_box_twice", "count": "cli_layout_count", "neither": "cli_box_missing", "absent": "cli_file"}
+    assert causes == {
+        "both": "cli_box_twice",
+        "count": "cli_layout_count",
+        "neither": "cli_box_missing",
+        "absent": "cli_file",
+    }
     file.write_text("{", encoding="utf-8")
     with pytest.raises(Refused, match=r"layout\.json cannot be read"):
         place_subjects([bare], file)
@@ -120,7 +134,7 @@ def test_bad_arguments_are_refused_by_cause(tmp_path: Path) -> None:
     assert refused(*files, "--scale", "9") == "field_range"
 
 
-# -- the default model and scene ------------------------------------------------------------------------------------------
+# -- the default model and scene ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,7 +176,9 @@ def test_each_model_has_its_own_defaults_and_what_is_given_wins(
         return generate.Generated(Image.new("RGB", size), 1, 1, "cpu")
 
     monkeypatch.setattr(generate, "generate", noted)
-    monkeypatch.setattr(generate, "random_models", lambda folder: generate.Models(models_of_random(folder), tmp_path, tmp_path))
+    monkeypatch.setattr(
+        generate, "random_models", lambda folder: generate.Models(models_of_random(folder), tmp_path, tmp_path)
+    )
     given = ["--steps", "3", "--size", "64", "--guidance", "2", "--scale", "0.1"]
     for arguments in ([], ["--random"], models(), given):
         demo.run(parsed("--out", str(tmp_path / "out"), *arguments))
@@ -216,7 +232,10 @@ def test_a_reference_picture_shows_its_subject_alone_as_the_world_draws_it(
 
 def test_the_sheet_shows_references_boxes_and_the_picture() -> None:
     layout = Layout((Subject("left", Box(0, 0, 0.6, 1)), Subject("right", Box(0.4, 0, 1, 1))))
-    references = ((Image.new("RGB", (30, 60), "red"), Image.new("RGB", (60, 30), "lime")), (Image.new("RGB", (9, 9), "blue"),))
+    references = (
+        (Image.new("RGB", (30, 60), "red"), Image.new("RGB", (60, 30), "lime")),
+        (Image.new("RGB", (9, 9), "blue"),),
+    )
     sheet = np.asarray(draw_sheet(references, layout, Image.new("RGB", (128, 64), "magenta"))).astype(int)
     share = {name: (np.abs(sheet - rgb).max(-1) == 0).sum() for name, rgb in COLOURS.items()}
     assert share["magenta"] == 1024 * 512
@@ -234,7 +253,7 @@ def test_the_sheet_shows_references_boxes_and_the_picture() -> None:
 COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255), "magenta": (255, 0, 255)}
 
 
-# -- pictures -------------------------------------------------------------------------------------------------------------
+# -- pictures ----------------------------------------------------------------------------------------------------------
 
 
 def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
@@ -244,7 +263,13 @@ def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
     assert drawn.shape == picture.shape
     assert 0.02 < (drawn != picture).any(-1).mean() < 0.7  # boxes and names, not the whole picture
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert (result["seed"], result["steps"], result["size"], result["layers"], result["unet_calls"]) == (7, 2, [128, 64], 17, 2)
+    assert (result["seed"], result["steps"], result["size"], result["layers"], result["unet_calls"]) == (
+        7,
+        2,
+        [128, 64],
+        17,
+        2,
+    )
     assert {"torch", "diffusers", "anyms"} <= set(result["versions"])
     assert result["seconds"] > 0
     assert result["command"].startswith("python -m lib_anyms ")
@@ -296,19 +321,31 @@ def test_own_pictures_several_a_subject(tmp_path: Path) -> None:
 
 
 def test_random_weights_say_that_they_are_random(tmp_path: Path) -> None:
-    environ = {**os.environ, "ANYMS_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    environ = {
+        **os.environ,
+        "ANYMS_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "hub"),
+    }
     command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--random", "--out", str(tmp_path / "out"), *FAST]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
     assert "random weights" in done.stdout.splitlines()[0]
     assert "70 layers in each of 2 UNet calls" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["layout.png", "picture.png", "result.json", "sheet.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "layout.png",
+        "picture.png",
+        "result.json",
+        "sheet.png",
+    ]
     assert "Traceback" not in done.stderr
 
 
 def test_a_refusal_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--out", str(tmp_path / "out")]
     command += ["--subject", "cat=no.png@0,0,1,1"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "ANYMS_HOME": str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "ANYMS_HOME": str(tmp_path)}, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("AnyMS: no.png cannot be read")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,7 @@
-"""The command line's own environment: made once, continued, updated, rebuilt, removed; and never anywhere else. No network."""
+"""The command line's own environment: made once, continued, updated, rebuilt, removed; and never anywhere else.
+
+No network.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ class Installer:
         python = self.environment.python
         if command[-1] == "":
             return 0 if python.exists() else 1
-        assert command[0] == ("base-python" if "venv" in command else str(python)), "only the environment's own pip may run"
+        assert command[0] == ("base-python" if "venv" in command else str(python)), (
+            "only the environment's own pip may run"
+        )
         stage = log.stem
         self.stages.append(stage)
         self.during(stage)
@@ -128,7 +133,9 @@ def test_changed_requirements_update_the_environment(installer: Installer, requi
     with pytest.raises(Refused):
         installer.environment.ensure("test")
     assert "python" not in installer.stages, "updated, not made anew"
-    assert not list(installer.environment.venv.glob("anyms-[dt]*.stamp")), "half updated it is neither the old set nor the new"
+    assert not list(installer.environment.venv.glob("anyms-[dt]*.stamp")), (
+        "half updated it is neither the old set nor the new"
+    )
 
 
 def test_a_change_of_the_test_tools_leaves_the_demo_alone(installer: Installer, requirements: Path) -> None:
@@ -165,7 +172,10 @@ def test_a_real_venv_whose_base_python_has_gone_is_made_anew(tmp_path: Path) -> 
 
     ours = Environment(tmp_path / "home", made.append, run=run, base=lambda: sys.executable)
     python = ours.ensure("demo")
-    assert subprocess.run([python, "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)"], check=False).returncode == 0
+    assert (
+        subprocess.run([python, "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)"], check=False).returncode
+        == 0
+    )
     python.unlink()
     python.symlink_to(tmp_path / "gone")
     assert not ours.ready("demo")
@@ -275,7 +285,9 @@ def test_places(platform: str, environ: dict[str, str], expected: str) -> None:
     assert find_home(environ, platform, Path("/u")) == Path(expected)
 
 
-def test_a_relative_place_is_fixed_to_the_folder_it_was_said_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_place_is_fixed_to_the_folder_it_was_said_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_home({"ANYMS_HOME": "here"}) == tmp_path / "here"
 

@@ -1,4 +1,6 @@
-"""diffusers' pipeline from one file, offline: the right configuration, the right tokenizer, and one sentence for a wrong file."""
+"""diffusers' pipeline from one file, offline: the right configuration, the right tokenizer, and one sentence for a
+wrong file.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,11 @@ def test_sdxl_s_structure_is_sdxl_s_configuration(tmp_path: Path) -> None:
     assert config("vae/config.json")["scaling_factor"] == 0.13025
     assert config("vae/config.json")["block_out_channels"] == [128, 256, 512, 512]
     scheduler = config("scheduler/scheduler_config.json")
-    assert (scheduler["beta_start"], scheduler["beta_end"], scheduler["beta_schedule"]) == (0.00085, 0.012, "scaled_linear")
+    assert (scheduler["beta_start"], scheduler["beta_end"], scheduler["beta_schedule"]) == (
+        0.00085,
+        0.012,
+        "scaled_linear",
+    )
     assert scheduler["prediction_type"] == "epsilon"
 
 

@@ -51,7 +51,9 @@ def test_a_pip_left_behind_keeps_the_lock(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("works", "version", "expected"), [(1, (3, 12), "new"), (0, (3, 12), "own"), (1, (3, 11), "own")])
+@pytest.mark.parametrize(
+    ("works", "version", "expected"), [(1, (3, 12), "new"), (0, (3, 12), "own"), (1, (3, 11), "own")]
+)
 def test_python_3_11_is_preferred_if_it_can_make_a_venv(
     works: int, version: tuple[int, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

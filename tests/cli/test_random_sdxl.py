@@ -21,8 +21,8 @@ from lib_anyms.standalone.single_file import build_modules, expected_shapes
 from lib_anyms.standalone.structure import SDXL, SMALL, TINY, Structure, attn2_layers
 from tests.support.files import random_files
 
-# How many weights each part of sd_xl_base_1.0.safetensors has (beside position_ids and logit_scale, which nobody reads), and
-# shapes that tell the parts' sizes.
+# How many weights each part of sd_xl_base_1.0.safetensors has (beside position_ids and logit_scale, which nobody
+# reads), and shapes that tell the parts' sizes.
 SDXL_COUNTS = {
     "model.diffusion_model.": 1680,
     "first_stage_model.": 248,
@@ -46,8 +46,8 @@ SDXL_SHAPES = {
 }
 
 
-# The first digits of the SHA-256 of all a part's lines "name shape", sorted, as A1111's own modules (v1.10.1, built from
-# sd_xl_base.yaml) have them.
+# The first digits of the SHA-256 of all a part's lines "name shape", sorted, as A1111's own modules (v1.10.1, built
+# from sd_xl_base.yaml) have them.
 SDXL_NAMES = {
     "model.diffusion_model.": "3884182d449c8837",
     "first_stage_model.": "e9d56f72afb2bd81",
@@ -84,7 +84,9 @@ def test_tiny_has_sdxl_s_seventy_layers() -> None:
     assert [layer.width for layer in layers] == [width for _, width in attn2_layers(TINY)]
     assert read_adapter(random_files(TINY).adapters["base"]).tokens == 4
     assert read_adapter(random_files(TINY).adapters["plus"]).tokens == 16
-    assert [layer.number for layer in read_adapter(random_files(TINY).adapters["plus"]).layers] == list(range(1, 140, 2))
+    assert [layer.number for layer in read_adapter(random_files(TINY).adapters["plus"]).layers] == list(
+        range(1, 140, 2)
+    )
 
 
 @pytest.mark.parametrize("structure", [SMALL, TINY])

@@ -1,4 +1,6 @@
-"""What all stand-ins of hosts share: the job `p`, texts and noise from words and seeds, samplers, and the recorded UNet calls."""
+"""What all stand-ins of hosts share: the job `p`, texts and noise from words and seeds, samplers, and the recorded UNet
+calls.
+"""
 
 from __future__ import annotations
 
@@ -94,14 +96,16 @@ class Job:
 
     def noise(self, iteration: int, height: int, width: int) -> torch.Tensor:
         seeds = (self.seed + iteration * self.batch_size + image for image in range(self.batch_size))
-        return torch.stack([torch.randn(4, height, width, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        return torch.stack(
+            [torch.randn(4, height, width, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        )
 
 
 class Interrupted(Exception):
     """The user pressed a button."""
 
 
-# -- noise levels -----------------------------------------------------------------------------------------------------------
+# -- noise levels ------------------------------------------------------------------------------------------------------
 
 _KEPT = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
 
@@ -121,7 +125,7 @@ def schedule(steps: int) -> list[float]:
     return [sigma_at(700 - 500 * step / max(1, steps - 1)) for step in range(steps)] + [0.0]
 
 
-# -- samplers: sequences of calls -------------------------------------------------------------------------------------------
+# -- samplers: sequences of calls --------------------------------------------------------------------------------------
 
 
 def _moved(x: torch.Tensor, denoised: torch.Tensor, sigma: float, to: float) -> torch.Tensor:

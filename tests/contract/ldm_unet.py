@@ -1,8 +1,8 @@
 """SDXL's UNet under LDM names, of our own: it loads the single files of the standalone and answers as diffusers does.
 
 The three attention functions are what hosts put between `to_q` and `to_out[0]`; patches are Forge's, by the names in
-`transformer_options`. Odd sizes go down by ceil; they come up to the skip's size before the convolution in Forge and diffusers,
-after it in A1111.
+`transformer_options`. Odd sizes go down by ceil; they come up to the skip's size before the convolution in Forge and
+diffusers, after it in A1111.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class CrossAttention(nn.Module):
         self.to_v = nn.Linear(context, width, bias=False)
         self.to_out = nn.Sequential(nn.Linear(width, width), nn.Dropout(0.0))
 
-    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None, value: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, context: torch.Tensor | None = None, value: torch.Tensor | None = None
+    ) -> torch.Tensor:
         context = x if context is None else context
         value = context if value is None else value
         return self.to_out(attention(self.to_q(x), self.to_k(context), self.to_v(value), self.heads))
@@ -54,7 +56,10 @@ def sdp_forward(self: CrossAttention, x: torch.Tensor, context: Any = None, valu
 def split_forward(self: CrossAttention, x: torch.Tensor, context: Any = None, value: Any = None) -> torch.Tensor:
     """A1111's split attention: slices of the queries, plain softmax, the two parts of `to_out` taken out of it."""
     context = x if context is None else context
-    q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.to_q(x), self.to_k(context), self.to_v(context)))
+    q, k, v = (
+        t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        for t in (self.to_q(x), self.to_k(context), self.to_v(context))
+    )
     slices = [(part @ k.transpose(-1, -2) / math.sqrt(k.shape[-1])).softmax(-1) @ v for part in q.split(5, dim=2)]
     out_proj, dropout = self.to_out
     return dropout(out_proj(torch.cat(slices, dim=2).transpose(1, 2).flatten(2)))
@@ -154,7 +159,12 @@ class TimestepEmbedSequential(nn.Sequential):
     """Each part gets what it takes."""
 
     def forward(
-        self, x: torch.Tensor, emb: torch.Tensor, context: torch.Tensor, options: Options, size: torch.Size | None = None
+        self,
+        x: torch.Tensor,
+        emb: torch.Tensor,
+        context: torch.Tensor,
+        options: Options,
+        size: torch.Size | None = None,
     ) -> torch.Tensor:
         given = {ResBlock: (emb,), SpatialTransformer: (context, options), Upsample: (size,)}
         for part in self:
@@ -203,7 +213,9 @@ class LdmUNet(nn.Module):
                 width = structure.widths[level]
                 stages.append([*stage, Upsample(width)] if level and block == structure.res_blocks else stage)
         self.output_blocks = nn.ModuleList(TimestepEmbedSequential(*stage) for stage in stages)
-        self.out = nn.Sequential(nn.GroupNorm(NORM_GROUPS, base), nn.SiLU(), nn.Conv2d(base, LATENT_CHANNELS, 3, padding=1))
+        self.out = nn.Sequential(
+            nn.GroupNorm(NORM_GROUPS, base), nn.SiLU(), nn.Conv2d(base, LATENT_CHANNELS, 3, padding=1)
+        )
 
     def forward(
         self,

@@ -1,4 +1,6 @@
-"""What other extensions do to a UNet, written anew after what they are seen to do; each says what the oracle must do too."""
+"""What other extensions do to a UNet, written anew after what they are seen to do; each says what the oracle must do
+too.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# -- IP-Adapter -------------------------------------------------------------------------------------------------------------
+# -- IP-Adapter --------------------------------------------------------------------------------------------------------
 
 
 class IpAdapter:
@@ -67,7 +69,7 @@ class IpAdapter:
         yield layer.to_out.register_forward_pre_hook(lambda _m, args: (args[0] + self("", seen.pop(), layer.heads),))
 
 
-# -- LoRA -------------------------------------------------------------------------------------------------------------------
+# -- LoRA --------------------------------------------------------------------------------------------------------------
 
 
 class OnlineLora(nn.Module):
@@ -89,7 +91,9 @@ class OnlineLora(nn.Module):
 
 @contextmanager
 def online_lora(unet: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """Around to_q, to_k and to_out[0] of every cross-attention layer -> all weights as they would be with the LoRA merged."""
+    """Around to_q, to_k and to_out[0] of every cross-attention layer -> all weights as they would be with the LoRA
+    merged.
+    """
     weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     wrapped: list[tuple[nn.Module, str, nn.Module]] = []
     for number, layer in enumerate(cross_attention_layers(unet)):
@@ -121,11 +125,13 @@ def merged_lora(unet: nn.Module) -> Iterator[None]:
         unet.load_state_dict(before)
 
 
-# -- Forge Couple -----------------------------------------------------------------------------------------------------------
+# -- Forge Couple ------------------------------------------------------------------------------------------------------
 
 
 class Couple:
-    """Regional texts: conditional chunks stand `1 + texts` times in attn2, made even by a row of zeros, and are blended."""
+    """Regional texts: conditional chunks stand `1 + texts` times in attn2, made even by a row of zeros, and are
+    blended.
+    """
 
     def __init__(self, texts: int) -> None:
         self.contexts = [random(1, 77, STRUCTURE.context_width, seed=50 + number) for number in range(texts)]
@@ -139,7 +145,9 @@ class Couple:
     def patches(self) -> dict[str, Any]:
         return {"patches": {"attn2_patch": [self._spread], "attn2_output_patch": [self._blend]}}
 
-    def _spread(self, n: torch.Tensor, context: torch.Tensor, _value: Any, options: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    def _spread(
+        self, n: torch.Tensor, context: torch.Tensor, _value: Any, options: dict[str, Any]
+    ) -> tuple[torch.Tensor, ...]:
         flags = options["cond_or_uncond"]
         times = 1 + len(self.contexts)
         queries, keys = [], []
@@ -182,7 +190,7 @@ def _grid_of(tokens: int, height: int, width: int) -> tuple[int, int]:
     return height, width
 
 
-# -- FreeU, Kohya HRFix -----------------------------------------------------------------------------------------------------
+# -- FreeU, Kohya HRFix ------------------------------------------------------------------------------------------------
 
 
 def freeu_patches() -> dict[str, Any]:
@@ -193,7 +201,8 @@ def freeu_patches() -> dict[str, Any]:
 def freeu_hooks(unet: LdmUNet) -> list[Any]:
     """A1111: what goes into an output block."""
     return [
-        block.register_forward_pre_hook(lambda _m, args: (1.1 * args[0], *args[1:])) for block in list(unet.output_blocks)[:3]
+        block.register_forward_pre_hook(lambda _m, args: (1.1 * args[0], *args[1:]))
+        for block in list(unet.output_blocks)[:3]
     ]
 
 
@@ -227,7 +236,9 @@ class HrFix:
 
     def hooks(self, unet: LdmUNet) -> list[Any]:
         """A1111: before one input block; the host's `torch.cat` makes sizes meet."""
-        return [unet.input_blocks[self.BLOCK].register_forward_pre_hook(lambda _m, args: (self._half(args[0]), *args[1:]))]
+        return [
+            unet.input_blocks[self.BLOCK].register_forward_pre_hook(lambda _m, args: (self._half(args[0]), *args[1:]))
+        ]
 
 
 @contextmanager

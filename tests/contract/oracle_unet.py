@@ -1,7 +1,8 @@
-"""What every UNet call must say: the same weights in a UNet whose cross-attention is written out by the oracle, row by row kind.
+"""What every UNet call must say: the same weights in a UNet whose cross-attention is written out by the oracle, row by
+row kind.
 
-Keys and values are multiplied out here from the adapter's file; image tokens are the engine's, which tests/parity holds against
-diffusers. Each kind of row runs in a batch of its own, so no order of rows is shared with the engine.
+Keys and values are multiplied out here from the adapter's file; image tokens are the engine's, which tests/parity holds
+against diffusers. Each kind of row runs in a batch of its own, so no order of rows is shared with the engine.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Oracle:
         assert self.request.layout is not None
         path = self.files.adapters["base"]
         encoder = Encoder(read_encoder(self.files.encoder), torch.device("cpu"), torch.float32)
-        tokens = image_tokens(read_adapter(path), encoder, self.request.pictures, self.request.fit, self.request.combine)
+        tokens = image_tokens(
+            read_adapter(path), encoder, self.request.pictures, self.request.fit, self.request.combine
+        )
         weights = load_file(path)
         for place, (name, _) in enumerate(attn2_layers(STRUCTURE)):
             key, value = (weights[f"ip_adapter.{2 * place + 1}.to_{part}_ip.weight"].float().T for part in "kv")
@@ -98,7 +101,9 @@ class Oracle:
         self.prepare(unet)
         for layer in cross_attention_layers(unet):
             seen: list[tuple[int, int]] = []
-            layer.transformer.register_forward_pre_hook(lambda _m, args, seen=seen: seen.append(tuple(args[0].shape[-2:])))
+            layer.transformer.register_forward_pre_hook(
+                lambda _m, args, seen=seen: seen.append(tuple(args[0].shape[-2:]))
+            )
             layer.attention.forward = types.MethodType(self._attend(layer.name, seen), layer.attention)
         return unet.eval()
 
@@ -113,7 +118,9 @@ class Oracle:
                 subjects = request.layout.subjects
                 acting = [subject.weight if subject.start <= progress < subject.end else 0.0 for subject in subjects]
                 owner = owners(request.layout, *seen[-1])
-                z = z + request.scale * oracle.image_stream(q, self._sets[name][not is_cond], owner, acting, attn2.heads)
+                z = z + request.scale * oracle.image_stream(
+                    q, self._sets[name][not is_cond], owner, acting, attn2.heads
+                )
             if self.neighbour is not None:
                 z = z + self.neighbour(name, q, attn2.heads, is_cond)
             return attn2.to_out[0](z)

@@ -106,7 +106,9 @@ def other_unet(files: RandomFiles) -> nn.Module:
 class TestContract:
     """Each test runs on every stand-in it makes sense on; the fixture `host` looks after each that it is untouched."""
 
-    @pytest.mark.parametrize("setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}])
+    @pytest.mark.parametrize(
+        "setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}]
+    )
     def test_off_means_untouched(self, host: StandIn, setting: dict[str, Any]) -> None:
         painted = host.paint(two(**setting))
         assert torch.equal(together(painted), together(host.baseline))
@@ -131,7 +133,7 @@ class TestContract:
         for left, right in itertools.combinations(made, 2):
             assert (left - right).abs().max() > FAR * left.abs().max()
 
-    # -- rows ---------------------------------------------------------------------------------------------------------------
+    # -- rows ----------------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("host", "case"), ROW_CASES, indirect=["host"])
     def test_rows_in_the_host_s_order(self, host: StandIn, judge: Judge, case: str) -> None:
@@ -155,7 +157,7 @@ class TestContract:
         assert (together(batch) - torch.cat(singles)).abs().max() <= CLOSE * together(batch).abs().max()
         assert (singles[0] - singles[1]).abs().max() > FAR
 
-    # -- steps --------------------------------------------------------------------------------------------------------------
+    # -- steps ---------------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
     def test_samplers_are_sequences_of_calls(self, host: StandIn, judge: Judge, sampler: str) -> None:
@@ -175,7 +177,7 @@ class TestContract:
         for iteration, latents in enumerate(painted.latents):
             assert torch.equal(latents, host.paint(one(end=0.5), seed=7 + iteration).latents[0])
 
-    # -- sizes --------------------------------------------------------------------------------------------------------------
+    # -- sizes ---------------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("height", "width"), [(9, 13), (11, 8), (16, 5)])
     def test_sizes_that_are_no_multiples(self, host: StandIn, judge: Judge, height: int, width: int) -> None:
@@ -186,7 +188,7 @@ class TestContract:
         painted = judge.right(host, host.paint(two(), hires=size), two())
         assert [tuple(call.given["x"].shape[-2:]) for call in painted.calls] == [(8, 12)] * 2 + [size]
 
-    # -- what goes wrong, and what comes between ----------------------------------------------------------------------------
+    # -- what goes wrong, and what comes between -----------------------------------------------------------------------
 
     @pytest.mark.parametrize("call", [1, 2])
     def test_after_an_exception_in_sampling(self, host: StandIn, call: int) -> None:

@@ -31,7 +31,7 @@ from tests.support.streams import hook_count
 class TestBesideOthers:
     """The same contract, with a neighbour on the UNet."""
 
-    # -- how a layer attends ------------------------------------------------------------------------------------------------
+    # -- how a layer attends -------------------------------------------------------------------------------------------
 
     @on(*WEBUIS)
     @pytest.mark.parametrize("forward", [sdp_forward, split_forward])
@@ -53,7 +53,7 @@ class TestBesideOthers:
             painted = judge.right(host, host.paint(two()), two())
         assert len(called) == len(painted.calls) * len(cross_attention_layers(host.unet))
 
-    # -- IP-Adapters --------------------------------------------------------------------------------------------------------
+    # -- IP-Adapters ---------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("ours", ["first", "second"])
     def test_another_s_hooks_add_to_ours_in_either_order(self, host: StandIn, judge: Judge, ours: str) -> None:
@@ -106,7 +106,7 @@ class TestBesideOthers:
             painted = host.paint(two(), batch_size=2)
         judge.right(host, painted, two(), neighbour=theirs)
 
-    # -- LoRA ---------------------------------------------------------------------------------------------------------------
+    # -- LoRA ----------------------------------------------------------------------------------------------------------
 
     @on(*WEBUIS)
     def test_a_lora_merged_into_the_weights(self, host: StandIn, judge: Judge) -> None:
@@ -121,13 +121,13 @@ class TestBesideOthers:
         judge.right(host, painted, two(), weights=weights)
         assert max(judge.differences(host, painted, two())) > FAR
 
-    # -- guidance with calls of its own -------------------------------------------------------------------------------------
+    # -- guidance with calls of its own --------------------------------------------------------------------------------
 
     @on("forge")
     @pytest.mark.parametrize("text", ["positive", "negative"])
     def test_calls_beside_a_step_s_own(self, host: ForgeStandIn, judge: Judge, text: str) -> None:
-        """PAG's with the positive text, SAG's with the negative one: Forge marks both as conditional. What is held against the
-        unconditional prediction sees what that saw.
+        """PAG's with the positive text, SAG's with the negative one: Forge marks both as conditional. What is held
+        against the unconditional prediction sees what that saw.
         """
 
         def guide(predict: Any, x: torch.Tensor, cond: list[Any], uncond: Any) -> torch.Tensor:
@@ -142,11 +142,13 @@ class TestBesideOthers:
         assert flags(painted) == [(U, C), (C if text == "positive" else U,)] * 2
 
     @on("forge")
-    def test_a_prompt_of_the_same_words_as_the_negative_one_stays_conditional(self, host: ForgeStandIn, judge: Judge) -> None:
+    def test_a_prompt_of_the_same_words_as_the_negative_one_stays_conditional(
+        self, host: ForgeStandIn, judge: Judge
+    ) -> None:
         painted = judge.right(host, host.paint(two(), negative="a cat and a dog", low_memory=True), two())
         assert sorted(flags(painted)) == [(U,)] * 2 + [(C,)] * 2
 
-    # -- Forge Couple -------------------------------------------------------------------------------------------------------
+    # -- Forge Couple --------------------------------------------------------------------------------------------------
 
     @on("forge")
     @pytest.mark.parametrize("texts", [1, 2])
@@ -173,7 +175,9 @@ class TestBesideOthers:
 
     @on("forge")
     def test_rows_that_are_no_copies_are_refused(self, host: ForgeStandIn) -> None:
-        def twice(n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, _options: Any) -> tuple[torch.Tensor, ...]:
+        def twice(
+            n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, _options: Any
+        ) -> tuple[torch.Tensor, ...]:
             return (n.repeat_interleave(2, 0), *(text.repeat_interleave(2, 0) for text in (context, value)))
 
         def once(n: torch.Tensor, _options: Any) -> torch.Tensor:
@@ -185,7 +189,7 @@ class TestBesideOthers:
         ):
             host.paint(two())
 
-    # -- features and grids -------------------------------------------------------------------------------------------------
+    # -- features and grids --------------------------------------------------------------------------------------------
 
     @on("forge")
     def test_freeu(self, host: ForgeStandIn, judge: Judge) -> None:

@@ -21,7 +21,13 @@ from tests.support.programs import find_program
 from tests.ui.editor import Editor
 
 PageT = TypeVar("PageT", bound="Page")
-QUIET = ("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 WAIT = 120_000  # milliseconds; a host makes its pictures on the CPU here
 NAMES = {"cat": "orange", "straw hat": "navy"}  # and the colours of their pictures
 SCREEN = {"width": 1400, "height": 1000}
@@ -66,7 +72,11 @@ class Page(Editor):
 
     def set_subjects(self) -> None:
         for number, (name, colour) in enumerate(NAMES.items(), 1):
-            picture = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": base64.b64decode(encoded(reference(colour)))}
+            picture = {
+                "name": f"{colour}.png",
+                "mimeType": "image/png",
+                "buffer": base64.b64decode(encoded(reference(colour))),
+            }
             slot = self.ours(f"slot{number}_shown")
             slot.locator("input[type=file]").set_input_files(picture)
             slot.locator(".thumb").first.wait_for()
@@ -126,7 +136,9 @@ class HostEditor(Page):
         self.root.scroll_into_view_if_needed()
 
     def speak(self, words: dict[str, str]) -> None:
-        """As if a file in the host's folder of languages were chosen: its page brings the words along for its own script."""
+        """As if a file in the host's folder of languages were chosen: its page brings the words along for its own
+        script.
+        """
         none, told = "window.localization = {}", f"window.localization = {json.dumps(words)}"
 
         def brought(route: Any) -> None:
@@ -148,7 +160,9 @@ class HostEditor(Page):
         """Returns when there is a picture, or AnyMS has said why there is none."""
         seed = next(_seeds)
         self.number("seed", seed)
-        self.page.evaluate("document.querySelectorAll('#html_log_txt2img .error').forEach((old) => { old.dataset.old = 1; })")
+        self.page.evaluate(
+            "document.querySelectorAll('#html_log_txt2img .error').forEach((old) => { old.dataset.old = 1; })"
+        )
         self.page.locator("#txt2img_generate").click()
         self.page.wait_for_function(_TOLD, arg=seed)
 

@@ -1,4 +1,7 @@
-"""The pictures of docs/guide.md, made in a real A1111 with the sprites: `ANYMS_A1111_DIR=... python -m tests.hosts.guide`."""
+"""The pictures of docs/guide.md, made in a real A1111 with the sprites: `ANYMS_A1111_DIR=...
+
+python -m tests.hosts.guide`.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,9 @@ class Guide:
         editor.type("txt2img_prompt", PROMPT)
         for slot, name in enumerate(SUBJECTS, 1):
             editor.name(slot, name)
-        self.show(3, [editor.page.locator("#txt2img_prompt_row")], [editor.ours("slot1_name"), editor.ours("slot2_name")])
+        self.show(
+            3, [editor.page.locator("#txt2img_prompt_row")], [editor.ours("slot1_name"), editor.ours("slot2_name")]
+        )
         editor.drag(editor.box(1), (0, -0.1))
         for slot, edge, by in ((1, "n", (0, 0.3)), (2, "s", (0, -0.3))):
             editor.box(slot).focus()
@@ -93,7 +98,10 @@ class Guide:
         seen.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
         path = FOLDER / f"guide-{step}.png"
         seen.quantize(COLOURS).save(path, optimize=True)
-        print(f"{path.relative_to(CHECKOUT)}: {seen.width} x {seen.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
+        print(
+            f"{path.relative_to(CHECKOUT)}: {seen.width} x {seen.height}, {path.stat().st_size / 1000:.0f} kB",
+            flush=True,
+        )
 
     def piece(self, parts: list[Any]) -> Image.Image:
         areas = [part.first.bounding_box() for part in parts]

@@ -13,16 +13,18 @@ _CPU = ("--always-cpu", "--all-in-fp32")
 
 @dataclass(frozen=True)
 class Kind:
-    """One host. `missing` says of the cases it cannot do why: they are not an option there, which is not the same as untested.
+    """One host. `missing` says of the cases it cannot do why: they are not an option there, which is not the same as
+    untested.
 
-    `page` is what its ui-config.json must hold before its first start. `unguided` are the rows of a call at CFG 1; `sparing`,
-    the rows of three calls with "NGMS"; `early`, of four whose first half needs no unconditional ones; `ngms`, the settings
-    by which that means every step; `any_size`, whether sizes are of 8 pixels, not of 64; `hires`, further fields of such a
-    job; `hires_grid`, the height and width of the latent at 1.5 times the scene; `hires_cuts`, whether a second pass of
-    another aspect shows a part of the first; `refiner`, the settings by which it switches at a share of the steps; `titles`
-    and `arguments`, of scripts that have others than A1111's; `clip`, what ControlNet calls the image encoder of its IP-
-    Adapter; `ip_weights`, how many times that multiplies by its weight; `eight_bits`, the flags and settings that keep the
-    UNet's weights in eight bits; `low_memory`, flags that keep models away from where the UNet samples.
+    `page` is what its ui-config.json must hold before its first start. `unguided` are the rows of a call at CFG 1;
+    `sparing`, the rows of three calls with "NGMS"; `early`, of four whose first half needs no unconditional ones;
+    `ngms`, the settings by which that means every step; `any_size`, whether sizes are of 8 pixels, not of 64; `hires`,
+    further fields of such a job; `hires_grid`, the height and width of the latent at 1.5 times the scene; `hires_cuts`,
+    whether a second pass of another aspect shows a part of the first; `refiner`, the settings by which it switches at a
+    share of the steps; `titles` and `arguments`, of scripts that have others than A1111's; `clip`, what ControlNet
+    calls the image encoder of its IP- Adapter; `ip_weights`, how many times that multiplies by its weight;
+    `eight_bits`, the flags and settings that keep the UNet's weights in eight bits; `low_memory`, flags that keep
+    models away from where the UNet samples.
     """
 
     name: str
@@ -70,7 +72,9 @@ KINDS = {
         sparing=(1, 2, 1),
         arguments={"x/y/z plot": [False, False, False, 0, *PLOT[1:]]},
         ip_weights=2,
-        missing={"a job without scripts": "it looks among a job's scripts for its own, so a job without any fails there"},
+        missing={
+            "a job without scripts": "it looks among a job's scripts for its own, so a job without any fails there"
+        },
     ),
     "forge_classic": Kind(
         "Forge classic",
@@ -87,7 +91,8 @@ KINDS = {
         "Forge Neo",
         (*_COMMON, "--cpu", "--force-fp32"),
         settings={"VERSION_UID": "PY313"},  # without it, a host whose config.json is there asks on the console
-        # its first start writes them; until the next one its paste button passes over a prompt that has no value of its own
+        # its first start writes them; until the next one its paste button passes over a prompt that has no value of its
+        # own
         page={f"{tab}/{label}/value": "" for tab in ("txt2img", "img2img") for label in ("Prompt", "Negative Prompt")},
         hires={"hr_upscaler": "None", **_SAME_MODULES},
         early=(2, 1, 1, 2),  # the first step is never meant

@@ -13,7 +13,12 @@ UNET = "model.diffusion_model."
 RANK, ALPHA = 4, 2.0
 _FIRST_ATTENTION = "input_blocks.4.1.transformer_blocks.0.attn2"
 _CONVOLUTION = "input_blocks.1.0.in_layers.2"
-CHANGED = (f"{_FIRST_ATTENTION}.to_q", f"{_FIRST_ATTENTION}.to_k", "middle_block.1.transformer_blocks.3.attn2.to_q", _CONVOLUTION)
+CHANGED = (
+    f"{_FIRST_ATTENTION}.to_q",
+    f"{_FIRST_ATTENTION}.to_k",
+    "middle_block.1.transformer_blocks.3.attn2.to_q",
+    _CONVOLUTION,
+)
 _HINT = ((3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 96, 2), (96, 96, 1), (96, 256, 2))  # in, out, stride
 
 State = dict[str, torch.Tensor]
@@ -40,7 +45,9 @@ def write_lora(checkpoint: Path, lora: Path, merged: Path) -> None:
 
 
 def write_controlnet(checkpoint: Path, target: Path) -> None:
-    """A ControlNet of the checkpoint's size in the original names: the UNet's own first half, and open zero convolutions."""
+    """A ControlNet of the checkpoint's size in the original names: the UNet's own first half, and open zero
+    convolutions.
+    """
     weights = load_file(checkpoint)
     copied = ("time_embed.", "label_emb.", "input_blocks.", "middle_block.")
     unet = {name.removeprefix(UNET): weight for name, weight in weights.items() if name.startswith(UNET)}

@@ -1,7 +1,8 @@
 """A host's whole job made once more on diffusers: same words, noise and sigmas, so picture and UNet calls must agree.
 
-Hosts reach diffusers' schedule (leading, one step in) by the scheduler "DDIM" where the steps divide 1000, and its first noise
-by their setting "SGM noise multiplier". Hosts cut pixels off to 8 bits where diffusers rounds: one step of 255 is left.
+Hosts reach diffusers' schedule (leading, one step in) by the scheduler "DDIM" where the steps divide 1000, and its
+first noise by their setting "SGM noise multiplier". Hosts cut pixels off to 8 bits where diffusers rounds: one step of
+255 is left.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Made:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a host is from diffusers: the largest difference over all steps as a share of diffusers' largest value there;
-    for the pixels, of 255, the largest and the mean.
+    """How far a host is from diffusers: the largest difference over all steps as a share of diffusers' largest value
+    there; for the pixels, of 255, the largest and the mean.
     """
 
     shares: dict[str, float]
@@ -71,7 +72,9 @@ class Peer:
         scene = {**SCENE, **PICTURE, **changes}
         wanted = Request.from_json(request or {"enabled": False})
         adapters = {path.name: path for path in self.files.adapters.values()}
-        models = Models(self.files.checkpoint, adapters.get(wanted.adapter, self.files.adapters["base"]), self.files.encoder)
+        models = Models(
+            self.files.checkpoint, adapters.get(wanted.adapter, self.files.adapters["base"]), self.files.encoder
+        )
         with self._watched() as steps:
             made = sample(
                 self.pipeline,

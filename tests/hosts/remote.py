@@ -1,4 +1,6 @@
-"""This checkout as a git remote on loopback, served by git's own daemon: what a host's "Install from URL" clones and updates."""
+"""This checkout as a git remote on loopback, served by git's own daemon: what a host's "Install from URL" clones and
+updates.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A host's recorded UNet calls run once more on diffusers: same weights, same inputs, image tokens made in this process."""
+"""A host's recorded UNet calls run once more on diffusers: same weights, same inputs, image tokens made in this
+process.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.encoder import Encoder
@@ -51,7 +53,7 @@ class Replay:
         try:
             found = []
             for call in calls:
-                current[:] = [UNetCall(RowMap(call.is_cond), call.progress)]
+                current[:] = [UNetCall(CondMap(call.is_cond), call.progress)]
                 found.append((self._run(call) - call.tensors["output"]).abs().max().item())
             return found
         finally:

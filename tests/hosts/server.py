@@ -1,8 +1,9 @@
-"""One real host as its own server process: found by environment variables, with a data folder of its own, offline, on the CPU.
+"""One real host as its own server process: found by environment variables, with a data folder of its own, offline, on
+the CPU.
 
-ANYMS_A1111_DIR, ANYMS_FORGE_DIR, ANYMS_REFORGE_DIR, ANYMS_FORGE_CLASSIC_DIR and ANYMS_FORGE_NEO_DIR name the hosts' folders;
-their Python is venv/ in there, or the one named by the same variable ending in _PYTHON. Models, extensions, settings and pictures
-lie in the data folder, so the host's own folder stays as it is.
+ANYMS_A1111_DIR, ANYMS_FORGE_DIR, ANYMS_REFORGE_DIR, ANYMS_FORGE_CLASSIC_DIR and ANYMS_FORGE_NEO_DIR name the hosts'
+folders; their Python is venv/ in there, or the one named by the same variable ending in _PYTHON. Models, extensions,
+settings and pictures lie in the data folder, so the host's own folder stays as it is.
 """
 
 from __future__ import annotations
@@ -92,9 +93,20 @@ class HostServer:
                 (self.data / name).write_text(json.dumps(content), encoding="utf-8")
         command = [str(self.place.python), "launch.py", *kind.flags, "--data-dir", str(self.data)]
         # with another data folder, Forge serves its own scripts no more
-        command += ["--api", "--port", self.url.rpartition(":")[2], "--gradio-allowed-path", str(self.place.folder), *self.flags]
+        command += [
+            "--api",
+            "--port",
+            self.url.rpartition(":")[2],
+            "--gradio-allowed-path",
+            str(self.place.folder),
+            *self.flags,
+        ]
         with self.log.open("wb") as out:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}  # Forge Neo may ask something on the console
+            streams = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": out,
+                "stderr": out,
+            }  # Forge Neo may ask something on the console
             self._process = subprocess.Popen(
                 command, cwd=self.place.folder, env=self._environ(), start_new_session=True, **streams
             )

@@ -61,7 +61,12 @@ def pixels_of(image: str) -> bytes:
 def two_subjects(**settings: Any) -> dict[str, Any]:
     """A whole request as in the issue. The boxes overlap, and the roles would be ordered the other way round."""
     cat = {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.1, 0.6, 0.95], "role": "attribute"}
-    dog = {"name": "dog", "images": [encoded(reference("navy", mode="RGBA"))], "box": [0.4, 0.2, 1.0, 0.9], "weight": 0.8}
+    dog = {
+        "name": "dog",
+        "images": [encoded(reference("navy", mode="RGBA"))],
+        "box": [0.4, 0.2, 1.0, 0.9],
+        "weight": 0.8,
+    }
     defaults = {"version": 1, "enabled": True, "scale": 0.8, "mode": "crop-merge", "adapter": "auto"}
     return {**defaults, "subjects": [cat, dog], **settings}
 
@@ -121,7 +126,9 @@ class Studio:
     def hooks_at_rest(self) -> int:
         return self.hooks()
 
-    def ask(self, request: Any = None, probe: dict[str, Any] | None = None, kind: str = "txt2img", **changes: Any) -> Answer:
+    def ask(
+        self, request: Any = None, probe: dict[str, Any] | None = None, kind: str = "txt2img", **changes: Any
+    ) -> Answer:
         """One job; `request` is AnyMS's JSON object, None: AnyMS is not mentioned."""
         scripts: dict[str, Any] = {}
         if request is not None:
@@ -178,7 +185,9 @@ class Studio:
 @contextlib.contextmanager
 def started_again(studio: Studio, data: Path, *flags: str, extension: Path | None = None) -> Iterator[Studio]:
     """The same host as a second process, on a copy of its data, with further flags or one extension more."""
-    shutil.copytree(studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio"))
+    shutil.copytree(
+        studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio")
+    )
     if extension is not None:
         shutil.copytree(extension, data / "extensions" / extension.name)
     (data / "tmp").mkdir(exist_ok=True)  # Forge Neo makes it after its page, for which Forge Couple needs it

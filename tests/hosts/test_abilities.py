@@ -84,7 +84,9 @@ def other(studio: Studio) -> Iterator[Studio]:
         yield visited
 
 
-def test_another_checkpoint_is_held_against_the_adapter_at_once(other: Studio, editor: HostEditor, studio: Studio) -> None:
+def test_another_checkpoint_is_held_against_the_adapter_at_once(
+    other: Studio, editor: HostEditor, studio: Studio
+) -> None:
     editor.give(1, "orange")
     adapter = editor.ours("adapter").locator("input").first
     adapter.fill(other.files.adapters["plus"].name)
@@ -114,7 +116,9 @@ def test_prompt_last_picture_and_hires_fix_are_read_off_the_host_s_page(editor: 
     assert not ground.is_visible()
     editor.make()
     ground.wait_for()
-    editor.inside("String(['naturalWidth', 'naturalHeight'].map((side) => root.querySelector('.ground')[side])) === '768,512'")
+    editor.inside(
+        "String(['naturalWidth', 'naturalHeight'].map((side) => root.querySelector('.ground')[side])) === '768,512'"
+    )
     cut = editor.root.locator(".cut")
     assert not cut.is_visible()
     editor.page.locator("#txt2img_hr .label-wrap").first.click()

@@ -1,4 +1,6 @@
-"""One click on the host's own page compares three modes, another shows where each subject acts; nothing of it stays behind."""
+"""One click on the host's own page compares three modes, another shows where each subject acts; nothing of it stays
+behind.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ class Comparing(Page):
     def set_up(self) -> None:
         self.switch_on()
         for number, (name, colour) in enumerate(NAMES.items(), 1):
-            picture = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": base64.b64decode(encoded(reference(colour)))}
+            picture = {
+                "name": f"{colour}.png",
+                "mimeType": "image/png",
+                "buffer": base64.b64decode(encoded(reference(colour))),
+            }
             self.ours(f"slot{number}_shown").locator("input[type=file]").first.set_input_files(picture)
             self.editor.locator(f".box[data-slot='{number}'] img").wait_for()
             self.fill(self.ours(f"slot{number}_name"), name)
@@ -70,7 +76,12 @@ def test_one_click_makes_the_three_modes_of_one_seed_with_boxes_drawn(page: Comp
     told = next(parameters for parameters in map(studio.parameters, made) if "AnyMS" in parameters)
     subjects = [
         {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.15, 0.75, 0.95]},
-        {"name": "straw hat", "role": "attribute", "images": [encoded(reference("navy"))], "box": [0.52, 0.15, 0.95, 0.95]},
+        {
+            "name": "straw hat",
+            "role": "attribute",
+            "images": [encoded(reference("navy"))],
+            "box": [0.52, 0.15, 0.95, 0.95],
+        },
     ]
     request = two_subjects(subjects=subjects, scale=0.6)
     sampling = {"sampler_name": told["Sampler"], "scheduler": told["Schedule type"]}

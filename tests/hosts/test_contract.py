@@ -63,7 +63,9 @@ class TestContract:
         assert {name: told[name] for name in ("version", "enabled", "scale", "mode")} == {
             name: given[name] for name in ("version", "enabled", "scale", "mode")
         }
-        without_pictures = [{name: value for name, value in row.items() if name != "pictures"} for row in told["subjects"]]
+        without_pictures = [
+            {name: value for name, value in row.items() if name != "pictures"} for row in told["subjects"]
+        ]
         placed = [{name: value for name, value in row.items() if name != "images"} for row in given["subjects"]]
         expected = Layout.from_json({"version": 1, "subjects": placed})
         assert Layout.from_json({"version": 1, "subjects": without_pictures}) == expected
@@ -77,7 +79,9 @@ class TestContract:
         assert turned.pixels != studio.composed.pixels
 
     @pytest.mark.parametrize("adapter", ["", "base", "plus"])
-    def test_the_unet_gives_what_diffusers_gives(self, studio: Studio, replay: Replay, measured: list[str], adapter: str) -> None:
+    def test_the_unet_gives_what_diffusers_gives(
+        self, studio: Studio, replay: Replay, measured: list[str], adapter: str
+    ) -> None:
         request = two_subjects(adapter=studio.files.adapters[adapter].name) if adapter else None
         calls = studio.record(request)
         assert {flag for call in calls for flag in call.is_cond} == {True, False}
@@ -90,7 +94,9 @@ class TestContract:
         if request:
             assert max(replay.differences(calls)) > 100 * CLOSE  # the image stream is what was compared
 
-    @pytest.mark.parametrize("setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}])
+    @pytest.mark.parametrize(
+        "setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}]
+    )
     def test_off_means_untouched(self, studio: Studio, setting: dict[str, Any]) -> None:
         job = studio.paint(two_subjects(**setting))
         assert job.pixels == studio.baseline.pixels

@@ -1,8 +1,8 @@
 """What a job takes with AnyMS against one without, by the API and on the page: measured, never judged.
 
-The two take turns. The model is the small world's, untrained: its layers are narrow, so AnyMS is some 60 times as large a part of
-a step as in SDXL, and what is told here is an upper bound. Wall seconds depend on what else the machine does; the process's own
-CPU seconds, told beside them, hardly.
+The two take turns. The model is the small world's, untrained: its layers are narrow, so AnyMS is some 60 times as large
+a part of a step as in SDXL, and what is told here is an upper bound. Wall seconds depend on what else the machine does;
+the process's own CPU seconds, told beside them, hardly.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def costs(studio: Studio, jobs: dict[str, Callable[[], object]]) -> list[str]:
     lines = []
     for name in jobs:
         if name != PLAIN:
-            shown = [f"{kind} {told(of[name], of[PLAIN])}" for kind, of in (("wall", wall), ("CPU", own)) if min(of[PLAIN])]
+            shown = [
+                f"{kind} {told(of[name], of[PLAIN])}" for kind, of in (("wall", wall), ("CPU", own)) if min(of[PLAIN])
+            ]
             lines.append(f"{name} against {PLAIN}, {PAIRS} pairs: {'; '.join(shown)}")
     return lines
 

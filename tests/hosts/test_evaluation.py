@@ -1,8 +1,8 @@
 """`evaluate --host` on real hosts with the trained sprites: a scene's picture there is the one it gets on diffusers.
 
-With ANYMS_EVALUATION_DIR set, the suite "hosts" too, through the command line; its numbers are kept in that folder. Where
-ANYMS_EVALUATION_SCENES is set, with at most so many scenes a cell.
-Run after the tests that compare pictures of one loaded model: it loads another one for a while.
+With ANYMS_EVALUATION_DIR set, the suite "hosts" too, through the command line; its numbers are kept in that folder.
+Where ANYMS_EVALUATION_SCENES is set, with at most so many scenes a cell. Run after the tests that compare pictures of
+one loaded model: it loads another one for a while.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ SECONDS = 7200
 
 @pytest.fixture(scope="module")
 def named(sprites: Studio, sprites_files: RandomFiles) -> Iterator[Studio]:
-    """The host with the sprites' adapters and encoder under the names they have here: by these `evaluate` asks for them."""
+    """The host with the sprites' adapters and encoder under the names they have here: by these `evaluate` asks for
+    them.
+    """
     given = [*((sprites_files.adapters[kind], sprites.files.adapters[kind]) for kind in sprites_files.adapters)]
     given += [(sprites_files.encoder, sprites.files.encoder)]
     placed = [Path(shutil.copy(source, beside.with_name(source.name))) for source, beside in given]

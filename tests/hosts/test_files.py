@@ -1,4 +1,6 @@
-"""Model files and subject cards on the hosts' own pages: what lacks is said and fetched, and a card needs no encoder any more."""
+"""Model files and subject cards on the hosts' own pages: what lacks is said and fetched, and a card needs no encoder
+any more.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +122,12 @@ def request(**subject: Any) -> dict[str, Any]:
     """What the page's two subjects are through the API; `subject`: name -> what it has in its pictures' place."""
     roles = {"straw hat": {"role": "attribute"}}
     given = [
-        {"name": name, "box": box, **roles.get(name, {}), **subject.get(name, {"images": [encoded(reference(NAMES[name]))]})}
+        {
+            "name": name,
+            "box": box,
+            **roles.get(name, {}),
+            **subject.get(name, {"images": [encoded(reference(NAMES[name]))]}),
+        }
         for name, box in SUBJECTS.items()
     ]
     return two_subjects(subjects=given, scale=0.6)

@@ -1,4 +1,6 @@
-"""What a picture tells of how it was made, in the real hosts: pasted in both tabs, varied by the X/Y/Z plot, asked by the API."""
+"""What a picture tells of how it was made, in the real hosts: pasted in both tabs, varied by the X/Y/Z plot, asked by
+the API.
+"""
 
 from __future__ import annotations
 
@@ -185,7 +187,9 @@ def test_an_infotext_is_pasted_in_img2img_too(tab: Tab) -> None:
 @pytest.mark.parametrize("fault", ["version", "damaged"])
 def test_an_unreadable_infotext_is_told_and_the_rest_is_pasted(tab: Tab, fault: str) -> None:
     told = told_by(tab.studio, tab.studio.composed)
-    right, wrong = {"version": ('\\"version\\":1', '\\"version\\":7'), "damaged": ('{\\"version\\"', '\\"version\\"')}[fault]
+    right, wrong = {"version": ('\\"version\\":1', '\\"version\\":7'), "damaged": ('{\\"version\\"', '\\"version\\"')}[
+        fault
+    ]
     assert told.count(right) == 1
     tab.paste(told.replace(right, wrong))
     sentence = tab.note("AnyMS: the picture's AnyMS entry ")
@@ -204,7 +208,7 @@ def test_the_doctor_s_button_writes_the_report(tab: Tab) -> None:
     assert f"{LAYERS} of {LAYERS} layers in each of 3 UNet calls" in tab.value("doctor_report")
 
 
-# -- the X/Y/Z plot -------------------------------------------------------------------------------------------------------
+# -- the X/Y/Z plot ----------------------------------------------------------------------------------------------------
 
 
 def axes_of(studio: Studio, kind: str = "txt2img") -> list[str]:
@@ -270,7 +274,7 @@ def test_an_axis_of_anyms_without_anyms_is_refused(studio: Studio) -> None:
     assert "an axis of the X/Y/Z plot changes AnyMS, which is off" in answer.sentence
 
 
-# -- AnyMS's own addresses ------------------------------------------------------------------------------------------------
+# -- AnyMS's own addresses ---------------------------------------------------------------------------------------------
 
 
 def test_what_the_api_tells(studio: Studio) -> None:
@@ -301,7 +305,9 @@ def test_the_doctor_after_a_job_and_after_a_refusal(studio: Studio, measured: li
     assert "last job: file_unknown" in fetch(studio.host, "/anyms/v1/doctor")[1]
 
 
-def fetch(host: server.HostServer, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str, Any]:
+def fetch(
+    host: server.HostServer, path: str, form: dict[str, str] | None = None, **headers: str
+) -> tuple[int, str, Any]:
     """Status, text and headers, with headers of our own or a form; unlike the API's client, any kind of answer."""
     data = urllib.parse.urlencode(form).encode() if form else None
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

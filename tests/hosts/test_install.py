@@ -1,4 +1,5 @@
-"""AnyMS comes to a host and goes as users do it: "Install from URL", restart, update, "Reload UI", removal of the folder.
+"""AnyMS comes to a host and goes as users do it: "Install from URL", restart, update, "Reload UI", removal of the
+folder.
 
 Everything is done on the host's own page, with a git remote on loopback.
 """
@@ -46,7 +47,9 @@ class Extensions(Page):
     def turn_to(self, name: str) -> None:
         """The tab of that name, in this host's spelling: Forge's is "Txt2img"."""
         spelling = re.compile(rf"^\s*{name}\s*$", re.IGNORECASE)
-        self.tab.locator(".tab-nav button").get_by_text(spelling).first.click()  # Neo's settings have a tab of that name too
+        self.tab.locator(".tab-nav button").get_by_text(
+            spelling
+        ).first.click()  # Neo's settings have a tab of that name too
 
     def press(self, name: str) -> None:
         self.tab.locator("#tab_extensions").get_by_role("button", name=name, exact=True).click()
@@ -67,7 +70,10 @@ class Extensions(Page):
         self.studio.host.wait_for_end()
 
     def reload(self) -> None:
-        """ "Reload UI", which is not a restart. A page that reloads itself may do so too early, so it is opened anew."""
+        """ "Reload UI", which is not a restart.
+
+        A page that reloads itself may do so too early, so it is opened anew.
+        """
         self.tab.locator("#footer a").get_by_text("Reload UI", exact=True).click()
         self.studio.host.wait_for_start(2)
         self.open()
@@ -75,7 +81,10 @@ class Extensions(Page):
 
 @pytest.fixture(params=[*KINDS])
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Studio]:
-    """A started host without AnyMS. What it keeps of an update in its own folder is removed; nothing else may be left there."""
+    """A started host without AnyMS.
+
+    What it keeps of an update in its own folder is removed; nothing else may be left there.
+    """
     place = server.find(request.param)
     if isinstance(place, str):
         pytest.skip(place)
@@ -130,7 +139,9 @@ def install(studio: Studio, remote: Remote, folder: Path, measured: list[str]) -
         page.keep("installed")
         page.apply()
     size, history = megabytes(folder), megabytes(folder / ".git")
-    measured.append(f"{studio.host.place.name}, installed from URL: {seconds:.1f} s, {size:.0f} MB, {history:.0f} of them .git")
+    measured.append(
+        f"{studio.host.place.name}, installed from URL: {seconds:.1f} s, {size:.0f} MB, {history:.0f} of them .git"
+    )
     studio.host.start()
 
 

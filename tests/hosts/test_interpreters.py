@@ -1,7 +1,8 @@
-"""The laws and the unit tests once more with each host's own Python: its torch, transformers, Pillow, numpy and safetensors.
+"""The laws and the unit tests once more with each host's own Python: its torch, transformers, Pillow, numpy and
+safetensors.
 
-A host's environment has neither pytest nor hypothesis: add them to a test environment of it. It has no diffusers (or another
-than the standalone's), so tests that need the standalone stay out.
+A host's environment has neither pytest nor hypothesis: add them to a test environment of it. It has no diffusers (or
+another than the standalone's), so tests that need the standalone stay out.
 """
 
 from __future__ import annotations
@@ -31,9 +32,16 @@ def test_laws_and_units(name: str, measured: list[str]) -> None:
     left_out = [path for path in units if STANDALONE.search(path.read_text(encoding="utf-8"))]
     ignored = [f"--ignore={path.relative_to(CHECKOUT)}" for path in left_out]
     command = [str(place.python), "-m", "pytest", "tests/laws", "tests/unit", "-q", "-p", "no:cacheprovider", *ignored]
-    environ = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+    environ = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run(command, cwd=CHECKOUT, env={**kept, **environ}, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env={**kept, **environ}, capture_output=True, text=True, timeout=SECONDS
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None

@@ -1,4 +1,6 @@
-"""Every kind of job users start: samplers, batches, passes, scripts, jobs stopped and jobs within jobs, on every real host."""
+"""Every kind of job users start: samplers, batches, passes, scripts, jobs stopped and jobs within jobs, on every real
+host.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,16 @@ START = {"kind": "img2img", "denoising_strength": 0.8}
 
 def placed(box: tuple[float, float, float, float] = (0.1, 0.1, 0.8, 0.9), **subject: Any) -> dict[str, Any]:
     """A request of one subject."""
-    return two_subjects(subjects=[{"name": "cat", "images": [encoded(reference("orange"))], "box": list(box), **subject}])
+    return two_subjects(
+        subjects=[{"name": "cat", "images": [encoded(reference("orange"))], "box": list(box), **subject}]
+    )
 
 
 def all_layers(calls: list[Call]) -> bool:
     return bool(calls) and {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
 
 
-# -- samplers and steps ---------------------------------------------------------------------------------------------------
+# -- samplers and steps ------------------------------------------------------------------------------------------------
 
 
 SAMPLERS = {
@@ -59,7 +63,9 @@ def test_a_sampler(studio: Studio, sampler: str) -> None:
 
 
 def test_restart_restarts(studio: Studio) -> None:
-    noises = [call.tensors["timesteps"][0].item() for call in studio.record(two_subjects(), sampler_name="Restart", steps=20)]
+    noises = [
+        call.tensors["timesteps"][0].item() for call in studio.record(two_subjects(), sampler_name="Restart", steps=20)
+    ]
     assert any(later > earlier for earlier, later in itertools.pairwise(noises))
 
 
@@ -78,7 +84,7 @@ def test_every_step_without_unconditional_rows(studio: Studio) -> None:
     assert all_layers(calls)
 
 
-# -- batches --------------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 
 def test_three_pictures_at_once_are_three_single_jobs(studio: Studio) -> None:
@@ -106,7 +112,7 @@ def test_jobs_in_a_row_know_nothing_of_each_other(studio: Studio) -> None:
     assert studio.paint(placed()).pixels == first != studio.composed.pixels
 
 
-# -- hires fix ------------------------------------------------------------------------------------------------------------
+# -- hires fix ---------------------------------------------------------------------------------------------------------
 
 
 def touched(call: Call) -> torch.Tensor:
@@ -129,7 +135,14 @@ def expected(shape: torch.Size, box: tuple[float, float, float, float]) -> torch
 @pytest.mark.parametrize("times", [1.05, 1.5, 2.0])
 def test_hires_fix_at_odd_sizes(studio: Studio, times: float) -> None:
     box = (0.1, 0.2, 0.65, 0.9)
-    larger = {"enable_hr": True, "hr_scale": times, "denoising_strength": 0.9, "width": 200, "height": 136, **studio.kind.hires}
+    larger = {
+        "enable_hr": True,
+        "hr_scale": times,
+        "denoising_strength": 0.9,
+        "width": 200,
+        "height": 136,
+        **studio.kind.hires,
+    }
     calls = studio.record(placed(box), **larger)
     shapes = [call.tensors["x"].shape[-2:] for call in calls]
     assert len(calls) > 3
@@ -139,7 +152,7 @@ def test_hires_fix_at_odd_sizes(studio: Studio, times: float) -> None:
         assert torch.equal(touched(call), expected(shape, box)), f"{tuple(shape)}\n{touched(call).int()}"
 
 
-# -- what is shown meanwhile ----------------------------------------------------------------------------------------------
+# -- what is shown meanwhile -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -167,7 +180,9 @@ def noise_pictures(count: int) -> list[str]:
 
 def test_the_progress_bar_says_that_pictures_are_read(studio: Studio) -> None:
     boxes = [(x / 4, y / 3, (x + 1) / 4, (y + 1) / 3) for x in range(4) for y in range(3)]
-    subjects = [{"name": f"cat {i}", "images": [image], "box": [*boxes[i]]} for i, image in enumerate(noise_pictures(12))]
+    subjects = [
+        {"name": f"cat {i}", "images": [image], "box": [*boxes[i]]} for i, image in enumerate(noise_pictures(12))
+    ]
     with in_the_background(studio, two_subjects(subjects=subjects)) as answers:
         said = {shown["textinfo"] for shown in progress(studio, answers)}
     assert answers[0].status == 200
@@ -186,7 +201,7 @@ def test_live_previews_show_the_picture_and_change_nothing(studio: Studio) -> No
     assert pixels_of(answers[0].body["images"][0]) == alone.pixels[0]
 
 
-# -- stopped jobs ---------------------------------------------------------------------------------------------------------
+# -- stopped jobs ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("button", ["interrupt", "skip"])
@@ -208,7 +223,7 @@ def test_a_stopped_job_leaves_nothing_behind(studio: Studio, tmp_path: Path, but
     assert studio.paint(two_subjects()).pixels == composed.pixels
 
 
-# -- scripts that start jobs with ours ------------------------------------------------------------------------------------
+# -- scripts that start jobs with ours ---------------------------------------------------------------------------------
 
 
 def test_prompts_from_a_text(studio: Studio) -> None:
@@ -240,12 +255,14 @@ def test_img2img_batch(studio: Studio, tmp_path: Path) -> None:
     batch = {"script_name": "AnyMS test batch", "script_args": [str(tmp_path)]}
     made, calls = studio.watch(two_subjects(), **job, **batch)
     assert all_layers(calls)
-    singles = [studio.paint(two_subjects(), **{**job, "init_images": [encoded(picture)]}).pixels[0] for picture in pictures]
+    singles = [
+        studio.paint(two_subjects(), **{**job, "init_images": [encoded(picture)]}).pixels[0] for picture in pictures
+    ]
     assert [apart(*pair) <= ROUNDING for pair in zip(made.pixels, singles)] == [True, True]
     assert len(made.pixels) == 2
 
 
-# -- jobs within jobs -----------------------------------------------------------------------------------------------------
+# -- jobs within jobs --------------------------------------------------------------------------------------------------
 
 
 INNER = {"bare": "baseline", "copy": "composed", "copy without AnyMS": "baseline"}  # whose picture the inner job's is
@@ -264,7 +281,7 @@ def test_a_job_within_a_job(studio: Studio, tmp_path: Path, like: str) -> None:
     assert inner == getattr(studio, INNER[like]).pixels * 2
 
 
-# -- the host begins anew -------------------------------------------------------------------------------------------------
+# -- the host begins anew ----------------------------------------------------------------------------------------------
 
 
 def test_reload_ui(studio: Studio) -> None:

@@ -1,8 +1,8 @@
 """Other extensions at work in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
 
-Each test's picture is held against the neighbour's alone and against AnyMS's alone; where another way to compute it is cheap,
-against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host brings along: sd-forge-couple and, for
-A1111, sd-webui-controlnet (its requirements in A1111's environment).
+Each test's picture is held against the neighbour's alone and against AnyMS's alone; where another way to compute it is
+cheap, against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host brings along:
+sd-forge-couple and, for A1111, sd-webui-controlnet (its requirements in A1111's environment).
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def all_layers(calls: list[Call], times: int = 1) -> bool:
     return bool(calls) and {(call.fired, call.changed) for call in calls} == {(times * LAYERS, times * LAYERS)}
 
 
-def beside(studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any) -> tuple[Job, list[Call]]:
+def beside(
+    studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any
+) -> tuple[Job, list[Call]]:
     """A picture with both, in which every layer fires and which neither makes alone, and its UNet calls."""
     request = request or two_subjects()
     job, calls = watch_beside(studio, scripts, request, **changes)
@@ -57,7 +59,7 @@ def beside(studio: Studio, scripts: Scripts, request: Any = None, times: int = 1
     return job, calls
 
 
-# -- LoRA -----------------------------------------------------------------------------------------------------------------
+# -- LoRA --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,17 @@ def test_a_lora(studio: Studio, lora: Lora) -> None:
     prompt = f"a cat and a dog on a beach {lora.word}"
     job, calls = studio.watch(two_subjects(), prompt=prompt)
     assert all_layers(calls)
-    assert len({studio.paint(prompt=prompt).pixels[0], studio.baseline.pixels[0], studio.composed.pixels[0], job.pixels[0]}) == 4
+    assert (
+        len(
+            {studio.paint(prompt=prompt).pixels[0], studio.baseline.pixels[0], studio.composed.pixels[0], job.pixels[0]}
+        )
+        == 4
+    )
     assert max(Replay(lora.merged).differences(calls, two_subjects())) < CLOSE
     assert max(Replay(studio.files).differences(calls, two_subjects())) > 100 * CLOSE
 
 
-# -- what Forge brings along ----------------------------------------------------------------------------------------------
+# -- what Forge brings along -------------------------------------------------------------------------------------------
 
 FREEU, SAG, PAG = (f"{name} Integrated" for name in ("FreeU", "SelfAttentionGuidance", "PerturbedAttentionGuidance"))
 GUIDANCE: dict[str, tuple[list[Any], int]] = {  # how a title begins -> arguments, UNet calls a step
@@ -110,7 +117,9 @@ def test_guidance(studio: Studio, title: str) -> None:
 
 
 def test_kohya_hrfix(studio: Studio) -> None:
-    """It halves the feature map from block 3 on, for all steps here: the first layer has 4 x 6 tokens instead of 8 x 12."""
+    """It halves the feature map from block 3 on, for all steps here: the first layer has 4 x 6 tokens instead of 8 x
+    12.
+    """
     title = needs_script(studio, "Kohya HRFix Integrated")
     request = two_subjects(subjects=[{"name": "cat", "images": [encoded(SQUARE)], "box": [0.5, 0, 1, 0.5]}])
     _, calls = beside(studio, {title: [True, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic"]}, request)
@@ -123,7 +132,10 @@ def test_kohya_hrfix(studio: Studio) -> None:
 @pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
 def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
     """In txt2img; where a host has them in img2img only, there."""
-    name, start = "MultiDiffusion Integrated", {"init_images": [encoded(reference("green", (192, 128)))], "kind": "img2img"}
+    name, start = (
+        "MultiDiffusion Integrated",
+        {"init_images": [encoded(reference("green", (192, 128)))], "kind": "img2img"},
+    )
     changes: dict[str, Any] = {} if name.lower() in listed(studio) else start
     tiles = {needs_script(studio, name, changes.get("kind", "txt2img")): [True, method, 96, 96, 32, 1]}
     paint_beside(studio, tiles, **changes)  # a host's first img2img job differs from its later ones, without AnyMS too
@@ -134,7 +146,7 @@ def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
     assert "AnyMS" not in told
 
 
-# -- ControlNet -----------------------------------------------------------------------------------------------------------
+# -- ControlNet --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +220,14 @@ def test_controlnet_s_own_ip_adapter_beside_two_subjects(controlled: Studio, con
 def test_controlnet_s_reference(controlled: Studio) -> None:
     """It runs the UNet on its own picture too: in A1111 within the same call, in Forge's family in a call of its own."""
     a1111 = controlled.kind.name == "A1111"
-    picture = unit("None", reference("green", (192, 128)), "reference_only", 2.0)  # so heavy, it acts on layers so narrow too
+    picture = unit(
+        "None", reference("green", (192, 128)), "reference_only", 2.0
+    )  # so heavy, it acts on layers so narrow too
     _, calls = beside(controlled, picture, chosen(controlled), times=2 if a1111 else 1)
     assert len(calls) == (3 if a1111 else 6)
 
 
-# -- regional prompts -----------------------------------------------------------------------------------------------------
+# -- regional prompts --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +249,22 @@ LINES = "a cat on the left\na dog on the right"
 
 def couple(background: str = "None") -> Scripts:
     """Columns of equal width, a line of the prompt each."""
-    return {"Forge Couple": [True, False, "Basic", "\\n", "Horizontal", background, 0.5, None, "off", False, False, *[None] * 6]}
+    return {
+        "Forge Couple": [
+            True,
+            False,
+            "Basic",
+            "\\n",
+            "Horizontal",
+            background,
+            0.5,
+            None,
+            "off",
+            False,
+            False,
+            *[None] * 6,
+        ]
+    }
 
 
 @pytest.mark.parametrize("lines", [2, 3])
@@ -250,7 +279,9 @@ def test_regional_texts_and_regional_pictures(coupled: Studio, lines: int) -> No
         assert len(added) == 2 + lines + lines % 2
         assert copies.abs().max() > 0
         assert (copies - copies[:1]).abs().max() < CLOSE
-        assert (added[1 + lines if conditional == 0 else 0] - copies[0]).abs().max() > 100 * CLOSE  # the unconditional row
+        assert (
+            added[1 + lines if conditional == 0 else 0] - copies[0]
+        ).abs().max() > 100 * CLOSE  # the unconditional row
 
 
 def test_equal_regional_texts_are_one_text(coupled: Studio) -> None:

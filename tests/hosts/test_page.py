@@ -25,7 +25,12 @@ def test_the_page_makes_what_the_api_makes(page: Page, measured: list[str]) -> N
     told = page.studio.parameters(made)
     subjects = [
         {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.15, 0.48, 0.95]},
-        {"name": "straw hat", "role": "attribute", "images": [encoded(reference("navy"))], "box": [0.52, 0.15, 0.95, 0.95]},
+        {
+            "name": "straw hat",
+            "role": "attribute",
+            "images": [encoded(reference("navy"))],
+            "box": [0.52, 0.15, 0.95, 0.95],
+        },
     ]
     request = two_subjects(subjects=subjects, scale=0.6)
     by_api = page.studio.paint(request, sampler_name=told["Sampler"], scheduler=told["Schedule type"])

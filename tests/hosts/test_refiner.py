@@ -1,4 +1,7 @@
-"""The refiner exchanges the UNet in mid-sampling, and no host tells scripts. It reloads models: a file of its own, run last."""
+"""The refiner exchanges the UNet in mid-sampling, and no host tells scripts.
+
+It reloads models: a file of its own, run last.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ def test_weights_in_eight_bits(studio: Studio, tmp_path: Path) -> None:
 def test_models_kept_away(studio: Studio, tmp_path: Path, number: int) -> None:
     """The same picture as with all of the model in one place."""
     if number >= len(studio.kind.low_memory):
-        pytest.skip(f"host: not an option in {studio.kind.name}: on the CPU its memory manager keeps everything in place")
+        pytest.skip(
+            f"host: not an option in {studio.kind.name}: on the CPU its memory manager keeps everything in place"
+        )
     with started_again(studio, tmp_path / "away", studio.kind.low_memory[number]) as away:
         works(away)
         assert apart(away.composed.pixels[0], studio.composed.pixels[0]) <= 1

@@ -1,4 +1,7 @@
-"""Another checkpoint and back, with AnyMS on. It reloads models: a file of its own, run after those that compare pictures."""
+"""Another checkpoint and back, with AnyMS on.
+
+It reloads models: a file of its own, run after those that compare pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The sprites' structure before any training: random weights, loaded by the hosts as users' checkpoints are, against diffusers.
+"""The sprites' structure before any training: random weights, loaded by the hosts as users' checkpoints are, against
+diffusers.
 
 Run after the tests that compare pictures of one loaded model: it loads another one for a while.
 """
@@ -27,14 +28,18 @@ def peer(untrained: Studio) -> Peer:
 
 
 @pytest.mark.parametrize("adapter", ["", "base", "plus"])
-def test_the_unet_gives_what_diffusers_gives(untrained: Studio, replay: Replay, measured: list[str], adapter: str) -> None:
+def test_the_unet_gives_what_diffusers_gives(
+    untrained: Studio, replay: Replay, measured: list[str], adapter: str
+) -> None:
     request = two_subjects(adapter=untrained.files.adapters[adapter].name) if adapter else None
     calls = untrained.record(request, width=256, height=256)
     assert [(call.fired, call.changed) for call in calls] == [(LAYERS, LAYERS) if adapter else (0, 0)] * 3
     largest = [call.tensors["output"].abs().max().item() for call in calls]
     found = max(off / size for off, size in zip(replay.differences(calls, request), largest))
     what = f"AnyMS with {adapter}" if adapter else "plain UNet"
-    measured.append(f"{untrained.host.place.name}, untrained sprites, {what}: {found:.1e} of the output's largest value")
+    measured.append(
+        f"{untrained.host.place.name}, untrained sprites, {what}: {found:.1e} of the output's largest value"
+    )
     assert found < CLOSE
 
 

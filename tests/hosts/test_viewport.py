@@ -32,7 +32,8 @@ def at(*boxes: tuple[float, float, float, float]) -> dict[str, Any]:
     """A request of one or two subjects in these boxes."""
     names = ("cat", "orange"), ("dog", "navy")
     subjects = [
-        {"name": name, "images": [encoded(reference(colour))], "box": list(box)} for (name, colour), box in zip(names, boxes)
+        {"name": name, "images": [encoded(reference(colour))], "box": list(box)}
+        for (name, colour), box in zip(names, boxes)
     ]
     return two_subjects(subjects=subjects)
 
@@ -69,7 +70,10 @@ def check(calls: list[Call], expected: torch.Tensor) -> None:
 
 
 def settled(studio: Studio, **job: Any) -> list[bytes]:
-    """The pixels of an img2img job without AnyMS. A host's first one of a kind differs from all later ones by up to 6 of 255."""
+    """The pixels of an img2img job without AnyMS.
+
+    A host's first one of a kind differs from all later ones by up to 6 of 255.
+    """
     studio.paint(**job)
     return studio.paint(**job).pixels
 
@@ -116,7 +120,9 @@ def test_only_masked_with_padding(studio: Studio) -> None:
 
 
 def test_a_masked_part_too_wide_for_the_pass(studio: Studio) -> None:
-    """The host fits 370 x 256 pixels into 128 x 128 as 128 x 88, from row 20 on: tokens 1.25 to 6.75 of 8 show the picture."""
+    """The host fits 370 x 256 pixels into 128 x 128 as 128 x 88, from row 20 on: tokens 1.25 to 6.75 of 8 show the
+    picture.
+    """
     wide = inpaint((10, 20, 380, 60), width=128, height=128)
     check(studio.record(at((0, 0, 1, 1)), **wide), tokens(8, 8, (1, 7, 0, 8)))
 
@@ -136,7 +142,10 @@ def square(studio: Studio) -> dict[str, Any]:
 
 
 def test_hires_fix_to_another_aspect(studio: Studio) -> None:
-    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 are left. Or it is stretched."""
+    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 are left.
+
+    Or it is stretched.
+    """
     job, calls = studio.watch(at((0, 0, 1 / 6, 1), (0.5, 0, 1, 0.5)), **square(studio))
     first = [call for call in calls if call.tensors["x"].shape[-2] == 16]
     second = [call for call in calls if call.tensors["x"].shape[-2] == 24]
@@ -156,7 +165,12 @@ def test_a_second_pass_without_a_subject(studio: Studio) -> None:
 
 def test_each_tile_that_is_an_inpainting_is_at_its_place(studio: Studio) -> None:
     """Four tiles of one job, as Ultimate SD upscale has them: only the upper right one shows the subject."""
-    tiles = {**START, "init_images": [encoded(reference("green", INIT))], "script_name": "AnyMS test tiles", "script_args": []}
+    tiles = {
+        **START,
+        "init_images": [encoded(reference("green", INIT))],
+        "script_name": "AnyMS test tiles",
+        "script_args": [],
+    }
     calls = studio.record(at(IN), **tiles)
     assert len(calls) % 4 == 0
     each = len(calls) // 4

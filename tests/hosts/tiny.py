@@ -34,7 +34,9 @@ def install(host: str, data: Path, family: str = "tiny", files: RandomFiles | No
     return place(host, data, family, files)
 
 
-def place(host: str, data: Path, family: str = "tiny", files: RandomFiles | None = None, name: str | None = None) -> RandomFiles:
+def place(
+    host: str, data: Path, family: str = "tiny", files: RandomFiles | None = None, name: str | None = None
+) -> RandomFiles:
     """Copy a model of that family to where users of `host` put theirs, random where no files are given.
 
     `name` is the checkpoint's and starts the other files'; as the family's, where none is given.
@@ -116,7 +118,13 @@ def _yaml(placed: RandomFiles) -> Path:
 
 def _open_clip_config(text: TextEncoder) -> dict[str, Any]:
     """The image half is thrown away when the model is built."""
-    words = {"context_length": 77, "vocab_size": 49408, "width": text.hidden, "heads": text.heads, "layers": text.layers}
+    words = {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": text.hidden,
+        "heads": text.heads,
+        "layers": text.layers,
+    }
     pictures = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 32, "head_width": 32}
     return {"embed_dim": text.projection, "text_cfg": words, "vision_cfg": pictures}
 
@@ -141,9 +149,12 @@ def _sgm_config(structure: Structure, clip: Path, architecture: str) -> dict[str
         "disable_first_stage_autocast": True,
         "denoiser_config": _part(f"{diffusion}.denoiser.DiscreteDenoiser", denoiser),
         "network_config": _part(f"{diffusion}.openaimodel.UNetModel", ldm_unet_config(structure)),
-        "conditioner_config": _part("sgm.modules.GeneralConditioner", {"emb_models": _embedders(structure, clip, architecture)}),
+        "conditioner_config": _part(
+            "sgm.modules.GeneralConditioner", {"emb_models": _embedders(structure, clip, architecture)}
+        ),
         "first_stage_config": _part(
-            "sgm.models.autoencoder.AutoencoderKLInferenceWrapper", {**vae, "lossconfig": {"target": "torch.nn.Identity"}}
+            "sgm.models.autoencoder.AutoencoderKLInferenceWrapper",
+            {**vae, "lossconfig": {"target": "torch.nn.Identity"}},
         ),
     }
     return {"model": _part("sgm.models.diffusion.DiffusionEngine", engine)}

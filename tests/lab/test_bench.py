@@ -35,8 +35,10 @@ def test_every_form_is_the_oracle_s_image_stream(name: str, dtype: torch.dtype) 
     layout, grid = layout_of(5), TokenGrid(13, 18)
     work = Work.random(layout.visible_tokens(grid), grid, 32, 4, 4, 2, torch.zeros((), dtype=dtype))
     owner = oracle.owners(layout, grid.height, grid.width)
-    sets = [[work.nobody] * 5, work.sets]
-    image = torch.cat([oracle.image_stream(work.query[half : half + 1], sets[half], owner, [1.0] * 5, 4) for half in (0, 1)])
+    sets = [[work.uncond] * 5, work.sets]
+    image = torch.cat(
+        [oracle.image_stream(work.query[half : half + 1], sets[half], owner, [1.0] * 5, 4) for half in (0, 1)]
+    )
     wanted = work.text + SCALE * image
     assert (FORMS[name](replace(work, text=work.text.clone())) - wanted).abs().max() <= 4 * BOUNDS[dtype]
 

@@ -16,7 +16,9 @@ from lib_anyms.lab.bench.prepare import CARD, COLD, PROJECTION, WARM, prepare_ro
 from lib_anyms.models.model_files import ModelPair
 
 
-def test_each_way_to_the_tokens_is_a_row_and_only_the_cold_one_encodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_way_to_the_tokens_is_a_row_and_only_the_cold_one_encodes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded, whole = [], encoding.Encoder
     monkeypatch.setattr(encoding, "Encoder", lambda *args: loaded.append(1) or whole(*args))
     pair = ModelPair(read_adapter(folder / "adapter.safetensors"), read_encoder(folder / "encoder.safetensors"))

@@ -38,7 +38,7 @@ def batch(side: int, referenced: float = 0.5, held_out: bool = False) -> Batch:
     return Maker(bank(), side, referenced, held_out)(48, Random(side))
 
 
-# -- batches --------------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", [16, 24, 32])
@@ -103,7 +103,7 @@ def test_held_out_pictures_show_what_training_does_not() -> None:
     assert all(identity is not None and identity.held_out for identity in made.identities)
 
 
-# -- references -----------------------------------------------------------------------------------------------------------
+# -- references --------------------------------------------------------------------------------------------------------
 
 
 class SeesMeans(torch.nn.Module):
@@ -141,7 +141,7 @@ def test_each_identity_is_encoded_once_in_its_poses_and_none_is_nothing() -> Non
     assert encoder.seen == 7
 
 
-# -- the image stream -----------------------------------------------------------------------------------------------------
+# -- the image stream --------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -152,7 +152,9 @@ def unet() -> torch.nn.Module:
 
 def call(width: int = 16) -> torch.Tensor:
     torch.manual_seed(5)
-    predict = predictor(unet(), (torch.randn(2, 77, NARROW.context_width), torch.randn(2, NARROW.text_2.projection)), 256)
+    predict = predictor(
+        unet(), (torch.randn(2, 77, NARROW.context_width), torch.randn(2, NARROW.text_2.projection)), 256
+    )
     return predict(torch.randn(2, 4, width, width), torch.tensor([600, 300]))
 
 
@@ -214,7 +216,7 @@ def test_an_adapter_has_the_file_s_names_and_starts_as_the_text_s() -> None:
     assert layers[0].attention.to_k.weight.abs().max() > 0  # a copy
 
 
-# -- encoders -------------------------------------------------------------------------------------------------------------
+# -- encoders ----------------------------------------------------------------------------------------------------------
 
 
 def test_captions_are_numbered_in_the_order_of_clip_s_vocabulary() -> None:
@@ -268,7 +270,9 @@ def test_the_image_encoder_learns_attributes_along_orthogonal_directions() -> No
     learner = VisionLearner(new_encoder(NARROW), NARROW, seed=1, batch=8)
     identities = [held_out_identity(Random(seed)) for seed in range(6)]
     starts = np.cumsum([0, 8, 8, 8])
-    perfect = torch.stack([directions[[s + n for s, n in zip(starts, identity.numbers)]].sum(0) for identity in identities])
+    perfect = torch.stack(
+        [directions[[s + n for s, n in zip(starts, identity.numbers)]].sum(0) for identity in identities]
+    )
     loss, right = learner._named(perfect, identities)
     assert set(right.values()) == {1.0}
     assert loss < 0.1
@@ -281,7 +285,7 @@ def test_the_image_encoder_learns_attributes_along_orthogonal_directions() -> No
     assert all(weight.grad is not None for weight in learner.encoder.vision_model.encoder.parameters())
 
 
-# -- a step ---------------------------------------------------------------------------------------------------------------
+# -- a step ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -315,7 +319,9 @@ def test_what_is_dropped_and_how_strong_the_stream_is(learner: UNetLearner) -> N
         "neither": 0.0536,
     }
     assert shares == pytest.approx(expected, abs=0.02)
-    assert min(scale for _, _, scale in shown) > 0.6 - 1e-6  # also without a reference: as hosts stream the unconditional tokens
+    assert (
+        min(scale for _, _, scale in shown) > 0.6 - 1e-6
+    )  # also without a reference: as hosts stream the unconditional tokens
 
 
 def test_a_figure_s_cells_count_twice_and_the_stream_of_the_batch_is_used(

@@ -1,4 +1,6 @@
-"""Intervals are as wide as they should be, differences are paired, bars fail where they must, and the report has all of it."""
+"""Intervals are as wide as they should be, differences are paired, bars fail where they must, and the report has all of
+it.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,10 @@ def test_results_have_shares_of_real_renderings_of_the_same_scenes() -> None:
 
 
 def test_the_best_global_form_is_the_one_with_the_highest_identity() -> None:
-    forms = {mode: {0: {"identity": value}} for mode, value in (("global-sum", 0.2), ("one-softmax", 0.5), ("global-mean", 0.3))}
+    forms = {
+        mode: {0: {"identity": value}}
+        for mode, value in (("global-sum", 0.2), ("one-softmax", 0.5), ("global-mean", 0.3))
+    }
     assert best_global(forms) == "one-softmax"
     assert best_global({"global-sum": {0: {"clip_i": 0.2}}, "global-mean": {0: {"clip_i": 0.3}}}) == "global-mean"
     assert best_global({"global-sum": {}}) is None

@@ -20,10 +20,30 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.lab.commands.evaluate import fewer
 from lib_anyms.lab.evaluation import scenes
-from lib_anyms.lab.evaluation.pictures import DiffusersPainter, Files, Settings, WebUIPainter, box_masks, files_in, own_files
+from lib_anyms.lab.evaluation.pictures import (
+    DiffusersPainter,
+    Files,
+    Settings,
+    WebUIPainter,
+    box_masks,
+    files_in,
+    own_files,
+)
 from lib_anyms.lab.evaluation.results import ON_DIFFUSERS, check_bars
 from lib_anyms.lab.evaluation.run import SCORES, Evaluation, Worker, evaluate, label, read_records, score_cells
-from lib_anyms.lab.evaluation.scenes import GLOBALS, MODES, OURS, PEER, REAL, TEXT, Cell, SuiteRow, Task, cells_of, make_task
+from lib_anyms.lab.evaluation.scenes import (
+    GLOBALS,
+    MODES,
+    OURS,
+    PEER,
+    REAL,
+    TEXT,
+    Cell,
+    SuiteRow,
+    Task,
+    cells_of,
+    make_task,
+)
 from lib_anyms.lab.evaluation.scoring import METRICS, Judge
 from lib_anyms.layout.geometry import Box
 from lib_anyms.standalone.cli import REFUSED, main
@@ -70,7 +90,9 @@ def test_from_the_command_line_and_once_more(
     assert set(written) == {"suite", "versions", "seconds", "rows"}
     assert set(written["versions"]["files"]) == {"checkpoint", "encoder", "adapter-base"}
     rows, modes = written["rows"], {REAL, TEXT, PEER, OURS, *GLOBALS}
-    assert {row["mode"] for row in rows} == modes | {f"{OURS} minus {name}" for name in (REAL, TEXT, PEER, "best global")}
+    assert {row["mode"] for row in rows} == modes | {
+        f"{OURS} minus {name}" for name in (REAL, TEXT, PEER, "best global")
+    }
     assert all(mode in printed for mode in modes)
     columns = {"mode", "layout", "subjects", "adapter", "metric", "value", "low", "high", "share", "chance", "n"}
     for row in rows:
@@ -221,7 +243,11 @@ def on(webui: str, files: Files) -> tuple[WebUIPainter, Task]:
 
 
 def test_a_webui_gets_the_same_layouts(webui: str, evaluation: Evaluation) -> None:
-    cells = [Cell(REAL, "disjoint", 2, None, 1), Cell(TEXT, "disjoint", 2, None, 1), Cell(OURS, "disjoint", 2, "base", 1)]
+    cells = [
+        Cell(REAL, "disjoint", 2, None, 1),
+        Cell(TEXT, "disjoint", 2, None, 1),
+        Cell(OURS, "disjoint", 2, "base", 1),
+    ]
     score_cells(evaluation, cells[2:], quiet)  # on diffusers
     lines: list[str] = []
     there = replace(evaluation, settings=replace(ONE_STEP, host=webui))
@@ -258,7 +284,11 @@ def test_a_webui_without_the_extension_is_refused(webui: str, folder: Path, monk
 @pytest.mark.parametrize(
     ("failure", "info", "sentence"),
     [
-        ((500, {"errors": "AnyMS: mode of the request is 'one-softmax'"}), "", "made no picture .AnyMS: mode of the request"),
+        (
+            (500, {"errors": "AnyMS: mode of the request is 'one-softmax'"}),
+            "",
+            "made no picture .AnyMS: mode of the request",
+        ),
         ((404, {"detail": "Not Found"}), "", "made no picture .Not Found"),
         ((200, {"images": []}), "", "made no picture .no picture"),
         (None, "AnyMS skipped: the loaded model is not of the adapter's family", "AnyMS skipped: the loaded model"),
@@ -309,7 +339,9 @@ def test_a_clip_sees_pictures_and_prompts(folder: Path, tmp_path: Path) -> None:
     CLIPImageProcessor().save_pretrained(tmp_path / "clip")
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     torch.manual_seed(0)
-    CLIPModel(CLIPConfig(text_config=small, vision_config={**small, "patch_size": 56})).save_pretrained(tmp_path / "clip")
+    CLIPModel(CLIPConfig(text_config=small, vision_config={**small, "patch_size": 56})).save_pretrained(
+        tmp_path / "clip"
+    )
     judge, task = Judge(files_in(folder, tmp_path / "clip")), make_task("disjoint", 1, 0)
     values = judge.score(task.rendering(), task)
     assert judge.reasons == {}

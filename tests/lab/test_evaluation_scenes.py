@@ -106,7 +106,9 @@ def test_a_single_subject_has_the_whole_picture() -> None:
 
 def test_unseen_layouts_show_what_no_training_did() -> None:
     for number in NUMBERS:
-        assert {figure.identity.shape for figure in make_task("unseen-shape", 3, number).scene.figures} == set(UNSEEN_SHAPES)
+        assert {figure.identity.shape for figure in make_task("unseen-shape", 3, number).scene.figures} == set(
+            UNSEEN_SHAPES
+        )
         for figure in make_task("unseen-colour", 3, number).scene.figures:
             assert {figure.identity.body, figure.identity.second} & set(UNSEEN_COLOURS)
 

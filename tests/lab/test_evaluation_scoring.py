@@ -34,7 +34,9 @@ def scores(shown: Scene, scene: Scene | None = None) -> dict[str, float]:
     return judge(to_image(draw(shown, 256)), Task(truth, layout, "", 0, 0))
 
 
-@pytest.mark.parametrize("place", [("disjoint", 1), ("disjoint", 3), ("unseen-shape", 3), ("unseen-colour", 3), ("touching", 3)])
+@pytest.mark.parametrize(
+    "place", [("disjoint", 1), ("disjoint", 3), ("unseen-shape", 3), ("unseen-colour", 3), ("touching", 3)]
+)
 def test_real_renderings_have_full_marks(place: tuple[str, int]) -> None:
     for number in range(2):
         task = make_task(*place, number)
@@ -90,7 +92,9 @@ def test_swapped_places_leak() -> None:
 def test_a_picture_of_another_size_is_read_too() -> None:
     task = make_task("disjoint", 1, 0)
     large = task.rendering(512)
-    assert judge(large, task)["identity"] == judge(large.resize((256, 256), Image.Resampling.BOX), task)["identity"] == 1
+    assert (
+        judge(large, task)["identity"] == judge(large.resize((256, 256), Image.Resampling.BOX), task)["identity"] == 1
+    )
 
 
 def test_a_line_up_has_near_misses_and_no_doubles() -> None:

@@ -1,4 +1,6 @@
-"""Muon steps what multiplies, AdamW the rest; a step is orthogonal, and a saved optimiser goes on as if nothing had happened."""
+"""Muon steps what multiplies, AdamW the rest; a step is orthogonal, and a saved optimiser goes on as if nothing had
+happened.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def nearest(found: list[Found], box: Box) -> Found:
     return max(found, key=lambda figure: iou(figure.box, box))
 
 
-# -- what is right --------------------------------------------------------------------------------------------------------
+# -- what is right -----------------------------------------------------------------------------------------------------
 
 
 def test_every_attribute_and_ground_of_real_renderings_is_right() -> None:
@@ -101,7 +101,7 @@ def test_reading_bears_noise_and_a_box_a_little_off() -> None:
     assert len(find_figures(cells, "snow")) == 2
 
 
-# -- what is wrong --------------------------------------------------------------------------------------------------------
+# -- what is wrong -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,13 @@ def test_another_ground_is_read_also_where_figures_cover_most() -> None:
 
 def test_something_of_no_known_shape_and_colour_is_found_too() -> None:
     cells = cells_of(Scene("snow", (LEFT,)))
-    cells[:, 4:28, 22:27] = torch.rand(3, 24, 5, generator=torch.Generator().manual_seed(0))  # no template explains all of this
+    cells[:, 4:28, 22:27] = torch.rand(
+        3, 24, 5, generator=torch.Generator().manual_seed(0)
+    )  # no template explains all of this
     assert (22 / 32, 27 / 32) in [(figure.box.x0, figure.box.x1) for figure in find_figures(cells, "snow")]
 
 
-# -- one figure over another ----------------------------------------------------------------------------------------------
+# -- one figure over another -------------------------------------------------------------------------------------------
 
 
 def covered_scene() -> tuple[Scene, Figure, Figure]:
@@ -171,5 +173,7 @@ def test_a_figure_on_top_of_another_is_found_beside_the_one_below() -> None:
     assert len(found) == 2
     for figure in (below, on_top):
         assert iou(nearest(found, figure.box).box, figure.box) > 0.6
-    inside = Scene("fog", (Figure(Identity("ball", "green", "pink", "band"), 0.5, 0.5, 0.4), Figure(STAR, 0.5, 0.45, 0.13)))
+    inside = Scene(
+        "fog", (Figure(Identity("ball", "green", "pink", "band"), 0.5, 0.5, 0.4), Figure(STAR, 0.5, 0.45, 0.13))
+    )
     assert len(find_figures(cells_of(inside), "fog")) >= 2

@@ -81,7 +81,7 @@ def pipeline(files: Path):
     return loaded
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_files_are_in_half_precision_and_say_what_they_are(files: Path) -> None:
@@ -145,7 +145,7 @@ def test_the_engine_makes_a_picture_with_the_files(files: Path, pipeline) -> Non
     assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
-# -- start, history -------------------------------------------------------------------------------------------------------
+# -- start, history ----------------------------------------------------------------------------------------------------
 
 
 def test_a_training_that_starts_from_files_has_their_weights_and_goes_on(
@@ -179,7 +179,11 @@ def test_a_training_that_starts_from_files_has_their_weights_and_goes_on(
         assert torch.allclose(begun[0][name], tensor, atol=1e-3, rtol=1e-3), name
     lines = [one["stage"] for one in history_of(run.context)]
     assert lines == ["text", "vision", "decoder", "unet", "unet"]
-    assert history_of(run.context)[:4] == json.loads((files / HISTORY).read_text(encoding="utf-8")) == history_of(trained.context)
+    assert (
+        history_of(run.context)[:4]
+        == json.loads((files / HISTORY).read_text(encoding="utf-8"))
+        == history_of(trained.context)
+    )
 
 
 def test_the_card_lists_what_each_stage_took(trained: Run, files: Path) -> None:
@@ -191,10 +195,12 @@ def test_the_card_lists_what_each_stage_took(trained: Run, files: Path) -> None:
     assert "| unet | 56,789 | 1,234 | 2 |" in card([facts])
 
 
-# -- stages ---------------------------------------------------------------------------------------------------------------
+# -- stages ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(tmp_path: Path, small: pytest.MonkeyPatch) -> None:
+def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(
+    tmp_path: Path, small: pytest.MonkeyPatch
+) -> None:
     run = Run(TrainContext(tmp_path), minutes=0, structure=NARROW)
     done = train_stage(STAGES["text"], run, minutes=MINUTES)
     state = run.context.weights("text").read_bytes()
@@ -220,7 +226,9 @@ def test_a_run_remembers_what_it_began_with(tmp_path: Path) -> None:
         begin(tmp_path, 5, 3, False, 240)
 
 
-def test_the_probe_reports_preferences_and_samples(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_reports_preferences_and_samples(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(probe, "_PICTURES", 3)
     monkeypatch.setattr(probe, "_SAMPLES", 2)
     monkeypatch.setattr(probe, "sample", lambda *args: denoise(*args[:3], 2, args[4]))

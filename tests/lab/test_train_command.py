@@ -1,4 +1,6 @@
-"""`python -m lib_anyms train`: what it refuses, and that a training which is asked to end saves itself and can be resumed."""
+"""`python -m lib_anyms train`: what it refuses, and that a training which is asked to end saves itself and can be
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def refusal(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> s
     return message
 
 
-def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     message = refusal(capsys, tmp_path / "out", "--stage", "nonsense")
     assert "'nonsense'" in message
     assert ", ".join(STAGES) in message

@@ -15,7 +15,16 @@ from torch import nn
 
 from lib_anyms.lab.train import trainer as training
 from lib_anyms.lab.train.curve import draw_curves, read_log
-from lib_anyms.lab.train.trainer import EMA, Learner, Plan, Progress, TrainContext, Trainer, averaged_weights, progress_of
+from lib_anyms.lab.train.trainer import (
+    EMA,
+    Learner,
+    Plan,
+    Progress,
+    TrainContext,
+    Trainer,
+    averaged_weights,
+    progress_of,
+)
 from tests.support import windows_files
 
 MINUTE = 60.0
@@ -59,7 +68,9 @@ class Line(Learner):
         if self.steps == self._at.get("nan"):
             off = off * float("nan")
         if self.steps == self._at.get("steep"):
-            off = off + (self.module.weight.sum() - self.module.weight.sum().detach()).abs().sqrt()  # infinite slope at 0
+            off = (
+                off + (self.module.weight.sum() - self.module.weight.sum().detach()).abs().sqrt()
+            )  # infinite slope at 0
         return off, {"twice": 2 * off.item()}, 4
 
     def probe(self, context: TrainContext) -> dict[str, float]:
@@ -81,8 +92,13 @@ def run(out: Path, learner: Line, plan: Plan, resume: bool = False) -> Trainer:
     return trainer
 
 
-def test_a_resumed_training_is_the_uninterrupted_one(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a rate that does not fall, bit by bit: weights, average, optimiser. Also where no mapped file can be replaced."""
+def test_a_resumed_training_is_the_uninterrupted_one(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a rate that does not fall, bit by bit: weights, average, optimiser.
+
+    Also where no mapped file can be replaced.
+    """
     windows_files.follow(monkeypatch)
     whole, first = replace(PLAN, fall=1e-9, muon=True), replace(PLAN, fall=1e-9, muon=True, minutes=20 / MINUTE)
     one = run(tmp_path / "one", Line(clock), whole)
@@ -178,7 +194,10 @@ def test_the_log_holds_means_and_the_curves_leave_out_what_was_lost(tmp_path: Pa
     assert lines[0]["pictures"] == 40
     assert lines[0]["twice"] == pytest.approx(2 * lines[0]["loss"], abs=2e-4)
     assert lines[0]["loss"] > lines[2]["loss"] > 0
-    again = [{"stage": "line", "pictures": 80, "loss": 0.5}, {"stage": "unet", "pictures": 9, "probe": {"word32": 0.75}}]
+    again = [
+        {"stage": "line", "pictures": 80, "loss": 0.5},
+        {"stage": "unet", "pictures": 9, "probe": {"word32": 0.75}},
+    ]
     with log.open("a", encoding="utf-8") as file:
         file.write("\n".join(json.dumps(line) for line in again))
     losses, probes = read_log(log)

@@ -13,7 +13,16 @@ import torch
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.lab.train.vision import normalised
 from lib_anyms.lab.world.captions import ANYTHING, caption, prompt, vocabulary, words_of
-from lib_anyms.lab.world.draw import FIGURE_RGB, GROUND_RGB, PAPERS, draw, draw_reference, figure_coverage, silhouettes, to_image
+from lib_anyms.lab.world.draw import (
+    FIGURE_RGB,
+    GROUND_RGB,
+    PAPERS,
+    draw,
+    draw_reference,
+    figure_coverage,
+    silhouettes,
+    to_image,
+)
 from lib_anyms.lab.world.identity import (
     ALL_SHAPES,
     ATTRIBUTES,
@@ -49,7 +58,7 @@ def random_scene(seed: int, count: int) -> Scene:
     return scene_of([trained_identity(random) for _ in range(count)], random.choice(GROUNDS), random)
 
 
-# -- identities -----------------------------------------------------------------------------------------------------------
+# -- identities --------------------------------------------------------------------------------------------------------
 
 
 def test_one_combination_in_eight_is_held_out_and_never_another() -> None:
@@ -57,13 +66,17 @@ def test_one_combination_in_eight_is_held_out_and_never_another() -> None:
     possible = [identity for identity in known if identity.possible]
     held_out = [identity for identity in possible if identity.held_out]
     assert len(possible) == 8 * 8 * 7 * 4
-    assert len(held_out) == 206  # the evaluation shows these: another number means that trained weights saw some of them
+    assert (
+        len(held_out) == 206
+    )  # the evaluation shows these: another number means that trained weights saw some of them
     assert held_out[0] == Identity("ball", "red", "green", "side")
     assert RED_STAR.held_out
     assert replace(RED_STAR, pattern="band").trained
     for attribute in ATTRIBUTES:  # no word is missing in training, and none in the evaluation
         assert {getattr(identity, attribute) for identity in held_out} == {getattr(one, attribute) for one in known}
-        assert {getattr(one, attribute) for one in possible if one.trained} == {getattr(one, attribute) for one in known}
+        assert {getattr(one, attribute) for one in possible if one.trained} == {
+            getattr(one, attribute) for one in known
+        }
 
 
 def test_training_shows_neither_what_is_held_out_nor_what_is_unseen() -> None:
@@ -102,7 +115,7 @@ def test_a_near_miss_differs_in_one_attribute(attribute: str) -> None:
         assert near.possible
 
 
-# -- scenes ---------------------------------------------------------------------------------------------------------------
+# -- scenes ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7, MAX_FIGURES])
@@ -128,7 +141,7 @@ def test_a_figure_with_a_left_and_a_right_colour_is_never_mirrored() -> None:
     assert all(10 < count < 50 for count in mirrored.values())
 
 
-# -- drawings -------------------------------------------------------------------------------------------------------------
+# -- drawings ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", ALL_SHAPES)
@@ -206,13 +219,15 @@ def test_pictures_are_rounded_to_8_bits_and_normalised_as_the_engine_does() -> N
     assert torch.allclose(normalised(picture[None]), pixel_values([image], 64), atol=0.01)
 
 
-# -- latents --------------------------------------------------------------------------------------------------------------
+# -- latents -----------------------------------------------------------------------------------------------------------
 
 
 def test_latents_are_linear_and_preview_undoes_them() -> None:
     torch.manual_seed(0)
     one, other = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64)
-    assert torch.allclose(latents_of(0.3 * one + 0.7 * other), 0.3 * latents_of(one) + 0.7 * latents_of(other), atol=1e-6)
+    assert torch.allclose(
+        latents_of(0.3 * one + 0.7 * other), 0.3 * latents_of(one) + 0.7 * latents_of(other), atol=1e-6
+    )
     assert torch.allclose(preview(latents_of(one)), one, atol=1e-6)
     assert latents_of(torch.tensor(MEAN)[:, None, None]).abs().max() < 1e-6
     noise = torch.randn(5, 4, 8, 8)
@@ -220,7 +235,7 @@ def test_latents_are_linear_and_preview_undoes_them() -> None:
     assert preview(noise).max() <= 1
 
 
-# -- captions -------------------------------------------------------------------------------------------------------------
+# -- captions ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_word_of_a_caption_is_one_token_of_clip() -> None:

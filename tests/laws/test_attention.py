@@ -19,14 +19,18 @@ TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
 def queries(grid: TokenGrid, dtype: torch.dtype = torch.float32, rows: int = 2) -> torch.Tensor:
-    return torch.randn(rows, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+    return torch.randn(rows, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(
+        dtype
+    )
 
 
 def pairs(count: int, dtype: torch.dtype = torch.float32, tokens: int = 4):
     return [random_pair(seed, tokens, WIDTH, dtype) for seed in range(count)]
 
 
-def merged(layout: Layout, grid: TokenGrid, dtype: torch.dtype = torch.float32, weights=None, sets=None) -> torch.Tensor:
+def merged(
+    layout: Layout, grid: TokenGrid, dtype: torch.dtype = torch.float32, weights=None, sets=None
+) -> torch.Tensor:
     """Z_image, (rows, tokens, channels): what is added to a text stream of nothing."""
     visible = layout.visible_tokens(grid)
     query = queries(grid, dtype)
@@ -69,7 +73,9 @@ def test_equals_the_oracle_on_any_layout(drawn: list[Box], height: int, width: i
     grid, weights = TokenGrid(height, width), [1.0 + number / 10 for number in range(len(drawn))]
     owner = oracle.owners(layout, height, width)
     assert layout.owner_map(grid) == owner.tolist()
-    expected = oracle.image_stream(queries(grid, torch.float64), pairs(len(drawn), torch.float64), owner, weights, HEADS)
+    expected = oracle.image_stream(
+        queries(grid, torch.float64), pairs(len(drawn), torch.float64), owner, weights, HEADS
+    )
     assert (merged(layout, grid, torch.float64, weights) - expected).abs().max() <= 1e-12
 
 
@@ -133,9 +139,13 @@ def test_the_ablations_are_what_they_say() -> None:
     scores = [torch.einsum("bnhd,thd->bhnt", split(query), split(key)) / (WIDTH / HEADS) ** 0.5 for key, _ in sets]
     shares = torch.cat(scores, -1).softmax(-1)  # one softmax over the tokens of both
     values = torch.cat([weight * value for (_, value), weight in zip(sets, weights)])
-    assert torch.allclose(results["one-softmax"], torch.einsum("bhnt,thd->bnhd", shares, split(values)).flatten(2), atol=1e-12)
+    assert torch.allclose(
+        results["one-softmax"], torch.einsum("bhnt,thd->bnhd", shares, split(values)).flatten(2), atol=1e-12
+    )
     overlap = torch.tensor(sorted({*whole[0].tolist()} & {*whole[1].tolist()}))
-    assert not torch.allclose(results["masked-sum"][:, overlap], merged(layout, grid, torch.float64, weights)[:, overlap])
+    assert not torch.allclose(
+        results["masked-sum"][:, overlap], merged(layout, grid, torch.float64, weights)[:, overlap]
+    )
 
 
 def split(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""A UNet that torch really compiles: the image stream is in it or it is named, never silently lost and never left behind."""
+"""A UNet that torch really compiles: the image stream is in it or it is named, never silently lost and never left
+behind.
+"""
 
 from __future__ import annotations
 

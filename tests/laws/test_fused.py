@@ -11,7 +11,7 @@ import torch
 from lib_anyms.engine import fused as fused_module
 from lib_anyms.engine import region_merge, sdpa
 from lib_anyms.engine.attention import crop_and_merge, crops_of, split_heads
-from lib_anyms.engine.fused import Together, crop_and_merge_at_once
+from lib_anyms.engine.fused import FusedCrops, fused_crop_and_merge
 from lib_anyms.engine.key_values import side_by_side
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.layout.geometry import TokenGrid
@@ -25,34 +25,40 @@ UNEVEN = (4, 16, 7)  # tokens of each subject: one has several pictures side by 
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a device where launches cost more than arithmetic."""
-    monkeypatch.setattr(region_merge, "pays", lambda _device: True)
+    monkeypatch.setattr(region_merge, "is_launch_bound", lambda _device: True)
     return None
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_it_is_crop_and_merge_of_conditional_rows_and_the_unconditional_set_elsewhere(dtype: torch.dtype, bound: float) -> None:
+def test_it_is_crop_and_merge_of_conditional_rows_and_the_unconditional_set_elsewhere(
+    dtype: torch.dtype, bound: float
+) -> None:
     grid = TokenGrid(13, 17)
-    query = torch.randn(3, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+    query = torch.randn(3, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(
+        dtype
+    )
     sets = [random_pair(seed, count, WIDTH, dtype) for seed, count in enumerate((*UNEVEN, 4))]
     crops = crops_of(LAYOUT.visible_tokens(grid), [1.0, 0.5, 2.0], query.device)
-    *places, nobody = side_by_side([*UNEVEN, 4])
+    *places, uncond = side_by_side([*UNEVEN, 4])
     everyone = [split_heads(torch.cat(tensors), HEADS).expand(3, -1, -1, -1) for tensors in zip(*sets)]
-    together = Together.of(crops, places, nobody, (False, True, False), query)
+    together = FusedCrops.of(crops, places, uncond, (False, True, False), query)
     text = torch.zeros_like(query)
-    found = crop_and_merge_at_once(text.clone(), query, everyone, together, HEADS, 0.7)
+    found = fused_crop_and_merge(text.clone(), query, everyone, together, HEADS, 0.7)
     for row, own in enumerate(([sets[3]] * 3, sets[:3], [sets[3]] * 3)):
         part = slice(row, row + 1)
         wanted = crop_and_merge(text[part].clone(), query[part], own, crops, HEADS, 0.7)
         assert (found[part] - wanted).abs().max() <= 8 * bound  # values up to 20
 
 
-def results(unet, layout: Layout, rows: Rows, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[torch.Tensor, ...]:
+def results(
+    unet, layout: Layout, rows: Rows, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> tuple[torch.Tensor, ...]:
     found = []
     for launches_cost in (False, True):
         with monkeypatch.context() as patched:
-            patched.setattr(region_merge, "pays", lambda _device, answer=launches_cost: answer)
+            patched.setattr(region_merge, "is_launch_bound", lambda _device, answer=launches_cost: answer)
             with injected(stream_on(unet, layout, rows, **options)):
                 found.append(run(unet, rows=len(rows.call.rows.is_cond)))
     return tuple(found)
@@ -60,7 +66,9 @@ def results(unet, layout: Layout, rows: Rows, monkeypatch: pytest.MonkeyPatch, *
 
 @pytest.mark.parametrize("rows", [(UNCOND, COND), (COND, COND, UNCOND), (COND,), (UNCOND,)])
 @pytest.mark.parametrize("uncond", [True, False])
-def test_a_whole_unet_gives_the_same_either_way(rows: tuple[bool, ...], uncond: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_unet_gives_the_same_either_way(
+    rows: tuple[bool, ...], uncond: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unet = tiny_unet(torch.float64)
     sets = key_values(unet, [0, 1, 2], torch.float64, uncond=uncond)
     by_subject, together = results(unet, LAYOUT, Rows(*rows), monkeypatch, sets=sets, scale=0.7)
@@ -71,7 +79,12 @@ def test_a_whole_unet_gives_the_same_either_way(rows: tuple[bool, ...], uncond: 
 
 def test_weights_idle_and_hidden_subjects_and_steps_are_the_same_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     unet = tiny_unet(torch.float64)
-    boxes = [(0.0, 0.0, 0.6, 0.7), (0.1, 0.1, 0.4, 0.4), (0.0, 0.0, 0.6, 0.7), (0.5, 0.5, 1.0, 1.0)]  # the third hides two
+    boxes = [
+        (0.0, 0.0, 0.6, 0.7),
+        (0.1, 0.1, 0.4, 0.4),
+        (0.0, 0.0, 0.6, 0.7),
+        (0.5, 0.5, 1.0, 1.0),
+    ]  # the third hides two
     drawn = layout_of(*boxes).subjects
     faint, early = layout_of(boxes[2], weight=0.5), layout_of(boxes[3], weight=1.5, end=0.5)
     layout = Layout((drawn[0], drawn[1], *faint.subjects, *early.subjects))
@@ -81,7 +94,7 @@ def test_weights_idle_and_hidden_subjects_and_steps_are_the_same_either_way(monk
         assert (together - run(unet)).abs().max() > 1e-3
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("count", [1, 7, 12])
 def test_twelve_subjects_take_as_many_attentions_as_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     unet, calls = tiny_unet(), []
@@ -93,7 +106,7 @@ def test_twelve_subjects_take_as_many_attentions_as_one(count: int, monkeypatch:
     assert len(calls) == len(cross_attention_layers(unet))
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("fused")
 def test_calls_of_other_rows_have_a_mask_of_their_own() -> None:
     unet, rows = tiny_unet(), Rows(UNCOND, COND)
     with injected(stream_on(unet, LAYOUT, rows)):
@@ -104,7 +117,7 @@ def test_calls_of_other_rows_have_a_mask_of_their_own() -> None:
         assert torch.equal(run(unet), after)
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("fused")
 def test_tokens_of_nobody_keep_the_text_bit_for_bit() -> None:
     unet, layout = tiny_unet(), layout_of((0.0, 0.0, 0.5, 0.5))
     x = inputs(2, 16, 16)

@@ -50,7 +50,9 @@ def test_half_a_token_rounds_up_at_both_ends() -> None:
     assert Box(0, 0, 0.7, 0.7).on(TokenGrid(45, 45)) == TokenRect(0, 32, 0, 32)  # 31.499999999999996 in floats
 
 
-@pytest.mark.parametrize("box", [(0, 0, 1 / 1024, 1 / 1024), (1023 / 1024, 1023 / 1024, 1, 1), (0.5, 0.5, 0.5005, 0.5005)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 1 / 1024, 1 / 1024), (1023 / 1024, 1023 / 1024, 1, 1), (0.5, 0.5, 0.5005, 0.5005)]
+)
 def test_one_pixel_keeps_one_token_on_every_grid(box: tuple[float, float, float, float]) -> None:
     for grid in (TokenGrid(64, 64), TokenGrid(32, 32), TokenGrid(7, 9), TokenGrid(1, 1)):
         rect = Box(*box).on(grid)

@@ -1,4 +1,6 @@
-"""The image stream through a whole UNet: nothing when off, nothing left behind, and rows that do not know of each other."""
+"""The image stream through a whole UNet: nothing when off, nothing left behind, and rows that do not know of each
+other.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ def run(unet, rows=2, height=12, width=16):
     return unet(*inputs(rows, height, width, dtype))
 
 
-# -- off, and gone --------------------------------------------------------------------------------------------------------
+# -- off, and gone -----------------------------------------------------------------------------------------------------
 
 
 def test_scale_0_is_the_untouched_unet_bit_for_bit() -> None:
@@ -115,7 +117,7 @@ def test_a_refusal_is_raised_by_the_unet_once_and_leaves_nothing() -> None:
     assert hook_count(unet) == 0
 
 
-# -- rows -----------------------------------------------------------------------------------------------------------------
+# -- rows --------------------------------------------------------------------------------------------------------------
 
 
 def through(unet, stream_rows: Rows, x, t, context) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""The image stream layer by layer: the right tokens, the oracle's values, the right steps and blocks, every layer counted."""
+"""The image stream layer by layer: the right tokens, the oracle's values, the right steps and blocks, every layer
+counted.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import random
 import pytest
 import torch
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import UNetCall
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
@@ -18,7 +20,7 @@ from tests.support import oracle
 from tests.support.streams import Rows, hook_count, injected, key_values, layer_changes, layout_of, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 
-# -- layers ---------------------------------------------------------------------------------------------------------------
+# -- layers ------------------------------------------------------------------------------------------------------------
 
 
 def test_outside_all_boxes_and_in_every_layer_there_is_the_text_alone() -> None:
@@ -86,7 +88,9 @@ def test_odd_sizes_through_a_unet_equal_the_oracle_in_every_layer(seed: int) -> 
     with torch.no_grad(), injected(stream_on(unet, LAYOUT, Rows(COND), sets=sets, scale=0.7)):
         for layer in layers:
             name = layer.name
-            probes.append(layer.attention.to_out[0].register_forward_pre_hook(lambda _m, a, n=name: results.__setitem__(n, a[0])))
+            probes.append(
+                layer.attention.to_out[0].register_forward_pre_hook(lambda _m, a, n=name: results.__setitem__(n, a[0]))
+            )
         unet(x, t, context)
     for probe in probes:
         probe.remove()
@@ -101,7 +105,7 @@ def test_odd_sizes_through_a_unet_equal_the_oracle_in_every_layer(seed: int) -> 
         assert (texts[layer.name] + 0.7 * image - results[layer.name]).abs().max() < 1e-12, layer.name
 
 
-# -- steps and blocks -----------------------------------------------------------------------------------------------------
+# -- steps and blocks --------------------------------------------------------------------------------------------------
 
 
 def test_a_subject_acts_from_start_to_end_and_keeps_its_place() -> None:
@@ -141,7 +145,9 @@ def test_block_presets_touch_their_blocks_only(preset: str, block: str) -> None:
     layers = cross_attention_layers(unet)
     first = next(index for index, name in enumerate(plain) if not torch.equal(plain[name], streamed[name]))
     assert block in list(plain)[first]
-    assert [layer.name for layer in layers if layer.sees(preset)] == [layer.name for layer in layers if block in layer.name]
+    assert [layer.name for layer in layers if layer.sees(preset)] == [
+        layer.name for layer in layers if block in layer.name
+    ]
 
 
 def test_every_call_counts_its_layers() -> None:
@@ -177,7 +183,7 @@ def test_calls_that_are_not_ours_pass_through() -> None:
         rows.call = None
         assert torch.equal(run(unet), before)
         assert stream.calls == 0
-        rows.call = UNetCall(RowMap((UNCOND, COND)), 0.0)
+        rows.call = UNetCall(CondMap((UNCOND, COND)), 0.0)
         assert not torch.equal(run(unet), before)
 
 

@@ -1,4 +1,6 @@
-"""On diffusers with the trained sprites: a card in float32 gives its pictures' output bit for bit, in float16 within a bound."""
+"""On diffusers with the trained sprites: a card in float32 gives its pictures' output bit for bit, in float16 within a
+bound.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,15 @@ def output(models: Models, wanted: Request | None) -> torch.Tensor:
     make = torch.Generator().manual_seed(3)
     config = pipe.unet.config
     pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    added = {"text_embeds": torch.randn(2, pooled, generator=make), "time_ids": torch.tensor([[256.0, 256, 0, 0, 256, 256]] * 2)}
+    added = {
+        "text_embeds": torch.randn(2, pooled, generator=make),
+        "time_ids": torch.tensor([[256.0, 256, 0, 0, 256, 256]] * 2),
+    }
     context = torch.randn(2, 77, config.cross_attention_dim, generator=make)
     sample = torch.randn(2, 4, 32, 32, generator=make)
-    session = open_session(Session(Diffusers(pipe, [models.adapter, *([models.encoder] if models.encoder else [])]), pipe))
+    session = open_session(
+        Session(Diffusers(pipe, [models.adapter, *([models.encoder] if models.encoder else [])]), pipe)
+    )
     try:
         if wanted is not None:
             session.begin_pass(wanted)
@@ -82,7 +89,9 @@ def test_cards_are_their_pictures(files: Path, kind: str, settings: dict[str, st
 
     def cards(dtype: torch.dtype) -> tuple:
         named = zip(default_scene.LAYOUT.subjects, default_scene.pictures())
-        return tuple(read_card(make_card(each.name, each.role, group, [pair], dtype=dtype), each.name) for each, group in named)
+        return tuple(
+            read_card(make_card(each.name, each.role, group, [pair], dtype=dtype), each.name) for each, group in named
+        )
 
     none = (None,) * 3
     expected, plain = output(models, request(none, **settings)), output(models, None)
@@ -92,5 +101,7 @@ def test_cards_are_their_pictures(files: Path, kind: str, settings: dict[str, st
     assert torch.equal(output(alone, request(whole, **settings)), expected)
     assert torch.equal(output(models, request((None, *whole[1:]), **settings)), expected)
     difference = (output(alone, request(cards(torch.float16), **settings)) - expected).abs().max().item()
-    print(f"{kind} {settings}: half precision moves the UNet's output by {difference:.2g}, the subjects by {effect:.2g}")
+    print(
+        f"{kind} {settings}: half precision moves the UNet's output by {difference:.2g}, the subjects by {effect:.2g}"
+    )
     assert 0 < difference <= BOUND * effect

@@ -1,4 +1,6 @@
-"""With one full-frame subject AnyMS IS IP-Adapter, with disjoint boxes IP-Adapter with masks: diffusers is the judge."""
+"""With one full-viewport subject AnyMS IS IP-Adapter, with disjoint boxes IP-Adapter with masks: diffusers is the
+judge.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from transformers import CLIPVisionModelWithProjection
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
@@ -29,7 +31,8 @@ KINDS = ("base", "plus")
 CPU = torch.device("cpu")
 ROWS = (False, True)
 SCALE = 0.8
-# One pixel of latent is 8 of the picture; on multiples of 32 px diffusers' resized masks are exactly 0 or 1 at both levels.
+# One pixel of latent is 8 of the picture; on multiples of 32 px diffusers' resized masks are exactly 0 or 1 at both
+# levels.
 WIDTH, HEIGHT = 256, 192
 
 
@@ -106,7 +109,7 @@ def ours(kind: str, boxes: Sequence[tuple[float, float, float, float]]) -> torch
     sets = project_key_values(adapter, tokens(kind, len(boxes)), CPU, torch.float32)
     layout = Layout(tuple(Subject(f"s{number}", Box(*box)) for number, box in enumerate(boxes)))
     stream = ImageStream(
-        unet, cross_attention_layers(unet), sets, layout, SCALE, "crop-merge", lambda *_: UNetCall(RowMap(ROWS), 0.0)
+        unet, cross_attention_layers(unet), sets, layout, SCALE, "crop-merge", lambda *_: UNetCall(CondMap(ROWS), 0.0)
     )
     with injected(stream):
         return call(unet)

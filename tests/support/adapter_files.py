@@ -26,7 +26,9 @@ VISION = {
 }
 
 
-def write_adapter(path: Path, unet: nn.Module, seed: int = 0, encoder_width: int = PROJECTION, context: int = CONTEXT) -> Path:
+def write_adapter(
+    path: Path, unet: nn.Module, seed: int = 0, encoder_width: int = PROJECTION, context: int = CONTEXT
+) -> Path:
     """A `base` adapter for `unet`."""
     make = torch.Generator().manual_seed(seed)
 

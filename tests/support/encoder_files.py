@@ -54,7 +54,10 @@ def with_text(state: State) -> State:
 NAMINGS: dict[str, Callable[[State], State]] = {
     "Hugging Face": lambda state: state,
     "Hugging Face, whole CLIP": with_text,
-    "Hugging Face, position ids kept": lambda state: {**state, "vision_model.embeddings.position_ids": torch.arange(5)[None]},
+    "Hugging Face, position ids kept": lambda state: {
+        **state,
+        "vision_model.embeddings.position_ids": torch.arange(5)[None],
+    },
     "Hugging Face, as a part": lambda state: {f"image_encoder.{name}": tensor for name, tensor in state.items()},
     "open_clip": open_clip,
     "open_clip, whole CLIP": lambda state: {**open_clip(state), "transformer.resblocks.0.ln_1.weight": torch.zeros(4)},

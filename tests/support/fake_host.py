@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
-from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.layout.geometry import WHOLE, Viewport
 from tests.support.tiny_unet import inputs
 
 
@@ -58,7 +58,7 @@ class FakeHost:
     def folders(self) -> list[Path]:
         return [self.folder]
 
-    def frame(self) -> Frame:
+    def viewport(self) -> Viewport:
         return self.shown
 
     def begin_step(self, step: Any) -> None:
@@ -67,8 +67,8 @@ class FakeHost:
     def progress(self) -> float:
         return self.step.progress
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RowMap:
-        return RowMap(self.cond)
+    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+        return CondMap(self.cond)
 
 
 @torch.no_grad()

@@ -1,4 +1,6 @@
-"""The stand-ins of tests/support/webui in this process: what imports a WebUI can be imported while a test runs, and not after."""
+"""The stand-ins of tests/support/webui in this process: what imports a WebUI can be imported while a test runs, and not
+after.
+"""
 
 from __future__ import annotations
 

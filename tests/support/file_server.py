@@ -12,7 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    """`behaviours` are used up one a request; afterwards the server is honest. `asked` are the requests' Range headers."""
+    """`behaviours` are used up one a request; afterwards the server is honest.
+
+    `asked` are the requests' Range headers.
+    """
 
     content: bytes
     address: str = ""

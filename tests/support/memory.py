@@ -11,7 +11,10 @@ _PROCESS = Path("/proc/self")
 
 @contextmanager
 def at_most(mib: int) -> Iterator[None]:
-    """The process grows by less than so many MiB meanwhile, also for a moment. Only Linux counts that anew when it is asked."""
+    """The process grows by less than so many MiB meanwhile, also for a moment.
+
+    Only Linux counts that anew when it is asked.
+    """
     try:
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
     except OSError:

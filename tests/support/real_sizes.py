@@ -33,7 +33,9 @@ def filled(shape: tuple[int, ...], dtype: torch.dtype, at: int) -> torch.Tensor:
     count = torch.Size(shape).numel()
     scale = shape[-1] ** -0.5 if len(shape) > 1 else 0.02
     block = (_random.roll(at) * scale).to(dtype)
-    return block.repeat(-(-count // len(block)))[:count].reshape(shape).clone()  # of storage of its own, as torch.save keeps it
+    return (
+        block.repeat(-(-count // len(block)))[:count].reshape(shape).clone()
+    )  # of storage of its own, as torch.save keeps it
 
 
 def adapter_shapes(kind: str, width: int) -> dict[str, tuple[int, ...]]:
@@ -43,11 +45,20 @@ def adapter_shapes(kind: str, width: int) -> dict[str, tuple[int, ...]]:
         part |= {"norm.weight": (2048,), "norm.bias": (2048,)}
     else:
         part = {"latents": (1, 16, 1280), "proj_in.weight": (1280, width), "proj_in.bias": (1280,)}
-        part |= {"proj_out.weight": (2048, 1280), "proj_out.bias": (2048,), "norm_out.weight": (2048,), "norm_out.bias": (2048,)}
+        part |= {
+            "proj_out.weight": (2048, 1280),
+            "proj_out.bias": (2048,),
+            "norm_out.weight": (2048,),
+            "norm_out.bias": (2048,),
+        }
         for layer in (f"layers.{number}." for number in range(4)):
             part |= {f"{layer}0.{name}.{each}": (1280,) for name in ("norm1", "norm2") for each in ("weight", "bias")}
             part |= {f"{layer}0.to_q.weight": (1280, 1280), f"{layer}0.to_kv.weight": (2560, 1280)}
-            part |= {f"{layer}0.to_out.weight": (1280, 1280), f"{layer}1.0.weight": (1280,), f"{layer}1.0.bias": (1280,)}
+            part |= {
+                f"{layer}0.to_out.weight": (1280, 1280),
+                f"{layer}1.0.weight": (1280,),
+                f"{layer}1.0.bias": (1280,),
+            }
             part |= {f"{layer}1.1.weight": (5120, 1280), f"{layer}1.3.weight": (1280, 5120)}
     layers = {f"{2 * n + 1}.to_{p}_ip.weight": (width, 2048) for n, width in enumerate(WIDTHS) for p in "kv"}
     return {f"image_proj.{k}": v for k, v in part.items()} | {f"ip_adapter.{k}": v for k, v in sorted(layers.items())}
@@ -75,11 +86,16 @@ def encoder_shapes(hidden: int, projected: int, layers: int, wide: int) -> dict[
         "vision_model.embeddings.position_embedding.weight": (257, hidden),
     }
     tower |= {
-        f"vision_model.{name}.{each}": (hidden,) for name in ("pre_layrnorm", "post_layernorm") for each in ("weight", "bias")
+        f"vision_model.{name}.{each}": (hidden,)
+        for name in ("pre_layrnorm", "post_layernorm")
+        for each in ("weight", "bias")
     }
     for layer in (f"vision_model.encoder.layers.{number}." for number in range(layers)):
         for name in ("q", "k", "v", "out"):
-            tower |= {f"{layer}self_attn.{name}_proj.weight": (hidden, hidden), f"{layer}self_attn.{name}_proj.bias": (hidden,)}
+            tower |= {
+                f"{layer}self_attn.{name}_proj.weight": (hidden, hidden),
+                f"{layer}self_attn.{name}_proj.bias": (hidden,),
+            }
         for name in ("layer_norm1", "layer_norm2"):
             tower |= {f"{layer}{name}.weight": (hidden,), f"{layer}{name}.bias": (hidden,)}
         tower |= {f"{layer}mlp.fc1.weight": (wide, hidden), f"{layer}mlp.fc1.bias": (wide,)}

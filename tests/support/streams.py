@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from lib_anyms.engine.attention import KeyValue
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.key_values import KeyValues, side_by_side
 from lib_anyms.engine.layer_map import cross_attention_layers
@@ -28,7 +28,9 @@ def random_pair(seed: int, tokens: int, width: int, dtype: torch.dtype) -> KeyVa
     return key, 3 * value
 
 
-def key_values(unet, seeds: list[int], dtype: torch.dtype = torch.float32, tokens: int = 4, uncond: bool = True) -> KeyValues:
+def key_values(
+    unet, seeds: list[int], dtype: torch.dtype = torch.float32, tokens: int = 4, uncond: bool = True
+) -> KeyValues:
     """Every subject's sets follow from its seed alone, so a subject keeps its tokens in another order."""
     layers = cross_attention_layers(unet)
 
@@ -46,7 +48,7 @@ class Rows:
     """The host's part: what the test says about the next UNet call."""
 
     def __init__(self, *is_cond: bool, progress: float = 0.0) -> None:
-        self.call: UNetCall | None = UNetCall(RowMap(is_cond), progress)
+        self.call: UNetCall | None = UNetCall(CondMap(is_cond), progress)
 
     def __call__(self, args, kwargs) -> UNetCall | None:
         return self.call
@@ -81,14 +83,18 @@ def hook_count(unet) -> int:
 
 
 def layer_changes(unet, run, *streams: ImageStream | None) -> list[dict[str, torch.Tensor]]:
-    """For each stream (None: none) the input of every attn2.to_out[0] during `run()`: Z_text + s * Z_image, by layer name."""
+    """For each stream (None: none) the input of every attn2.to_out[0] during `run()`: Z_text + s * Z_image, by layer
+    name.
+    """
     seen = []
     for stream in streams:
         if stream is not None:
             stream.inject()
         record: dict[str, torch.Tensor] = {}
         handles = [
-            layer.to_out.register_forward_pre_hook(lambda _, args, name=layer.name, to=record: to.update({name: args[0].clone()}))
+            layer.to_out.register_forward_pre_hook(
+                lambda _, args, name=layer.name, to=record: to.update({name: args[0].clone()})
+            )
             for layer in cross_attention_layers(unet)
         ]
         try:

@@ -163,7 +163,9 @@ def tiny_unet(dtype: torch.dtype = torch.float32, seed: int = 0, **structure) ->
     return TinyUNet(**structure).to(dtype).eval()
 
 
-def inputs(rows: int, height: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 1) -> tuple[torch.Tensor, ...]:
+def inputs(
+    rows: int, height: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 1
+) -> tuple[torch.Tensor, ...]:
     """(x, timesteps, context) of a call with `rows` different rows."""
     make = torch.Generator().manual_seed(seed)
     x = torch.randn(rows, 4, height, width, generator=make, dtype=torch.float64)

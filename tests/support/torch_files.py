@@ -40,11 +40,23 @@ def numbers_tuple(*values: int) -> bytes:
 
 
 def tensor_opcodes(
-    offset: int, shape: tuple[int, ...], stride: tuple[int, ...], count: int = 6, kind: str = "FloatStorage", key: str = "0"
+    offset: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    count: int = 6,
+    kind: str = "FloatStorage",
+    key: str = "0",
 ) -> bytes:
-    storage = b"(" + text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu") + number(count) + b"tQ"
+    storage = (
+        b"(" + text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu") + number(count) + b"tQ"
+    )
     arguments = (
-        b"(" + storage + number(offset) + numbers_tuple(*shape) + numbers_tuple(*stride) + b"\x89ccollections\nOrderedDict\n)Rt"
+        b"("
+        + storage
+        + number(offset)
+        + numbers_tuple(*shape)
+        + numbers_tuple(*stride)
+        + b"\x89ccollections\nOrderedDict\n)Rt"
     )
     return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
 
@@ -53,7 +65,9 @@ def pickled(opcodes: bytes, name: str = "t") -> bytes:
     return b"\x80\x02}(" + text(name) + opcodes + b"u."
 
 
-def write_zip(path: Path, data_pkl: bytes, entries: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED) -> Path:
+def write_zip(
+    path: Path, data_pkl: bytes, entries: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
+) -> Path:
     """A zip as torch lays it out; storage 0 holds the six floats 0..5."""
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("archive/data.pkl", data_pkl)

@@ -86,7 +86,9 @@ class Job:
         for number in range(STEPS):
             denoiser = SimpleNamespace(p=self.p, step=number, total_steps=STEPS)
             text = self.inputs[2]
-            step = SimpleNamespace(denoiser=denoiser, x=self.inputs[0], text_uncond=text[1:], total_sampling_steps=STEPS)
+            step = SimpleNamespace(
+                denoiser=denoiser, x=self.inputs[0], text_uncond=text[1:], total_sampling_steps=STEPS
+            )
             for callback in script_callbacks.ON_CFG_DENOISER:
                 callback(step)
             outputs.append(self.call())

@@ -17,7 +17,9 @@ IN_USE, EXISTS = 13, 17
 
 def follow(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, where this system can; elsewhere nothing changes."""
-    for name, ruled in (("unlink", removing), ("remove", removing), ("replace", moving), ("rename", renaming)) if WORKS else ():
+    for name, ruled in (
+        (("unlink", removing), ("remove", removing), ("replace", moving), ("rename", renaming)) if WORKS else ()
+    ):
         monkeypatch.setattr(os, name, ruled(getattr(os, name)))
 
 
@@ -35,7 +37,9 @@ def held(path: Any) -> bool:
 
 
 def refuse(path: Any) -> None:
-    raise PermissionError(IN_USE, "The process cannot access the file because it is being used by another process", str(path))
+    raise PermissionError(
+        IN_USE, "The process cannot access the file because it is being used by another process", str(path)
+    )
 
 
 def removing(function: Callable[..., None]) -> Callable[..., None]:

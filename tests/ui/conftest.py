@@ -12,7 +12,13 @@ from tests.support.programs import find_program
 from tests.ui.editor import Editor
 from tests.ui.gradios import GRADIOS, Served, Unavailable, serve
 
-QUIET = ("--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +56,9 @@ def editor(browser: Any, served: Served) -> Iterator[Editor]:
 @pytest.fixture
 def phone(browser: Any, served: Served) -> Iterator[Editor]:
     """The same on a phone."""
-    context = browser.new_context(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark")
+    context = browser.new_context(
+        viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
     opened = Editor(context, served)
     opened.open("?__theme=dark")
     yield opened

@@ -40,7 +40,9 @@ class Editor:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("pageerror", lambda error: self._listen(error.message, error.stack or ""))
-        self.page.on("console", lambda told: told.type == "error" and self._listen(told.text, told.location.get("url", "")))
+        self.page.on(
+            "console", lambda told: told.type == "error" and self._listen(told.text, told.location.get("url", ""))
+        )
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def open(self, options: str = "") -> None:
@@ -61,7 +63,7 @@ class Editor:
         if "anyms" in text.lower() or "anyms" in where:
             self.complaints.append(f"{text} ({where})")
 
-    # -- our element ----------------------------------------------------------------------------------------------------
+    # -- our element ---------------------------------------------------------------------------------------------------
 
     def box(self, slot: int) -> Any:
         return self.root.locator(f".box[data-slot='{slot}']")
@@ -94,7 +96,7 @@ class Editor:
     def hints(self, slot: int) -> list[str]:
         return self.row(slot).locator(".hints li").all_inner_texts()
 
-    # -- what is sent ---------------------------------------------------------------------------------------------------
+    # -- what is sent --------------------------------------------------------------------------------------------------
 
     def ours(self, name: str) -> Any:
         return self.page.locator(f"#script_txt2img_anyms_{name}")
@@ -109,14 +111,18 @@ class Editor:
     def until_fields(self, slot: int, box: Box) -> None:
         """Waits for them: what Python sets arrives later."""
         names = [f"script_txt2img_anyms_slot{slot}_{edge}" for edge in EDGES]
-        self.until(f"{json.dumps(names)}.every((id, n) => +document.querySelector(`#${{id}} input`).value === {list(box)}[n])")
+        self.until(
+            f"{json.dumps(names)}.every((id, n) => +document.querySelector(`#${{id}} input`).value === {list(box)}[n])"
+        )
 
     def until(self, condition: str) -> None:
         self.page.wait_for_function(condition)
 
     def inside(self, condition: str) -> None:
         """Waits for a condition about `root`, the inside of our element."""
-        self.until(f"(() => {{ const root = document.querySelector('anyms-editor').shadowRoot; return {condition}; }})()")
+        self.until(
+            f"(() => {{ const root = document.querySelector('anyms-editor').shadowRoot; return {condition}; }})()"
+        )
 
     def thumbs(self, slot: int) -> Any:
         """The slot's pictures as its card shows them."""
@@ -162,7 +168,7 @@ class Editor:
         field.press("Tab")
         self.page.locator("#txt2img_paste").click()
 
-    # -- mouse and finger -----------------------------------------------------------------------------------------------
+    # -- mouse and finger ----------------------------------------------------------------------------------------------
 
     def middle(self, part: Any) -> tuple[float, float]:
         part.scroll_into_view_if_needed()

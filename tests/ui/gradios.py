@@ -1,4 +1,6 @@
-"""The two gradios of the hosts, each in an environment of its own below ANYMS_HOME, and a server of tests/ui/page.py in it."""
+"""The two gradios of the hosts, each in an environment of its own below ANYMS_HOME, and a server of tests/ui/page.py in
+it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ class Served:
 
 
 def serve(gradio: str, log: Path, *options: str) -> Served:
-    """Start the page in the log's folder, wait until it answers. What that gradio's environment lacks this Python's has."""
+    """Start the page in the log's folder, wait until it answers.
+
+    What that gradio's environment lacks this Python's has.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,5 @@
-"""What a page costs to open with our panel in both tabs, closed as in the hosts, and without: `python -m tests.ui.load`.
+"""What a page costs to open with our panel in both tabs, closed as in the hosts, and without: `python -m
+tests.ui.load`.
 
 Told are milliseconds of the page's own thread at work, which a busy machine changes little, and those a user waits.
 """
@@ -51,9 +52,14 @@ def main() -> None:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for gradio in GRADIOS:
-            without, with_us = (measure(browser, gradio, Path(folder), *options) for options in (["--without"], ["--closed"]))
+            without, with_us = (
+                measure(browser, gradio, Path(folder), *options) for options in (["--without"], ["--closed"])
+            )
             told = [f"{work:.0f} ms of work ({waited:.0f} ms waited)" for work, waited in (without, with_us)]
-            print(f"{gradio}: without {told[0]}, with {told[1]}, cost {with_us[0] - without[0]:.0f} ms of work", flush=True)
+            print(
+                f"{gradio}: without {told[0]}, with {told[1]}, cost {with_us[0] - without[0]:.0f} ms of work",
+                flush=True,
+            )
         browser.close()
 
 

@@ -1,8 +1,9 @@
-"""A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, what Generate would be sent.
+"""A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, what Generate would be
+sent.
 
-Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without] [--closed]`, closed
-as in the hosts. An address with `?broken` leaves our script out. What the tests' own Python has beyond that gradio comes by
-ANYMS_TEST_PATH.
+Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without]
+[--closed]`, closed as in the hosts. An address with `?broken` leaves our script out. What the tests' own Python has
+beyond that gradio comes by ANYMS_TEST_PATH.
 """
 
 from __future__ import annotations
@@ -18,13 +19,20 @@ from typing import Any
 import gradio as gr
 
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT), str(Path(__file__).parent / "stand_ins"), *os.environ.get("ANYMS_TEST_PATH", "").split(os.pathsep)]
+sys.path += [
+    str(ROOT),
+    str(Path(__file__).parent / "stand_ins"),
+    *os.environ.get("ANYMS_TEST_PATH", "").split(os.pathsep),
+]
 os.environ["U2NET_HOME"] = str(Path.cwd())  # where the stand-in of rembg has its models, none at first
 mimetypes.add_type("application/javascript", ".mjs")
 
 
 class InputAccordion:
-    """As the hosts' one: a hidden checkbox with an accordion. No subclass of it: gradio would write a file beside this."""
+    """As the hosts' one: a hidden checkbox with an accordion.
+
+    No subclass of it: gradio would write a file beside this.
+    """
 
     opened = True
 
@@ -72,14 +80,19 @@ def sent(*values: Any) -> str:
     """What Generate would make of the page: the request, or why there is none."""
     try:
         told = {"asked": panel.asked(values)} if panel.asked(values) else {}
-        return json.dumps({**cached_pictures.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told})
+        return json.dumps(
+            {**cached_pictures.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told}
+        )
     except Exception as error:
         return str(error)
 
 
 def tab(kind: str, without: bool) -> None:
     with gr.Row():
-        sides = [gr.Slider(64, 2048, value=value, step=8, label=side, elem_id=f"{kind}_{side}") for side, value in SIDES.items()]
+        sides = [
+            gr.Slider(64, 2048, value=value, step=8, label=side, elem_id=f"{kind}_{side}")
+            for side, value in SIDES.items()
+        ]
         swap = gr.Button("swap", elem_id=f"{kind}_res_switch_btn")
     swap.click(lambda width, height: (height, width), inputs=sides, outputs=sides)
     generate = gr.Button("Generate", elem_id=f"{kind}_generate")
@@ -119,7 +132,9 @@ def host_fields(kind: str) -> None:
         by = gr.Number(1, label="by", elem_id="img2img_scale", interactive=True)
         told = gr.HTML("", elem_id="img2img_scale_resolution_preview")
         by.change(
-            lambda by: f"resize: from <span>640x400</span> to <span>{640 * by:g}x{400 * by:g}</span>", inputs=[by], outputs=[told]
+            lambda by: f"resize: from <span>640x400</span> to <span>{640 * by:g}x{400 * by:g}</span>",
+            inputs=[by],
+            outputs=[told],
         )
 
 

@@ -1,4 +1,6 @@
-"""What helps to judge and to reuse a layout, in a browser on both gradios: hints, debug view, comparison, own arrangements."""
+"""What helps to judge and to reuse a layout, in a browser on both gradios: hints, debug view, comparison, own
+arrangements.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_the_words_are_those_of_the_host_s_language(editor: Editor) -> None:
     editor.name(1, "cat")
     editor.inside("root.querySelector('.row[data-slot=\"1\"] .hints .warning')")
     assert editor.hints(1) == ["Ein Name, aber kein Bild."]
-    assert editor.root.locator(".rule").inner_text().startswith("Das oberste Feld gewinnt. Attributes")  # what lacks a word stays
+    assert (
+        editor.root.locator(".rule").inner_text().startswith("Das oberste Feld gewinnt. Attributes")
+    )  # what lacks a word stays
     assert "links 5 %" in editor.box(1).get_attribute("aria-label")
     assert words["Drop, paste or choose pictures"] in editor.ours("slot2_shown").locator(".more").inner_text()
     editor.press("Zurück")  # the name
@@ -86,9 +90,14 @@ def checkpoints(editor: Editor) -> Iterator[Path]:
     (models / "ipadapter").mkdir(parents=True, exist_ok=True)
     unet = tiny_unet()
     adapter = write_adapter(models / "ipadapter" / "some.safetensors", unet)
-    save_file({f"model.diffusion_model.{name}": weight for name, weight in unet.state_dict().items()}, models / "two.safetensors")
+    save_file(
+        {f"model.diffusion_model.{name}": weight for name, weight in unet.state_dict().items()},
+        models / "two.safetensors",
+    )
     names = [f"model.diffusion_model.input_blocks.{n}.1.transformer_blocks.0.attn2" for n in range(16)]
-    older = {f"{name}.to_{part}.weight": torch.zeros(8, width) for name in names for part, width in (("q", 8), ("k", 768))}
+    older = {
+        f"{name}.to_{part}.weight": torch.zeros(8, width) for name in names for part, width in (("q", 8), ("k", 768))
+    }
     save_file(older, models / "one.safetensors")
     yield models
     for file in (adapter, models / "one.safetensors", models / "two.safetensors"):

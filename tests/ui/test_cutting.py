@@ -1,4 +1,6 @@
-"""A picture is cut on the page, on both gradios: a part, what is erased, a mask, the background; shown before it is used."""
+"""A picture is cut on the page, on both gradios: a part, what is erased, a mask, the background; shown before it is
+used.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,11 @@ def cutting(editor: Editor) -> Cutting:
 
 
 def same(one: Image.Image, other: Image.Image, by: int = 0) -> bool:
-    apart = np.abs(np.asarray(one, dtype=int) - np.asarray(other.convert("RGB"), dtype=int)) if one.size == other.size else 999
+    apart = (
+        np.abs(np.asarray(one, dtype=int) - np.asarray(other.convert("RGB"), dtype=int))
+        if one.size == other.size
+        else 999
+    )
     return bool(np.max(apart) <= by)
 
 
@@ -124,7 +130,9 @@ def test_a_part_is_shown_before_it_is_used_and_is_the_server_s_own_cut(cutting: 
 def test_the_frame_is_dragged_by_its_edges_and_as_a_whole(cutting: Cutting) -> None:
     cutting.stroke((1, 1), (0.5, 0.5))  # the corner
     cutting.stroke((0.25, 0.25), (0.5, 0.75))
-    numbers = [float(cutting.dialog.get_by_label(f"{name}, %").input_value()) for name in ("left", "top", "right", "bottom")]
+    numbers = [
+        float(cutting.dialog.get_by_label(f"{name}, %").input_value()) for name in ("left", "top", "right", "bottom")
+    ]
     assert numbers == pytest.approx([25, 50, 75, 100], abs=3)
     width, height = cutting.use().size
     assert abs(width - 45) <= 3
@@ -209,6 +217,8 @@ def test_on_a_phone_it_fits_and_every_target_is_large_enough(phone: Editor) -> N
 def test_axe_finds_nothing_in_it(cutting: Cutting, axe: str) -> None:
     page = cutting.editor.page
     page.evaluate(axe)
-    found = page.evaluate("axe.run({ include: [['anyms-editor']] }).then((told) => [told.violations, told.passes.length])")
+    found = page.evaluate(
+        "axe.run({ include: [['anyms-editor']] }).then((told) => [told.violations, told.passes.length])"
+    )
     assert [(fault["id"], [node["html"][:160] for node in fault["nodes"]]) for fault in found[0]] == []
     assert found[1] > 10

@@ -37,7 +37,9 @@ def test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent(editor: Edito
     editor.page.mouse.up()
     assert editor.fields(1) == MOVED
     # nothing goes to the server; what a host listens to of its own job begun before is no more than that
-    assert [address for address in editor.requests if not re.search(r"/internal/progress$|/queue/data\?", address)] == []
+    assert [
+        address for address in editor.requests if not re.search(r"/internal/progress$|/queue/data\?", address)
+    ] == []
     sent = editor.sent()
     assert [subject["box"] for subject in sent["subjects"]] == [list(MOVED), list(RIGHT)]
     assert [len(subject["pictures"]) for subject in sent["subjects"]] == [1, 1]
@@ -242,7 +244,9 @@ def test_a_picture_dropped_on_a_box_goes_into_its_slot(editor: Editor) -> None:
         editor.page.evaluate(drop, [editor.box(2).element_handle(), list(picture(colour))])
         editor.thumbs(2).nth(number - 1).wait_for()
     sent = editor.sent()["subjects"]
-    assert [(subject["name"], subject["box"], len(subject["pictures"])) for subject in sent] == [("subject 2", list(RIGHT), 2)]
+    assert [(subject["name"], subject["box"], len(subject["pictures"])) for subject in sent] == [
+        ("subject 2", list(RIGHT), 2)
+    ]
     assert editor.box(1).locator("img").is_hidden()
 
 
@@ -351,7 +355,9 @@ def test_every_part_has_a_name_and_nothing_is_too_small_for_a_finger_or_a_mouse(
     assert width <= 360
     phone.name(2, "dog")
     assert phone.row(2).locator(".name").bounding_box()["width"] > 20  # there is room for it, too
-    inside = "[...root.querySelectorAll('button, input, .box')].every((node) => node.getBoundingClientRect().right <= 360)"
+    inside = (
+        "[...root.querySelectorAll('button, input, .box')].every((node) => node.getBoundingClientRect().right <= 360)"
+    )
     phone.inside(inside)
 
 
@@ -383,12 +389,20 @@ def test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing(phone: Edit
 
 
 def test_a_pen_drags(editor: Editor) -> None:
-    editor.page.evaluate("document.addEventListener('pointerdown', (event) => { window.heard = event.pointerType; }, true)")
+    editor.page.evaluate(
+        "document.addEventListener('pointerdown', (event) => { window.heard = event.pointerType; }, true)"
+    )
     x, y = editor.middle(editor.box(1))
     dx = editor.shift((0.125, 0))[0]
     session = editor.context.new_cdp_session(editor.page)
     told = {"y": y, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
-    for kind, part in (("mouseMoved", 0), ("mousePressed", 0), ("mouseMoved", 0.5), ("mouseMoved", 1), ("mouseReleased", 1)):
+    for kind, part in (
+        ("mouseMoved", 0),
+        ("mousePressed", 0),
+        ("mouseMoved", 0.5),
+        ("mouseMoved", 1),
+        ("mouseReleased", 1),
+    ):
         session.send("Input.dispatchMouseEvent", {"type": kind, "x": x + part * dx, **told})
     assert editor.page.evaluate("window.heard") == "pen"
     assert editor.fields(1) == MOVED

@@ -1,4 +1,6 @@
-"""The slots' pictures in a browser, on both gradios: given in every way, restored with an infotext, and behind the boxes."""
+"""The slots' pictures in a browser, on both gradios: given in every way, restored with an infotext, and behind the
+boxes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ GIVE = """([node, kind, files]) => {
 }"""
 
 
-def give(editor: Editor, kind: str, node: Any, *pictures: bytes, name: str = "cat.png", mime: str = "image/png") -> None:
+def give(
+    editor: Editor, kind: str, node: Any, *pictures: bytes, name: str = "cat.png", mime: str = "image/png"
+) -> None:
     """Drop or paste files as the browser does; the host must not hear of it."""
     editor.page.evaluate(
         "window.heard = []; for (const kind of ['drop', 'paste']) document.body.addEventListener(kind, () => heard.push(kind))"
@@ -69,7 +73,9 @@ def test_several_pictures_of_a_subject_are_ordered_and_removed(editor: Editor) -
     for _ in range(2):
         card(editor, 1).get_by_role("button", name="Remove picture 1 of subject 1").press("Enter")
     editor.box(1).locator("img").wait_for(state="hidden")
-    focused = "document.querySelector('#script_txt2img_anyms_slot1_shown .anyms-pictures > div').shadowRoot.activeElement"
+    focused = (
+        "document.querySelector('#script_txt2img_anyms_slot1_shown .anyms-pictures > div').shadowRoot.activeElement"
+    )
     assert editor.page.evaluate(f"{focused}.getAttribute('aria-label')") == "Add pictures of subject 1"
     assert "subject" in editor.sent()  # none is left, so it is refused
 
@@ -224,10 +230,10 @@ def test_a_picture_behind_the_boxes_stays_in_the_browser(editor: Editor) -> None
     assert not ground.is_visible()
     editor.give(1, "orange")
     before = editor.sent()
-    show = (
-        "address => { const image = new Image(); image.src = address; document.querySelector('#txt2img_gallery').append(image); }"
-    )
-    scene = [f"data:image/png;base64,{base64.b64encode(picture('green', size)).decode()}" for size in ((90, 90), (768, 512))]
+    show = "address => { const image = new Image(); image.src = address; document.querySelector('#txt2img_gallery').append(image); }"
+    scene = [
+        f"data:image/png;base64,{base64.b64encode(picture('green', size)).decode()}" for size in ((90, 90), (768, 512))
+    ]
     editor.requests.clear()
     for address in scene:  # a grid, then the picture itself
         editor.page.evaluate(show, address)

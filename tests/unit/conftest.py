@@ -33,7 +33,9 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def _files_as_windows_has_them(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.module.__name__ != "tests.cli.test_environment":  # Windows keeps a lock file its own process would discard
+    if (
+        request.module.__name__ != "tests.cli.test_environment"
+    ):  # Windows keeps a lock file its own process would discard
         windows_files.follow(monkeypatch)
 
 

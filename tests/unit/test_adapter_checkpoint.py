@@ -33,7 +33,12 @@ def plus_projection(
     layer = {
         **{"0.norm1.weight": (width,), "0.norm1.bias": (width,), "0.norm2.weight": (width,), "0.norm2.bias": (width,)},
         **{"0.to_q.weight": (heads, width), "0.to_kv.weight": (2 * heads, width), "0.to_out.weight": (width, heads)},
-        **{"1.0.weight": (width,), "1.0.bias": (width,), "1.1.weight": (4 * width, width), "1.3.weight": (width, 4 * width)},
+        **{
+            "1.0.weight": (width,),
+            "1.0.bias": (width,),
+            "1.1.weight": (4 * width, width),
+            "1.3.weight": (width, 4 * width),
+        },
     }
     return {
         "latents": (1, tokens, width),
@@ -97,7 +102,10 @@ def test_plus() -> None:
 @pytest.mark.parametrize("context", [1, 48, 768, 2048])
 @pytest.mark.parametrize("count", [1, 16, 70])
 def test_any_size_is_taken(tokens: int, context: int, count: int) -> None:
-    for projection in (base_projection(tokens, 1280, context), plus_projection(tokens, 1280, context, 64, depth=1, heads=64)):
+    for projection in (
+        base_projection(tokens, 1280, context),
+        plus_projection(tokens, 1280, context, 64, depth=1, heads=64),
+    ):
         found = identify(PATH, adapter(projection, layer_keys([320] * count, context)))
         assert (found.tokens, found.context_width, len(found.layers)) == (tokens, context, count)
 
@@ -166,7 +174,10 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
     ),
     "full face": ("adapter_full_face", adapter({**MLP, "proj.3.weight": (48,), "proj.3.bias": (48,)})),
     "InstantID": ("adapter_instantid", adapter(plus_projection(encoder=512))),
-    "PuLID": ("adapter_pulid", {"id_adapter.mapping_0.0.weight": (8, 8), "id_adapter_attn_layers.1.id_to_k.weight": (8, 8)}),
+    "PuLID": (
+        "adapter_pulid",
+        {"id_adapter.mapping_0.0.weight": (8, 8), "id_adapter_attn_layers.1.id_to_k.weight": (8, 8)},
+    ),
     "PuLID as IP-Adapter": ("adapter_pulid", adapter({"mapping_0.0.weight": (8, 8), "body.0.weight": (8, 8)})),
     "PuLID's keys": ("adapter_pulid", BASE | {"ip_adapter.1.id_to_k.weight": (8, 8)}),
     "PuLID for Flux": ("adapter_pulid", {"pulid_ca.0.to_q.weight": (8, 8), "pulid_encoder.latents": (1, 8, 8)}),
@@ -174,7 +185,10 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
     "Kolors": ("adapter_kolors", adapter(plus_projection(width=2048, depth=1))),
     "Flux by XLabs": (
         "adapter_flux",
-        {"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (8, 8), "ip_adapter_proj_model.proj.weight": (8, 8)},
+        {
+            "double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (8, 8),
+            "ip_adapter_proj_model.proj.weight": (8, 8),
+        },
     ),
     "Flux single": ("adapter_flux", {"single_blocks.0.linear1.weight": (8, 8)}),
     "Flux streams": ("adapter_flux", {"ip_adapter_double_stream_blocks.0.k.weight": (8, 8)}),
@@ -182,7 +196,10 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
         "adapter_transformer",
         adapter({**MLP, **NORM}, {"0.to_k_ip.weight": (8, 48), "1.to_k_ip.weight": (8, 48)}),
     ),
-    "ControlNet": ("adapter_controlnet", {"control_model.input_hint_block.0.weight": (8, 8), "zero_convs.0.0.weight": (8, 8)}),
+    "ControlNet": (
+        "adapter_controlnet",
+        {"control_model.input_hint_block.0.weight": (8, 8), "zero_convs.0.0.weight": (8, 8)},
+    ),
     "ControlNet by its convolutions": ("adapter_controlnet", {"zero_convs.0.0.weight": (8, 8)}),
     "ControlNet of diffusers": ("adapter_controlnet", {"controlnet_cond_embedding.conv_in.weight": (8, 8)}),
     "LoRA of kohya": ("adapter_lora", {"lora_unet_middle_block_1_proj_in.lora_down.weight": (8, 8)}),
@@ -195,7 +212,10 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
         "adapter_whole_model",
         {"model.diffusion_model.input_blocks.0.0.weight": (8, 8), "first_stage_model.x": (8,), "conditioner.y": (8,)},
     ),
-    "UNet of diffusers": ("adapter_whole_model", {"conv_in.weight": (8, 4, 3, 3), "down_blocks.0.resnets.0.norm1.weight": (8,)}),
+    "UNet of diffusers": (
+        "adapter_whole_model",
+        {"conv_in.weight": (8, 4, 3, 3), "down_blocks.0.resnets.0.norm1.weight": (8,)},
+    ),
     "nothing": ("adapter_none", {}),
     "something": ("adapter_none", {"encoder.weight": (8, 8)}),
 }
@@ -228,7 +248,9 @@ def test_every_key_is_needed(kind: str) -> None:
     shapes = sound(kind)
     for key in shapes:
         if "139" not in key:
-            assert cause_of({other: shape for other, shape in shapes.items() if other != key}) == "adapter_truncated", key
+            assert cause_of({other: shape for other, shape in shapes.items() if other != key}) == "adapter_truncated", (
+                key
+            )
 
 
 TRUNCATED = {

@@ -66,7 +66,7 @@ def bypass_layers(monkeypatch: pytest.MonkeyPatch, unet: Any) -> None:
     monkeypatch.setattr(unet, "forward", lambda x, *_args, **_more: x)
 
 
-# -- known causes ---------------------------------------------------------------------------------------------------------
+# -- known causes ------------------------------------------------------------------------------------------------------
 
 
 def compile_whole(unet: nn.Module) -> None:
@@ -138,7 +138,7 @@ def test_a_known_cause_in_the_last_step_is_said_too(job: Job, monkeypatch: pytes
     assert "TensorRT" in job.said()
 
 
-# -- unknown ones ---------------------------------------------------------------------------------------------------------
+# -- unknown ones ------------------------------------------------------------------------------------------------------
 
 
 def test_layers_that_do_not_fire_for_no_known_reason_are_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_a_step_that_the_user_stopped_is_no_complaint(job: Job) -> None:
     assert job.comments == []
 
 
-# -- a sampling that is not announced -------------------------------------------------------------------------------------
+# -- a sampling that is not announced ----------------------------------------------------------------------------------
 
 
 def alternative(job: Job, wanted: bool = True, **settings: Any) -> None:
@@ -231,7 +231,7 @@ def test_a_skipped_picture_says_so_and_the_next_one_does_not(job: Job) -> None:
     assert job.extra_generation_params.keys() == {"AnyMS"}
 
 
-# -- tiles, told by the hosts' objects ------------------------------------------------------------------------------------
+# -- tiles, told by the hosts' objects ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -239,7 +239,9 @@ def method() -> Any:
     """A method object as those of the extension's packages: only where its class comes from tells."""
 
     def make(package: str) -> Any:
-        kind = type("MultiDiffusion", (), {"forward": lambda self, *_args: None, "__module__": f"{package}.multidiffusion"})
+        kind = type(
+            "MultiDiffusion", (), {"forward": lambda self, *_args: None, "__module__": f"{package}.multidiffusion"}
+        )
         return kind()
 
     return make
@@ -261,9 +263,11 @@ def test_tiled_diffusion_is_told_wherever_it_sits(method: Any, place: str, packa
     if place == "patcher":
         patcher.model_options["model_function_wrapper"] = tiles
     else:
-        owner, name = {"denoiser": (denoiser, "forward"), "inner model": (inner, "forward"), "model": (model, "apply_model")}[
-            place
-        ]
+        owner, name = {
+            "denoiser": (denoiser, "forward"),
+            "inner model": (inner, "forward"),
+            "model": (model, "apply_model"),
+        }[place]
         setattr(owner, name, tiles.forward)
     assert host.tiled_by() == "MultiDiffusion"
 
@@ -288,7 +292,9 @@ STATES = [({}, False), ({"interrupted": True}, True), ({"skipped": True}, True),
 
 
 @pytest.mark.parametrize(("state", "stopped"), STATES)
-def test_progress_words_and_stopping_are_the_host_s(monkeypatch: pytest.MonkeyPatch, state: dict, stopped: bool) -> None:
+def test_progress_words_and_stopping_are_the_host_s(
+    monkeypatch: pytest.MonkeyPatch, state: dict, stopped: bool
+) -> None:
     fake = ModuleType("modules")
     fake.shared = SimpleNamespace(state=SimpleNamespace(textinfo="before", **state))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "modules", fake)

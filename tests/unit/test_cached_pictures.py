@@ -43,7 +43,9 @@ def test_a_pasted_infotext_brings_its_pictures_back(page: Page) -> None:
 
 
 def test_several_pictures_come_back_in_their_order_and_a_missing_one_is_named(page: Page) -> None:
-    page.fill(enabled=True, slot1_pictures=held(RED, BLUE), slot1_name="cat", slot2_pictures=held(BLUE), slot2_name="dog")
+    page.fill(
+        enabled=True, slot1_pictures=held(RED, BLUE), slot1_name="cat", slot2_pictures=held(BLUE), slot2_name="dog"
+    )
     made = page.webui("lib_anyms.webui.ui.cached_pictures").remember(page.request())
     fresh = Page(page.webui)
     assert fresh.paste({"AnyMS": infotext.write(made)}) == ""
@@ -77,7 +79,9 @@ def restored(page: Page, parameters: Any) -> str:
 def test_a_picture_of_ours_given_to_the_editor_restores_everything(page: Page) -> None:
     made = generated(page)
     quoted = json.dumps(infotext.write(made), ensure_ascii=False)  # as the hosts write what holds commas
-    parameters = f'AnyMS: "no entry", a cat\nNegative prompt: dog\nSteps: 4, Sampler: Euler a, AnyMS: {quoted}, Version: v1.10.1'
+    parameters = (
+        f'AnyMS: "no entry", a cat\nNegative prompt: dog\nSteps: 4, Sampler: Euler a, AnyMS: {quoted}, Version: v1.10.1'
+    )
     fresh = Page(page.webui)
     assert restored(fresh, parameters) == ""
     assert fresh.request() == made
@@ -110,7 +114,9 @@ def test_a_picture_without_anyms_is_one_sentence_and_changes_nothing(page: Page,
 def test_by_itself_nothing_is_kept_where_strangers_may_look(page: Page, flags: dict[str, Any], kept: bool) -> None:
     accounts(page.webui, **flags)
     made = generated(page)
-    assert (page.webui("lib_anyms.webui.ui.cached_pictures").address(picture_hash(made.pictures[0][0])) is not None) == kept
+    assert (
+        page.webui("lib_anyms.webui.ui.cached_pictures").address(picture_hash(made.pictures[0][0])) is not None
+    ) == kept
     page.webui("modules.shared").opts.set("anyms_keep", "always")
     generated(page)
     assert page.webui("lib_anyms.webui.ui.cached_pictures").address(picture_hash(made.pictures[0][0]))
@@ -138,7 +144,9 @@ def test_without_infotext_nothing_is_kept(page: Page) -> None:
     assert not page.webui("lib_anyms.webui.ui.cached_pictures").store().folder.exists()
 
 
-def test_a_full_disk_does_not_stop_a_job(page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_does_not_stop_a_job(
+    page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,6 @@
-"""Cards made and used: the same keys and values as from the pictures, without an encoder, and never another adapter's tokens."""
+"""Cards made and used: the same keys and values as from the pictures, without an encoder, and never another adapter's
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def output(folder: Path, wanted: Request, host: FakeHost | None = None) -> torch
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"unconditional": "cond-only"}, {"mode": "masked-sum"}, {"mode": "one-softmax"}], ids=lambda each: str(each)
+    "settings",
+    [{}, {"unconditional": "cond-only"}, {"mode": "masked-sum"}, {"mode": "one-softmax"}],
+    ids=lambda each: str(each),
 )
 def test_a_card_gives_the_very_picture_its_pictures_give(folder: Path, settings: dict[str, Any]) -> None:
     red, blue, lime = (card_of(folder, colour) for colour in ("red", "blue", "lime"))
@@ -112,11 +116,11 @@ def test_fit_and_combine_are_the_card_s_own(folder: Path) -> None:
     two = replace(whole, pictures=((picture("red"), picture("blue")),), combine="concatenate", fit="stretch")
     data = make_card("two", "subject", two.pictures[0], [pair_of(folder)], "stretch", "concatenate", torch.float32)
     card = read_card(data, "two")
-    assert len(card.encodings[0].tokens) == 2 * len(card.encodings[0].nobody)
+    assert len(card.encodings[0].tokens) == 2 * len(card.encodings[0].uncond)
     assert torch.equal(output(folder, request(card, fit="pad", combine="average")), output(folder, two))
 
 
-# -- which adapter --------------------------------------------------------------------------------------------------------
+# -- which adapter -----------------------------------------------------------------------------------------------------
 
 
 def test_a_card_for_another_adapter_is_refused_in_one_sentence(folder: Path) -> None:
@@ -148,7 +152,8 @@ def test_an_adapter_is_told_by_its_projection_whatever_its_file(folder: Path) ->
     state = load_file(whole.path)
     half = {name.replace("image_proj.", "image_proj_model."): tensor.half() for name, tensor in state.items()}
     save_file(
-        {name.replace("ip_adapter.", "adapter_modules."): tensor for name, tensor in half.items()}, folder / "b.safetensors"
+        {name.replace("ip_adapter.", "adapter_modules."): tensor for name, tensor in half.items()},
+        folder / "b.safetensors",
     )
     assert fingerprint(read_adapter(folder / "b.safetensors")) == fingerprint(whole)
     state["image_proj.norm.bias"][0] += 0.01
@@ -166,7 +171,9 @@ def test_one_more_adapter_from_the_kept_picture(folder: Path) -> None:
     assert [each.file for each in both.encodings] == ["adapter.safetensors", "b.safetensors"]
     assert torch.equal(both.encodings[0].tokens, card.encodings[0].tokens)
     assert both.pictures == card.pictures
-    theirs = read_card(make_card("red", "subject", [picture("red")], [pair_of(folder, "b")], dtype=torch.float32), "red")
+    theirs = read_card(
+        make_card("red", "subject", [picture("red")], [pair_of(folder, "b")], dtype=torch.float32), "red"
+    )
     mine, wanted = both.encodings[1].tokens.flatten(), theirs.encodings[0].tokens.flatten()
     assert torch.cosine_similarity(mine, wanted, 0) > 0.99  # the kept picture is a lossy copy
     assert output(folder, request(both, adapter="b")).shape == output(folder, request(both, adapter="adapter")).shape
@@ -186,7 +193,7 @@ def test_a_card_without_pictures_cannot_be_encoded_anew(folder: Path) -> None:
     assert refusal.value.cause == "card_full"
 
 
-# -- from a request -------------------------------------------------------------------------------------------------------
+# -- from a request ----------------------------------------------------------------------------------------------------
 
 
 def test_a_request_s_subject_is_saved_without_being_encoded_again(folder: Path, encodings: list[int]) -> None:
@@ -216,7 +223,9 @@ def test_a_request_s_subject_is_saved_without_being_encoded_again(folder: Path, 
     assert len(library.entries()) == 1
 
 
-def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_has_it(folder: Path, tmp_path: Path) -> None:
+def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_has_it(
+    folder: Path, tmp_path: Path
+) -> None:
     card = card_of(folder, "red")
     made = request(card, "blue")
     told = infotext.read(infotext.write(made))
@@ -232,7 +241,9 @@ def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_
     assert Request.from_json(alone, library) == request(card)
     for wrong in ("x", 5, ["0" * 12], "0" * 13):
         with pytest.raises(Refused) as refusal:
-            infotext.read(infotext.write(made).replace(f'"{card.hash}"', str(wrong).replace("'", '"') if wrong != "x" else '"x"'))
+            infotext.read(
+                infotext.write(made).replace(f'"{card.hash}"', str(wrong).replace("'", '"') if wrong != "x" else '"x"')
+            )
         assert refusal.value.cause == "infotext_damaged"
 
 

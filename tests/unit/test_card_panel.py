@@ -1,4 +1,6 @@
-"""Cards on the page and through the API, without a page: saved, listed, put into a slot, sent, and back from an infotext."""
+"""Cards on the page and through the API, without a page: saved, listed, put into a slot, sent, and back from an
+infotext.
+"""
 
 from __future__ import annotations
 

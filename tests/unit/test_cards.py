@@ -1,4 +1,6 @@
-"""Subject cards: what is written comes back, what others made is harmless, the library never replaces or leaves its folder."""
+"""Subject cards: what is written comes back, what others made is harmless, the library never replaces or leaves its
+folder.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,9 @@ ADAPTER, OTHER = "a" * 64, "b" * 64
 
 def encoding(adapter: str = ADAPTER, count: int = 4, pictures: int = 1, dtype: torch.dtype = torch.float16) -> Encoding:
     make = torch.Generator().manual_seed(int(adapter[0], 16))
-    tokens, nobody = torch.randn(count * pictures, 24, generator=make), torch.randn(count, 24, generator=make)
+    tokens, uncond = torch.randn(count * pictures, 24, generator=make), torch.randn(count, 24, generator=make)
     combine = "concatenate" if pictures > 1 else "average"
-    return Encoding(adapter, "adapter.safetensors", "base", "pad", combine, tokens.to(dtype), nobody.to(dtype))
+    return Encoding(adapter, "adapter.safetensors", "base", "pad", combine, tokens.to(dtype), uncond.to(dtype))
 
 
 def picture(side: int = 60) -> Image.Image:
@@ -46,7 +48,7 @@ def cause(data: bytes) -> str:
     return refusal.value.cause
 
 
-# -- the format -----------------------------------------------------------------------------------------------------------
+# -- the format --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -57,7 +59,7 @@ def test_what_is_written_comes_back(dtype: torch.dtype) -> None:
     assert (card.name, card.role, card.encodings) == ("a red fox 狐", "attribute", both)
     for mine, theirs in zip(card.encodings, both):
         assert torch.equal(mine.tokens, theirs.tokens)
-        assert torch.equal(mine.nobody, theirs.nobody)
+        assert torch.equal(mine.uncond, theirs.uncond)
         assert mine.tokens.dtype == dtype
     assert [card.picture(n).size for n in range(2)] == [(60, 30), (90, 45)]
     assert card.encoding_for(OTHER) == both[1]
@@ -71,7 +73,9 @@ def test_a_card_of_the_usual_size_is_small() -> None:
     noise = torch.randint(0, 256, (900, 1200, 3), generator=make, dtype=torch.uint8)
     kept = keep(Image.fromarray(noise.numpy()))
     assert max(read_card(write_card("x", "subject", [encoding()], [kept]), "x").picture().size) == SIDE
-    data = write_card("x", "subject", [Encoding(ADAPTER, "a", "plus", "pad", "average", tokens, tokens)], [keep(picture(900))])
+    data = write_card(
+        "x", "subject", [Encoding(ADAPTER, "a", "plus", "pad", "average", tokens, tokens)], [keep(picture(900))]
+    )
     assert 2 * 65536 < len(data) < 2 * 65536 + 20_000
 
 
@@ -79,13 +83,13 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "fox.safetensors"
     path.write_bytes(card_bytes())
     names = safetensors.torch.load_file(path)
-    assert sorted(names) == ["encodings.0.nobody", "encodings.0.tokens", "pictures.0"]
+    assert sorted(names) == ["encodings.0.uncond", "encodings.0.tokens", "pictures.0"]
     with safetensors.safe_open(path, "pt") as file:
         assert list(file.metadata()) == [KEY]
         assert json.loads(file.metadata()[KEY])["version"] == 1
 
 
-# -- what others made -----------------------------------------------------------------------------------------------------
+# -- what others made --------------------------------------------------------------------------------------------------
 
 
 def altered(tensors: dict[str, torch.Tensor] | None = None, **told: Any) -> bytes:
@@ -136,7 +140,7 @@ def first(**facts: Any) -> list[dict[str, Any]]:
         (altered({"encodings.0.tokens": torch.zeros(96).half()}), "card_damaged"),
         (altered({"encodings.0.tokens": torch.zeros(0, 24).half()}), "card_damaged"),
         (altered({"encodings.0.tokens": torch.full((4, 24), float("nan")).half()}), "card_damaged"),
-        (altered({"encodings.0.nobody": torch.full((4, 24), float("inf")).half()}), "card_damaged"),
+        (altered({"encodings.0.uncond": torch.full((4, 24), float("inf")).half()}), "card_damaged"),
         (altered({"pictures.0": torch.zeros(9).half()}), "card_damaged"),
         (altered({"pictures.0": torch.zeros(600_000, dtype=torch.uint8)}), "card_damaged"),
         (altered({f"pictures.{n}": torch.zeros(9, dtype=torch.uint8) for n in range(9)}), "card_damaged"),
@@ -181,7 +185,9 @@ def test_no_change_of_bytes_does_more_than_refuse(draw: st.DataObject) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "name", "adapter", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["version", "name", "adapter", "x"]), inner)
+    ),
     max_leaves=10,
 )
 
@@ -212,13 +218,15 @@ def test_a_card_s_picture_is_opened_as_png_or_webp_only_and_small(tmp_path: Path
     assert refusal.value.cause == "card_pictures"
 
 
-# -- the library ----------------------------------------------------------------------------------------------------------
+# -- the library -------------------------------------------------------------------------------------------------------
 
 
 def test_cards_are_kept_listed_searched_and_found(tmp_path: Path) -> None:
     library = Library(tmp_path / "cards")
     assert library.entries() == []
-    names = [library.add(card_bytes(name)) for name in ("red fox", "Red Fox", "teapot", "../../etc/passwd", "...", "CON")]
+    names = [
+        library.add(card_bytes(name)) for name in ("red fox", "Red Fox", "teapot", "../../etc/passwd", "...", "CON")
+    ]
     assert names == [
         "red-fox.safetensors",
         "Red-Fox-2.safetensors",
@@ -255,7 +263,16 @@ def test_no_name_leads_out_of_the_library_and_case_makes_none(tmp_path: Path) ->
         outside.as_uri(),
         "../cards/teapot.safetensors",
     ]
-    for name in (*ways, "./teapot.safetensors", "teapot.safetensors/", "teapot\0", "TEAPOT", "teapot.SAFETENSORS", "*", "."):
+    for name in (
+        *ways,
+        "./teapot.safetensors",
+        "teapot.safetensors/",
+        "teapot\0",
+        "TEAPOT",
+        "teapot.SAFETENSORS",
+        "*",
+        ".",
+    ):
         with pytest.raises(Refused) as refusal:
             library.find(name)
         assert refusal.value.cause == refused(library, card=name) == "card_unknown", name
@@ -321,7 +338,7 @@ def test_every_name_makes_a_file_s_stem(name: str) -> None:
     assert not stem.startswith(("-", "."))
 
 
-# -- requests -------------------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 def request(library: Library | None = None, **subject: Any) -> Request:

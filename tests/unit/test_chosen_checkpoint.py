@@ -40,7 +40,10 @@ def test_the_outline_of_a_header_has_the_layers_of_the_unet_in_their_order() -> 
     unet = tiny_unet()
     outline = unet_outline({f"{PREFIX}{name}": shape for name, shape in shapes(unet.state_dict()).items()})
     found, expected = cross_attention_layers(outline), cross_attention_layers(unet)
-    told = [[(layer.number, layer.name, layer.width, layer.context_width) for layer in layers] for layers in (found, expected)]
+    told = [
+        [(layer.number, layer.name, layer.width, layer.context_width) for layer in layers]
+        for layers in (found, expected)
+    ]
     assert told[0] == told[1]
     assert input_channels(outline) == input_channels(unet)
     assert all(weight.device.type == "meta" for weight in outline.parameters())

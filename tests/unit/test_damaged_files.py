@@ -1,4 +1,6 @@
-"""What users have in place of a model file: each kind of damage is one clear sentence, and nothing in a header does harm."""
+"""What users have in place of a model file: each kind of damage is one clear sentence, and nothing in a header does
+harm.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def legacy(path: Path) -> None:
 
 
 def compressed(path: Path) -> None:
-    write_zip(path, b"\x80\x02}(X\x01\x00\x00\x00t" + tensor_opcodes(0, (6,), (1,)) + b"u.", method=zipfile.ZIP_DEFLATED)
+    write_zip(
+        path, b"\x80\x02}(X\x01\x00\x00\x00t" + tensor_opcodes(0, (6,), (1,)) + b"u.", method=zipfile.ZIP_DEFLATED
+    )
 
 
 def header(value: object, data: bytes = b"", length: int | None = None) -> Callable[[Path], object]:
@@ -77,7 +81,11 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "compressed": ("file_form", compressed, "a compressed or encrypted zip"),
     "a header past the end": ("file_damaged", header({"a": ROW}, bytes(8), 10**6), "a header of 1000000 bytes"),
     "an endless header": ("file_damaged", header({"a": ROW}, bytes(8), 2**63), "a header of"),
-    "a header that is no JSON": ("file_damaged", lambda p: p.write_bytes((9).to_bytes(8, "little") + b"{nothing}"), "is damaged"),
+    "a header that is no JSON": (
+        "file_damaged",
+        lambda p: p.write_bytes((9).to_bytes(8, "little") + b"{nothing}"),
+        "is damaged",
+    ),
     "data cut": ("file_damaged", header({"a": ROW}, bytes(5)), "is damaged"),
     "offsets that lie": ("file_damaged", header({"a": {**ROW, "data_offsets": [0, 80]}}, bytes(8)), "is damaged"),
     "a shape that lies": ("file_damaged", header({"a": {**ROW, "shape": [2**40]}}, bytes(8)), "is damaged"),
@@ -87,7 +95,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize(("cause", "write", "words"), DAMAGE.values(), ids=DAMAGE)
-def test_each_damage_is_one_sentence_of_its_own(tmp_path: Path, cause: str, write: Callable[[Path], object], words: str) -> None:
+def test_each_damage_is_one_sentence_of_its_own(
+    tmp_path: Path, cause: str, write: Callable[[Path], object], words: str
+) -> None:
     path = tmp_path / "ip-adapter.safetensors"
     write(path)
     verdict = what_is(path)
@@ -107,7 +117,9 @@ def test_each_damage_is_one_sentence_of_its_own(tmp_path: Path, cause: str, writ
 
 
 @pytest.mark.parametrize("name", ["adapter.safetensors", "encoder.safetensors", "adapter.bin", "encoder.pth"])
-def test_a_download_that_broke_off_is_damaged_wherever_it_did(sound: dict[str, bytes], tmp_path: Path, name: str) -> None:
+def test_a_download_that_broke_off_is_damaged_wherever_it_did(
+    sound: dict[str, bytes], tmp_path: Path, name: str
+) -> None:
     whole, path = sound[name], tmp_path / name
     for length in sorted({*range(1, 40), *range(40, len(whole), max(1, len(whole) // 60)), len(whole) - 1}):
         path.write_bytes(whole[:length])
@@ -142,14 +154,19 @@ JSON = st.recursive(
 )
 NUMBERS = st.lists(st.integers(-2, 2**64), max_size=5)
 ROWS = (
-    st.fixed_dictionaries({"dtype": st.sampled_from(["F16", "F32", "F8_E4M3", "X"]), "shape": NUMBERS, "data_offsets": NUMBERS})
+    st.fixed_dictionaries(
+        {"dtype": st.sampled_from(["F16", "F32", "F8_E4M3", "X"]), "shape": NUMBERS, "data_offsets": NUMBERS}
+    )
     | JSON
 )
 
 
 @pytest.mark.usefixtures("little_memory")
 @FUZZ
-@given(header=st.dictionaries(st.text(max_size=30) | st.just("__metadata__"), ROWS, max_size=5), data=st.binary(max_size=64))
+@given(
+    header=st.dictionaries(st.text(max_size=30) | st.just("__metadata__"), ROWS, max_size=5),
+    data=st.binary(max_size=64),
+)
 def test_any_header_ends_in_a_verdict(tmp_path: Path, header: dict[str, object], data: bytes) -> None:
     check(tmp_path / "a", safetensors_bytes(header, data))
 
@@ -165,18 +182,36 @@ def check(path: Path, content: bytes) -> None:
 
 PARTS = st.sampled_from(
     [
-        *("image_proj.latents", "image_proj.proj.weight", "image_proj.layers.0.0.to_q.weight", "ip_adapter.1.to_k_ip.weight"),
-        *("visual.conv1.weight", "visual.positional_embedding", "visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.weight"),
+        *(
+            "image_proj.latents",
+            "image_proj.proj.weight",
+            "image_proj.layers.0.0.to_q.weight",
+            "ip_adapter.1.to_k_ip.weight",
+        ),
+        *(
+            "visual.conv1.weight",
+            "visual.positional_embedding",
+            "visual.proj",
+            "visual.transformer.resblocks.0.mlp.c_fc.weight",
+        ),
         *("visual.transformer.resblocks.999.attn.in_proj_weight", "visual_projection.weight", "conv1.weight"),
         *("vision_model.embeddings.patch_embedding.weight", "vision_model.encoder.layers.0.mlp.fc1.weight"),
-        *("vision_model.encoder.layers.999.mlp.fc1.weight", "vision_model.encoder.layers.٣.x", "vision_model.encoder.layers."),
+        *(
+            "vision_model.encoder.layers.999.mlp.fc1.weight",
+            "vision_model.encoder.layers.٣.x",
+            "vision_model.encoder.layers.",
+        ),
     ]
 )
 
 
 @pytest.mark.usefixtures("little_memory")
 @FUZZ
-@given(shapes=st.dictionaries(PARTS | st.text(max_size=20), st.lists(st.integers(0, 2**62), max_size=5).map(tuple), max_size=16))
+@given(
+    shapes=st.dictionaries(
+        PARTS | st.text(max_size=20), st.lists(st.integers(0, 2**62), max_size=5).map(tuple), max_size=16
+    )
+)
 def test_any_names_and_shapes_end_in_a_refusal(shapes: dict[str, tuple[int, ...]]) -> None:
     for tell in (lambda: identify(Path("a"), shapes), lambda: identify_encoder(Path("a"), shapes, {})):
         with pytest.raises(Refused) as refusal:
@@ -204,7 +239,9 @@ def test_a_header_at_the_limit_costs_bounded_memory_and_time(tmp_path: Path) -> 
 def multiplied(inner: bytes, number: int, times: int) -> bytes:
     """A dict that holds `inner`, kept under `number`, under so many long names."""
     again = b"h" + bytes([number])
-    entries = (text(f"{key:04d}{'x' * 110}") + (again if key else inner + b"q" + bytes([number])) for key in range(times))
+    entries = (
+        text(f"{key:04d}{'x' * 110}") + (again if key else inner + b"q" + bytes([number])) for key in range(times)
+    )
     return b"}(" + b"".join(entries) + b"u"
 
 

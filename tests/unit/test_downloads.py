@@ -77,7 +77,9 @@ def test_a_file_comes_whole_and_leaves_nothing_beside_it(server: FileServer, tmp
     ],
     ids=" then ".join,
 )
-def test_a_server_that_fails_for_a_while_is_asked_again(server: FileServer, tmp_path: Path, behaviours: list[str]) -> None:
+def test_a_server_that_fails_for_a_while_is_asked_again(
+    server: FileServer, tmp_path: Path, behaviours: list[str]
+) -> None:
     server.behaviours = list(behaviours)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert parts(tmp_path) == []
@@ -159,9 +161,11 @@ def test_a_part_that_is_too_long_or_a_link_is_not_gone_on_from(server: FileServe
 @pytest.mark.parametrize("kind", ["file", "dangling link", "folder"])
 def test_what_is_there_is_never_overwritten(server: FileServer, tmp_path: Path, kind: str) -> None:
     target = tmp_path / FILE.name
-    {"file": lambda: target.write_bytes(b"mine"), "folder": target.mkdir, "dangling link": lambda: target.symlink_to("no")}[
-        kind
-    ]()
+    {
+        "file": lambda: target.write_bytes(b"mine"),
+        "folder": target.mkdir,
+        "dangling link": lambda: target.symlink_to("no"),
+    }[kind]()
     with pytest.raises(Refused) as caught:
         get(server, tmp_path)
     assert caught.value.cause == "download_taken"
@@ -196,7 +200,9 @@ def test_a_folder_that_cannot_be_written(server: FileServer, tmp_path: Path) -> 
     assert caught.value.cause == "download_unwritable"
 
 
-@pytest.mark.parametrize("home", ["", "file:///etc", "ftp://a/b", "https://", "http://a b", "a.example", "https://u:p@a.example"])
+@pytest.mark.parametrize(
+    "home", ["", "file:///etc", "ftp://a/b", "https://", "http://a b", "a.example", "https://u:p@a.example"]
+)
 def test_a_mirror_is_an_address_of_the_web(tmp_path: Path, home: str) -> None:
     with pytest.raises(Refused) as caught:
         fetch(FILE, tmp_path, home)
@@ -213,7 +219,7 @@ def test_a_file_whose_hash_nobody_knows_is_not_fetched(server: FileServer, tmp_p
     assert server.asked == []
 
 
-# -- one at a time, never during a generation --------------------------------------------------------------------------------
+# -- one at a time, never during a generation --------------------------------------------------------------------------
 
 
 def until(condition, seconds: float = 10) -> None:
@@ -291,7 +297,7 @@ def test_stopping_ends_the_waiting_too(server: FileServer, tmp_path: Path) -> No
         get(server, tmp_path, Conditions(waits=lambda: True, ends=lambda: True))
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------------
+# -- the table ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_is_whole() -> None:

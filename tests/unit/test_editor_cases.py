@@ -1,4 +1,6 @@
-"""What the page's editor reads and proposes, Python reads and proposes too: tests/js/cases.test.mjs runs the same cases."""
+"""What the page's editor reads and proposes, Python reads and proposes too: tests/js/cases.test.mjs runs the same
+cases.
+"""
 
 from __future__ import annotations
 

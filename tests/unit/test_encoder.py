@@ -49,7 +49,14 @@ def test_unknown_widths_and_missing_parts_are_refused(path: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     "config",
-    ["{", "[]", "7", "{}", '{"num_attention_heads": 5, "hidden_act": "gelu"}', '{"num_attention_heads": 2, "hidden_act": "x"}'],
+    [
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"num_attention_heads": 5, "hidden_act": "gelu"}',
+        '{"num_attention_heads": 2, "hidden_act": "x"}',
+    ],
 )
 def test_odd_metadata_is_refused(path: Path, tmp_path: Path, config: str) -> None:
     save_file(load_file(path), tmp_path / "odd.safetensors", {CONFIG_KEY: config})

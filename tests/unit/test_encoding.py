@@ -1,4 +1,6 @@
-"""Pictures to keys and values: memory that runs out, an encoder that is gone, equal pictures encoded once, and being stopped."""
+"""Pictures to keys and values: memory that runs out, an encoder that is gone, equal pictures encoded once, and being
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from lib_anyms.engine.memory import out_of_memory
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job import encoding, session
-from lib_anyms.job.encoding import KeptTokens, prepare
+from lib_anyms.job.encoding import TokenCache, prepare
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, open_session
 from lib_anyms.models.model_files import ModelPair, choose_pair
@@ -86,7 +88,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 1) -
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
     ],
 )
-def test_memory_that_runs_out_is_got_on_the_cpu(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_memory_that_runs_out_is_got_on_the_cpu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     host, released = GpuHost(tiny_unet(), folder), []
     devices = failing(monkeypatch, error)
     monkeypatch.setattr(encoding, "collect", released.append)
@@ -120,7 +124,9 @@ def test_memory_that_runs_out_while_encoding_frees_what_it_took(
     assert alive == [[True], [False, True]]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory")]
+)
 def test_any_other_error_is_raised(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     devices = failing(monkeypatch, error)
     with pytest.raises(type(error), match=str(error)):
@@ -129,7 +135,9 @@ def test_any_other_error_is_raised(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_on_the_cpu_there_is_nowhere_else_to_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = failing(monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    devices = failing(
+        monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    )
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
     assert devices == [CPU]
@@ -231,7 +239,7 @@ def test_a_file_that_was_replaced_is_another(folder: Path, loads: list[weakref.r
 
 
 def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first() -> None:
-    kept = KeptTokens(limit=80)
+    kept = TokenCache(limit=80)
     for name in "abc":
         kept.keep((name,), torch.zeros(6))
         kept.find(("a",))
@@ -251,7 +259,7 @@ def test_the_pictures_are_read_in_float32_within_the_host_s_autocast(folder: Pat
     assert torch.equal(plain.of(1, True, like)[0][0], cast.of(1, True, like)[0][0])
 
 
-# -- what the user sees of it ---------------------------------------------------------------------------------------------
+# -- what the user sees of it ------------------------------------------------------------------------------------------
 
 
 def test_the_host_shows_how_far_it_is_and_then_what_it_showed(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""What a button asks of one Generate beside its picture: a comparison's other jobs, its gallery, and maps of the subjects."""
+"""What a button asks of one Generate beside its picture: a comparison's other jobs, its gallery, and maps of the
+subjects.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from lib_anyms.engine.influence import Influence
 from lib_anyms.job.request import Request
-from lib_anyms.layout.geometry import WHOLE, Frame, TokenGrid
+from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
 from tests.support.adapter_files import write_adapter
 from tests.support.fake_webui import FakeWebUI, fake_webui
@@ -102,7 +104,11 @@ def test_a_comparison_makes_the_other_modes_first_with_one_seed(extras: Any, web
     assert (done.index_of_first_image, len(done.images)) == (1, 4)
     assert len(done.all_seeds) == len(done.all_prompts) == 3
     sheet, *pictures = done.images
-    assert [picture.getpixel((1, 1)) for picture in pictures] == [(255, 255, 255), (192, 192, 192), (0, 128, 128)]  # clean
+    assert [picture.getpixel((1, 1)) for picture in pictures] == [
+        (255, 255, 255),
+        (192, 192, 192),
+        (0, 128, 128),
+    ]  # clean
     assert sheet.width > 3 * SIZE[0]
     assert [sheet] == webui("modules.images").SAVED
     assert p.extra_generation_params == {"crop-merge": 1}  # the copies had one of their own
@@ -114,12 +120,12 @@ def test_the_boxes_lie_where_the_layout_has_them(webui: FakeWebUI) -> None:
     font = webui("modules.images").get_font
     plain = Image.new("RGB", (201, 101), "white")
 
-    def column_of(frame: Frame) -> list[int]:
-        drawn = drawing.with_boxes(plain, layout, frame, font)
+    def column_of(viewport: Viewport) -> list[int]:
+        drawn = drawing.with_boxes(plain, layout, viewport, font)
         return [x for x in range(drawn.width) if drawn.getpixel((x, 60)) == (240, 168, 48)]
 
     assert column_of(WHOLE) == [50, 51, 149, 150]
-    assert column_of(Frame(0.25, 0, 1.25, 1)) == [0, 1, 99, 100]  # cut by a second pass of another aspect
+    assert column_of(Viewport(0.25, 0, 1.25, 1)) == [0, 1, 99, 100]  # cut by a second pass of another aspect
     assert plain.getcolors() == [(201 * 101, (255, 255, 255))]
 
 
@@ -197,7 +203,7 @@ def test_the_influence_of_a_real_stream_is_where_its_boxes_are() -> None:
     with injected(stream):
         unet(*inputs(2, 8, 8))
         assert found.shares(stream.grids) is None  # nobody asked
-        stream.merging.influence = found
+        stream.region_merge.influence = found
         unet(*inputs(2, 8, 8))
     grid, shares = found.shares(stream.grids)
     owned = set(stream.layout.visible_tokens(grid)[0])
@@ -226,7 +232,9 @@ def test_a_map_is_hot_where_its_subject_acts(webui: FakeWebUI, extras: Any) -> N
     image[0, 1] = 1.0  # the cat's upper left token
     found.see(grid, torch.ones(1, 8, 1), image, 1.0)
     p = SimpleNamespace(enable_hr=False, outpath_grids="")
-    session = SimpleNamespace(influence=found, stream=SimpleNamespace(layout=layout, grids={grid}), frame=WHOLE, job=p)
+    session = SimpleNamespace(
+        influence=found, stream=SimpleNamespace(layout=layout, grids={grid}), viewport=WHOLE, job=p
+    )
     done = SimpleNamespace(images=[Image.new("RGB", (80, 40), "grey")], infotexts=["x"], index_of_first_image=0)
     extras._show_maps(session, p, done)
     (made,) = done.images[1:]

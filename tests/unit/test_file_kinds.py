@@ -1,4 +1,6 @@
-"""The table of docs/models.md: what happens with which file, at the real files' sizes, which only their headers know of here."""
+"""The table of docs/models.md: what happens with which file, at the real files' sizes, which only their headers know of
+here.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_each_adapter_for_sdxl_is_taken_with_its_own_encoder(tmp_path: Path, nam
 def test_as_a_trainer_saves_it_it_is_the_same_adapter(tmp_path: Path, name: str) -> None:
     published = what_is(write_adapter(tmp_path, name))
     shapes = adapter_shapes(*ADAPTERS[name])
-    trained = {key.replace(old, new): shapes[key] for key in shapes for old, new in AS_TRAINED.items() if key.startswith(old)}
+    trained = {
+        key.replace(old, new): shapes[key] for key in shapes for old, new in AS_TRAINED.items() if key.startswith(old)
+    }
     found = what_is(write_header(tmp_path / "trained.safetensors", trained))
     for fact in ("kind", "tokens", "encoder_width", "context_width"):
         assert getattr(found, fact) == getattr(published, fact)
@@ -114,9 +118,13 @@ def test_what_is_something_else_is_passed_over_and_refused_by_name_where_it_was_
 
 def test_an_adapter_for_sd_1_5_is_read_and_passed_over_beside_one_for_sdxl(tmp_path: Path) -> None:
     widths = [320] * 4 + [640] * 4 + [1280] * 4 + [640] * 2 + [320] * 2
-    layers = {f"ip_adapter.{2 * n + 1}.to_{part}_ip.weight": (width, 768) for n, width in enumerate(widths) for part in "kv"}
+    layers = {
+        f"ip_adapter.{2 * n + 1}.to_{part}_ip.weight": (width, 768) for n, width in enumerate(widths) for part in "kv"
+    }
     projection = {"proj.weight": (4 * 768, 1024), "proj.bias": (4 * 768,), "norm.weight": (768,), "norm.bias": (768,)}
-    write_header(tmp_path / "a.safetensors", {**layers, **{f"image_proj.{key}": shape for key, shape in projection.items()}})
+    write_header(
+        tmp_path / "a.safetensors", {**layers, **{f"image_proj.{key}": shape for key, shape in projection.items()}}
+    )
     write_encoder(tmp_path, VIT_H)
     for named in ("auto", "a"):
         with pytest.raises(SteppedAside, match="Stable Diffusion 1"):

@@ -1,4 +1,6 @@
-"""Files as Windows has them: nothing keeps one that is to be replaced, texts are UTF-8, and a name may be spelt in any way."""
+"""Files as Windows has them: nothing keeps one that is to be replaced, texts are UTF-8, and a name may be spelt in any
+way.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +53,20 @@ def put(files: dict[str, bytes], folder: Path, adapter: str = "adapter.safetenso
 
 
 def red() -> Request:
-    return Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]})
+    return Request.from_json(
+        {"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]}
+    )
 
 
 def held(folder: Path) -> set[str]:
     """The folder's files that this process has open or mapped."""
     opened = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if is_link(number)]
     mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    return {path.name for path in folder.iterdir() if str(path) in opened or any(line.endswith(str(path)) for line in mapped)}
+    return {
+        path.name
+        for path in folder.iterdir()
+        if str(path) in opened or any(line.endswith(str(path)) for line in mapped)
+    }
 
 
 def is_link(number: str) -> bool:
@@ -67,7 +75,9 @@ def is_link(number: str) -> bool:
 
 @LINUX
 @pytest.mark.parametrize("adapter", ["adapter.safetensors", "adapter.bin"])
-def test_nothing_is_held_after_the_encoding_so_a_file_can_be_replaced(files: dict, tmp_path: Path, adapter: str) -> None:
+def test_nothing_is_held_after_the_encoding_so_a_file_can_be_replaced(
+    files: dict, tmp_path: Path, adapter: str
+) -> None:
     folder = put(files, tmp_path / "models", adapter)
     with open_tensors(folder / adapter) as file:
         assert held(folder) == {adapter}  # this does see a file that is held
@@ -112,7 +122,9 @@ def test_any_folder_will_do(files: dict, tmp_path: Path, name: str) -> None:
     assert str(tmp_path / name / "none") in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["Адаптер.safetensors", "back\\slash.safetensors", "CON.safetensors", "two words.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["Адаптер.safetensors", "back\\slash.safetensors", "CON.safetensors", "two words.safetensors"]
+)
 def test_any_file_name_will_do(files: dict, tmp_path: Path, name: str) -> None:
     folder, unet = put(files, tmp_path), tiny_unet()
     (folder / "adapter.safetensors").rename(folder / name)
@@ -134,14 +146,16 @@ def test_windows_names_one_file_in_many_ways(monkeypatch: pytest.MonkeyPatch, wa
 @pytest.mark.parametrize("name", ["CON", "aux.txt", "..\\..\\x", "../x", "a:b", "trailing. "])
 def test_a_subject_s_name_is_words_and_never_a_file(files: dict, tmp_path: Path, name: str) -> None:
     folder, unet = put(files, tmp_path / "models"), tiny_unet()
-    wish = Request.from_json({"subjects": [{"name": name, "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]})
+    wish = Request.from_json(
+        {"subjects": [{"name": name, "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]}
+    )
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     prepare(FakeHost(unet, folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert wish.to_json()["subjects"][0]["name"] == name
 
 
-# -- what every test of this folder runs under ----------------------------------------------------------------------------
+# -- what every test of this folder runs under -------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not windows_files.WORKS, reason="host: only Linux tells what a process holds")
@@ -150,7 +164,12 @@ def test_a_file_that_is_held_is_neither_removed_nor_replaced(tmp_path: Path) -> 
     for path in (old, new):
         path.write_bytes(path.name.encode())
     with old.open("rb") as file:
-        for forbidden in (old.unlink, lambda: os.remove(old), lambda: new.replace(old), lambda: old.rename(tmp_path / "other")):
+        for forbidden in (
+            old.unlink,
+            lambda: os.remove(old),
+            lambda: new.replace(old),
+            lambda: old.rename(tmp_path / "other"),
+        ):
             with pytest.raises(PermissionError):
                 forbidden()
         assert file.read() == old.name.encode()
@@ -160,7 +179,7 @@ def test_a_file_that_is_held_is_neither_removed_nor_replaced(tmp_path: Path) -> 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
 
 
-# -- texts ----------------------------------------------------------------------------------------------------------------
+# -- texts -------------------------------------------------------------------------------------------------------------
 
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("*.py")])
 
@@ -193,7 +212,7 @@ def test_the_check_sees_a_text_without() -> None:
     assert sum(len(list(text_calls(path))) for path in SOURCES) > 10
 
 
-# -- what Windows does not have ---------------------------------------------------------------------------------------------
+# -- what Windows does not have ----------------------------------------------------------------------------------------
 
 NOT_ON_WINDOWS = {
     "os": {

@@ -50,7 +50,7 @@ def choose(folder: Path, adapter: str = "auto", encoder: str = "auto"):
     return choose_pair([folder], unet, cross_attention_layers(unet), adapter, encoder)
 
 
-# -- encoders in every naming ------------------------------------------------------------------------------------------------
+# -- encoders in every naming ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_known")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("naming", NAMINGS)
-def test_an_encoder_reads_the_same_in_every_naming_and_format(encoder: Path, tmp_path: Path, naming: str, suffix: str) -> None:
+def test_an_encoder_reads_the_same_in_every_naming_and_format(
+    encoder: Path, tmp_path: Path, naming: str, suffix: str
+) -> None:
     found = what_is(write_named(encoder, tmp_path / f"clip{suffix}", naming))
     assert isinstance(found, EncoderCheckpoint), found
     plain = read_encoder(encoder)
@@ -77,7 +79,9 @@ def test_an_encoder_reads_the_same_in_every_naming_and_format(encoder: Path, tmp
 @pytest.mark.usefixtures("_known")
 @pytest.mark.parametrize("naming", ["Hugging Face", "open_clip"])
 def test_every_weight_of_an_encoder_is_needed_and_of_its_shape(encoder: Path, tmp_path: Path, naming: str) -> None:
-    shapes = {name: tuple(t.shape) for name, t in load_file(write_named(encoder, tmp_path / "a.safetensors", naming)).items()}
+    shapes = {
+        name: tuple(t.shape) for name, t in load_file(write_named(encoder, tmp_path / "a.safetensors", naming)).items()
+    }
     assert identify_encoder(tmp_path / "a", shapes, {}).hidden_width == HIDDEN
     for key, shape in shapes.items():
         others = [{name: shapes[name] for name in shapes if name != key}]
@@ -118,7 +122,7 @@ def test_other_encoders_are_called_by_name(what: str, keys: list[str]) -> None:
     assert refusal.value.cause == "encoder_form"
 
 
-# -- which pair --------------------------------------------------------------------------------------------------------------
+# -- which pair --------------------------------------------------------------------------------------------------------
 
 
 def test_auto_takes_the_adapter_whose_encoder_is_there(encoder: Path, tmp_path: Path) -> None:
@@ -156,7 +160,14 @@ def test_a_name_from_outside_opens_nothing_beyond_the_folders(tmp_path: Path, op
     write_adapter(folder / "a.safetensors", tiny_unet())
     write_encoder(folder / "e.safetensors")
     {"adapter": lambda: write_adapter(outside, tiny_unet()), "encoder": lambda: write_encoder(outside)}[what]()
-    for name in ("../outside", "../outside.safetensors", "..\\outside.safetensors", str(outside), outside.as_uri(), "http://a/b"):
+    for name in (
+        "../outside",
+        "../outside.safetensors",
+        "..\\outside.safetensors",
+        str(outside),
+        outside.as_uri(),
+        "http://a/b",
+    ):
         with pytest.raises(Refused) as refusal:
             choose(folder, **{what: name})
         assert refusal.value.cause == "file_unknown", name
@@ -174,8 +185,12 @@ def test_when_nothing_is_there_one_sentence_says_which_file_how_large_and_where(
     assert (str(told), file.name) == (str(refusal.value), "ip-adapter-plus_sdxl_vit-h.safetensors")
 
 
-@pytest.mark.parametrize(("width", "name", "size"), [(1024, "CLIP-ViT-H-14", "2.5 GB"), (1280, "CLIP-ViT-bigG-14", "3.7 GB")])
-def test_the_encoder_that_lacks_is_named_with_its_size_and_place(tmp_path: Path, width: int, name: str, size: str) -> None:
+@pytest.mark.parametrize(
+    ("width", "name", "size"), [(1024, "CLIP-ViT-H-14", "2.5 GB"), (1280, "CLIP-ViT-bigG-14", "3.7 GB")]
+)
+def test_the_encoder_that_lacks_is_named_with_its_size_and_place(
+    tmp_path: Path, width: int, name: str, size: str
+) -> None:
     folders = [tmp_path / "models" / each for each in ("ipadapter", "clip_vision")]
     folders[0].mkdir(parents=True)
     write_adapter(folders[0] / "a.safetensors", tiny_unet(), encoder_width=width)
@@ -204,13 +219,14 @@ def test_an_adapter_of_another_family_is_named_with_its_family(tmp_path: Path) -
     keys = {f"ip_adapter.{n}.to_{p}_ip.weight": torch.zeros(320, 768) for n in range(1, 33, 2) for p in "kv"}
     shapes = {"proj.weight": (4 * 768, 1024), "proj.bias": (4 * 768,), "norm.weight": (768,), "norm.bias": (768,)}
     save_file(
-        {**keys, **{f"image_proj.{name}": torch.zeros(shape) for name, shape in shapes.items()}}, tmp_path / "sd15.safetensors"
+        {**keys, **{f"image_proj.{name}": torch.zeros(shape) for name, shape in shapes.items()}},
+        tmp_path / "sd15.safetensors",
     )
     with pytest.raises(SteppedAside, match=r"sd15\.safetensors is for Stable Diffusion 1"):
         choose(tmp_path)
 
 
-# -- where -------------------------------------------------------------------------------------------------------------------
+# -- where -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -300,7 +316,7 @@ def test_a_setting_that_names_a_disk_ends(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(model_files._files([tmp_path])) == 4
 
 
-# -- how much is read --------------------------------------------------------------------------------------------------------
+# -- how much is read --------------------------------------------------------------------------------------------------
 
 
 def read_so_far() -> int:
@@ -309,10 +325,14 @@ def read_so_far() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells what a process reads")
-def test_three_thousand_files_are_told_apart_without_loading_one(tmp_path: Path, encoder: Path, opened: list[str]) -> None:
+def test_three_thousand_files_are_told_apart_without_loading_one(
+    tmp_path: Path, encoder: Path, opened: list[str]
+) -> None:
     """Each claims, and has, 256 MiB of tensors, which the disk does not: 750 GiB, of which the headers are read."""
     size = 256 * 2**20
-    header = safetensors_bytes({"lora_unet_x.lora_down.weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+    header = safetensors_bytes(
+        {"lora_unet_x.lora_down.weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    )
     for number in range(3000):
         path = tmp_path / f"{number // 100}" / f"{number}.safetensors"
         path.parent.mkdir(exist_ok=True)
@@ -369,9 +389,21 @@ def test_the_file_of_another_version_or_a_damaged_one_is_not_believed(tmp_path: 
     version = file_index._version()
     assert seen(json.dumps({"version": version, "files": {path: row}})) == 0  # it is believed where it is sound
     damaged = [
-        *("", "{", "[]", "7", "null", '{"version": 1}', "[" * 100_000, '{"version": ' + json.dumps(version) + ', "files": []}'),
+        *(
+            "",
+            "{",
+            "[]",
+            "7",
+            "null",
+            '{"version": 1}',
+            "[" * 100_000,
+            '{"version": ' + json.dumps(version) + ', "files": []}',
+        ),
         json.dumps({"version": ["0", 0], "files": {path: row}}),
-        *(json.dumps({"version": version, "files": {path: bad}}) for bad in (None, [], [1], row[:3], [*row[:2], "no_cause", {}])),
+        *(
+            json.dumps({"version": version, "files": {path: bad}})
+            for bad in (None, [], [1], row[:3], [*row[:2], "no_cause", {}])
+        ),
         *(
             json.dumps({"version": version, "files": {path: [*row[:2], "adapter_none", bad]}})
             for bad in (None, {}, 7, {"cause": 1})

@@ -1,4 +1,7 @@
-"""Which host a job is of, told by its objects, and what is read off them. The stand-ins are classes of the hosts' own modules."""
+"""Which host a job is of, told by its objects, and what is read off them.
+
+The stand-ins are classes of the hosts' own modules.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.a1111 import A1111
@@ -61,7 +64,9 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_a_host_is_told_by_its_patcher_and_named_by_its_version(forge: None, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+def test_a_host_is_told_by_its_patcher_and_named_by_its_version(
+    forge: None, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
     package, version = WHO[who]
     module_of(monkeypatch, "modules_forge.forge_version", version=version)
     host = detect(job_of(patcher_of(package)))
@@ -108,8 +113,8 @@ def test_rows_are_read_at_every_call(package: str) -> None:
     host = detect(job_of(patcher_of(package)))
     x = torch.zeros(6, 4, 8, 8)
     flags = {"transformer_options": {"cond_or_uncond": [1, 0, 0]}}
-    assert host.rows((x,), flags) == RowMap((False, False, True, True, True, True))
-    assert host.rows((), {"x": x[:2], "transformer_options": {"cond_or_uncond": [0]}}) == RowMap((True, True))
+    assert host.rows((x,), flags) == CondMap((False, False, True, True, True, True))
+    assert host.rows((), {"x": x[:2], "transformer_options": {"cond_or_uncond": [0]}}) == CondMap((True, True))
     for wrong in ({}, {"transformer_options": {}}, {"transformer_options": {"cond_or_uncond": [1, 0, 0, 0]}}):
         with pytest.raises(Refused) as told:
             host.rows((x,), wrong)
@@ -123,7 +128,9 @@ def test_ldm_patched_tells_in_what_it_samples(stored: torch.dtype, cast: torch.d
 
 
 def test_forge_tells_in_what_it_samples() -> None:
-    assert detect(job_of(patcher_of("backend.patcher.base", computation_dtype=torch.bfloat16))).dtype() == torch.bfloat16
+    assert (
+        detect(job_of(patcher_of("backend.patcher.base", computation_dtype=torch.bfloat16))).dtype() == torch.bfloat16
+    )
 
 
 @pytest.mark.parametrize(

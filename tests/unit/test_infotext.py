@@ -21,7 +21,15 @@ PICTURE = Image.new("RGB", (5, 4), "red")
 
 def request(name: str = AWKWARD, **settings: object) -> Request:
     cat = {"name": name, "box": [0.1, 0.2, 0.5, 0.9], "images": [PICTURE, Image.new("RGB", (5, 4), "blue")]}
-    hat = {"name": "hat", "box": [0, 0, 1, 0.25], "role": "attribute", "weight": 0.3, "start": 0.2, "end": 0.7, "blocks": "style"}
+    hat = {
+        "name": "hat",
+        "box": [0, 0, 1, 0.25],
+        "role": "attribute",
+        "weight": 0.3,
+        "start": 0.2,
+        "end": 0.7,
+        "blocks": "style",
+    }
     return Request.from_json({"subjects": [{**hat, "images": [PICTURE]}, cat], **settings})
 
 

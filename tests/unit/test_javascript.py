@@ -52,7 +52,9 @@ def test_every_part_has_been_read(node: str) -> None:
     """By a browser it is only in tests/ui, which needs one."""
     script = "globalThis.HTMLElement = class {}; globalThis.window = {}; globalThis.customElements = { get: () => 1 };"
     script += "await import('./javascript/anyms.mjs'); if (!window.anyms.changed) throw new Error('nothing for gradio to call');"
-    done = subprocess.run([node, "--input-type=module", "-e", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -94,7 +96,9 @@ def test_types_hold(tsc: list[str], tmp_path: Path) -> None:
 def test_a_wrong_type_is_seen(tsc: list[str], tmp_path: Path) -> None:
     checked(tsc, tmp_path)
     wrong = tmp_path / "anyms" / "model" / "wrong.mjs"
-    wrong.write_text('import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n', encoding="utf-8")
+    wrong.write_text(
+        'import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n', encoding="utf-8"
+    )
     told = subprocess.run([*tsc, *STRICT.split(), str(wrong)], capture_output=True, text=True, timeout=300).stdout
     assert "TS2322" in told
 

@@ -36,7 +36,11 @@ def test_sdxl_depths_give_sdxl_s_numbers() -> None:
 
 def test_the_tenth_block_comes_after_the_second() -> None:
     layers = cross_attention_layers(tiny_unet(depths=(0, 1, 12)))
-    depths = [int(layer.name.split("transformer_blocks.")[1].split(".")[0]) for layer in layers if "input_blocks.7" in layer.name]
+    depths = [
+        int(layer.name.split("transformer_blocks.")[1].split(".")[0])
+        for layer in layers
+        if "input_blocks.7" in layer.name
+    ]
     assert depths == list(range(12))
 
 

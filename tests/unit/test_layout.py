@@ -103,7 +103,13 @@ def test_bad_subjects_are_refused_by_cause(change: dict, cause: str) -> None:
 
 def test_bad_layouts_are_refused_by_cause() -> None:
     good = {"name": "cat", "box": [0, 0, 1, 1]}
-    assert refused([]) == refused({"version": 1}) == refused(None) == refused({"version": 1, "subjects": "cat"}) == "layout_form"
+    assert (
+        refused([])
+        == refused({"version": 1})
+        == refused(None)
+        == refused({"version": 1, "subjects": "cat"})
+        == "layout_form"
+    )
     assert refused({"version": 2, "subjects": [good]}) == refused({"subjects": [good]}) == "layout_version"
     assert refused({"version": 1, "subjects": []}) == "subject_count"
     assert refused({"version": 1, "subjects": [good] * (MAX_SUBJECTS + 1)}) == "subject_count"

@@ -64,5 +64,7 @@ def test_a_job_made_within_ours_takes_nothing_from_its_infotext(job: Any, inner:
     lifecycle.pass_begins(job, request)
     lifecycle.pass_ends(job)
     made = play(copy.copy(job), request(**inner))
-    assert made == ({"Other": "kept", "AnyMS": infotext.write(request(**inner))} if inner.get("scale") else {"Other": "kept"})
+    assert made == (
+        {"Other": "kept", "AnyMS": infotext.write(request(**inner))} if inner.get("scale") else {"Other": "kept"}
+    )
     assert job.extra_generation_params == {"Other": "kept", "AnyMS": infotext.write(request())}

@@ -17,7 +17,9 @@ from lib_anyms.models.model_family import FAMILIES, family_mismatch
 
 @dataclass(frozen=True)
 class Structure:
-    """A UNet: transformer blocks in each input, middle and output block, widths by level, two blocks a level (three going up)."""
+    """A UNet: transformer blocks in each input, middle and output block, widths by level, two blocks a level (three
+    going up).
+    """
 
     into: tuple[int, ...]
     middle: int
@@ -85,7 +87,10 @@ NOT_SDXL = "AnyMS: the loaded model is not of the adapter's family ({}), so the 
 DISTILLED = "It has fewer layers than SDXL: load an SDXL checkpoint, or pick an adapter that was trained for it."
 STEPPED_ASIDE = {
     "SSD-1B": (SSD_1B, NOT_SDXL.format("cross-attention layers: got 34, expected 70", f"It is SSD-1B. {DISTILLED}")),
-    "Segmind Vega": (VEGA, NOT_SDXL.format("cross-attention layers: got 15, expected 70", f"It is Segmind Vega. {DISTILLED}")),
+    "Segmind Vega": (
+        VEGA,
+        NOT_SDXL.format("cross-attention layers: got 15, expected 70", f"It is Segmind Vega. {DISTILLED}"),
+    ),
     "CosXL-edit": (
         with_channels(8),
         NOT_SDXL.format(
@@ -102,11 +107,15 @@ STEPPED_ASIDE = {
     ),
     "SD 1.5": (
         SD15,
-        NOT_SDXL.format("cross-attention layers: got 16, expected 70", "It is Stable Diffusion 1. Load an SDXL checkpoint."),
+        NOT_SDXL.format(
+            "cross-attention layers: got 16, expected 70", "It is Stable Diffusion 1. Load an SDXL checkpoint."
+        ),
     ),
     "SD 2": (
         SD2,
-        NOT_SDXL.format("cross-attention layers: got 16, expected 70", "It is Stable Diffusion 2. Load an SDXL checkpoint."),
+        NOT_SDXL.format(
+            "cross-attention layers: got 16, expected 70", "It is Stable Diffusion 2. Load an SDXL checkpoint."
+        ),
     ),
     "32-channel latents": (
         with_channels(32),

@@ -90,7 +90,10 @@ def test_the_check_sees_a_picture() -> None:
 
 
 def test_a_layout_with_a_picture_in_it_is_refused_so_too() -> None:
-    for given in ({"version": CONTENT, "subjects": []}, {"version": 1, "subjects": [{"box": BOX, "name": "x", CONTENT: 1}]}):
+    for given in (
+        {"version": CONTENT, "subjects": []},
+        {"version": 1, "subjects": [{"box": BOX, "name": "x", CONTENT: 1}]},
+    ):
         with pytest.raises(Refused) as refusal:
             Layout.from_json(given)
         assert not told(str(refusal.value))

@@ -88,7 +88,9 @@ def page(webui: FakeWebUI) -> Page:
 
 
 def fill_both(page: Page) -> None:
-    page.fill(enabled=True, scale=0.35, mode="masked-sum", unconditional="cond-only", fit="crop", adapter="some.safetensors")
+    page.fill(
+        enabled=True, scale=0.35, mode="masked-sum", unconditional="cond-only", fit="crop", adapter="some.safetensors"
+    )
     page.fill(
         slot1_pictures=held(RED),
         slot1_name='a, "cat"\n猫',
@@ -156,7 +158,9 @@ def test_as_many_subjects_as_there_may_be_are_pasted(page: Page) -> None:
 
 def test_the_order_of_the_slots_is_kept_in_words(page: Page) -> None:
     page.fill(
-        enabled=True, **{f"slot{n}_pictures": held(RED) for n in (1, 2, 3)}, **{f"slot{n}_name": f"cat {n}" for n in (1, 2, 3)}
+        enabled=True,
+        **{f"slot{n}_pictures": held(RED) for n in (1, 2, 3)},
+        **{f"slot{n}_name": f"cat {n}" for n in (1, 2, 3)},
     )
     for order, names in (("3 1 2", "312"), ("2,1", "213"), ("as numbered", "123"), ("12 3", "312")):
         page.fill(order=order)
@@ -182,7 +186,11 @@ def test_the_editor_is_told_of_what_it_shows_by_the_browser_alone(page: Page) ->
     assert {name for name, scripts in told.items() if scripts} == {
         "order",
         "fit",
-        *(f"slot{n}_{name}" for n in range(1, 13) for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")),
+        *(
+            f"slot{n}_{name}"
+            for n in range(1, 13)
+            for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")
+        ),
     }
 
 
@@ -198,7 +206,12 @@ def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Pa
     page.fill(**filled)
     subjects = page.request().layout.subjects
     assert [(subject.name, subject.weight, subject.box.x0) for subject in subjects] == [("hat", 0.5, 0.1)]
-    for wrong in ("", "[]", '{"layout": {"version": 2, "subjects": []}}', '{"layout": {"version": 1, "subjects": [{"box": 5}]}}'):
+    for wrong in (
+        "",
+        "[]",
+        '{"layout": {"version": 2, "subjects": []}}',
+        '{"layout": {"version": 1, "subjects": [{"box": 5}]}}',
+    ):
         note, *values = opened.opened(wrong)
         assert note["value"].startswith("AnyMS: ")
         assert all("value" not in value for value in values)
@@ -206,7 +219,12 @@ def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Pa
 
 def test_the_host_s_sizes_are_watched(page: Page) -> None:
     editor, gradio = page.webui("lib_anyms.webui.ui.editor"), page.webui("gradio")
-    for elem_id, tab in (("txt2img_width", "txt2img"), ("img2img_height", "img2img"), ("txt2img_steps", None), (None, None)):
+    for elem_id, tab in (
+        ("txt2img_width", "txt2img"),
+        ("img2img_height", "img2img"),
+        ("txt2img_steps", None),
+        (None, None),
+    ):
         component = gradio.Slider(64, 2048)
         editor.watch_size(component, elem_id)
         scripts = getattr(component, "in_browser", [])
@@ -272,7 +290,7 @@ def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
     assert settings.first_adapter() == "auto"
 
 
-# -- the X/Y/Z plot -------------------------------------------------------------------------------------------------------
+# -- the X/Y/Z plot ----------------------------------------------------------------------------------------------------
 
 
 class AxisOption:
@@ -289,7 +307,10 @@ class Plot:
         self.page = page
         self.module = SimpleNamespace(axis_options=[AxisOption("Seed", int, None)], AxisOption=AxisOption)
         data = SimpleNamespace(path="scripts/xyz_grid.py", module=self.module)
-        page.webui("modules.scripts").scripts_data[:] = [data, SimpleNamespace(path="other.py", module=SimpleNamespace())]
+        page.webui("modules.scripts").scripts_data[:] = [
+            data,
+            SimpleNamespace(path="other.py", module=SimpleNamespace()),
+        ]
         self.axes = page.webui("lib_anyms.webui.ui.axes")
         self.axes.register()
         ours = SimpleNamespace(title=lambda: "AnyMS", args_from=2, args_to=2 + len(page.values))
@@ -351,7 +372,9 @@ def test_a_host_without_the_plot_stays_as_it_is(plot: Plot) -> None:
         ("adapter", "other", r"no model file named 'other' \(found: some.safetensors\)"),
     ],
 )
-def test_a_value_out_of_bounds_is_refused_before_the_first_cell(plot: Plot, axis: str, value: Any, sentence: str) -> None:
+def test_a_value_out_of_bounds_is_refused_before_the_first_cell(
+    plot: Plot, axis: str, value: Any, sentence: str
+) -> None:
     with pytest.raises(Refused, match=sentence):
         plot.option(f"[AnyMS] {axis}").confirm(plot.job, [value])
 

@@ -71,7 +71,9 @@ def test_what_is_too_large_is_not_kept_and_pushes_nothing_out(store: PictureStor
 
 
 @given(
-    name=st.one_of(st.text(max_size=30), st.sampled_from(["../secret", "../secret.png", "/etc/passwd", "secret", "", "AB" * 6]))
+    name=st.one_of(
+        st.text(max_size=30), st.sampled_from(["../secret", "../secret.png", "/etc/passwd", "secret", "", "AB" * 6])
+    )
 )
 def test_a_name_that_is_no_hash_opens_nothing(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.getbasetemp() / "names"
@@ -80,7 +82,9 @@ def test_a_name_that_is_no_hash_opens_nothing(tmp_path_factory: pytest.TempPathF
     assert PictureStore(folder / "kept", 10**6).find(name) is None
 
 
-@pytest.mark.parametrize("name", ["../secret", "..%2fsecret", "secret\x00", f"{picture_hash(RED)}\n", picture_hash(RED).upper()])
+@pytest.mark.parametrize(
+    "name", ["../secret", "..%2fsecret", "secret\x00", f"{picture_hash(RED)}\n", picture_hash(RED).upper()]
+)
 def test_no_way_leads_out_of_the_folder(store: PictureStore, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outside(store.folder.parent)
     store.keep(RED)

@@ -10,7 +10,8 @@ from lib_anyms.hosts.webui import WebUI
 
 
 @pytest.mark.parametrize(
-    ("step", "total", "share"), [(0, 4, 0.0), (3, 4, 0.75), (3, 8, 0.375), (4, 4, 1 - 1e-6), (9, 4, 1 - 1e-6), (1, None, 0.25)]
+    ("step", "total", "share"),
+    [(0, 4, 0.0), (3, 4, 0.75), (3, 8, 0.375), (4, 4, 1 - 1e-6), (9, 4, 1 - 1e-6), (1, None, 0.25)],
 )
 def test_progress_is_the_denoiser_s_and_stays_below_1(step: int, total: int | None, share: float) -> None:
     """Second-order samplers call twice a step; Restart counts past the end."""

@@ -50,11 +50,13 @@ def cause(data: bytes) -> str:
     return refusal.value.cause
 
 
-# -- what CLIP takes ------------------------------------------------------------------------------------------------------
+# -- what CLIP takes ---------------------------------------------------------------------------------------------------
 
 
 def processed(picture: Image.Image, **options: Any) -> torch.Tensor:
-    return torch.as_tensor(np.asarray(CLIPImageProcessor(**options)(images=picture, return_tensors="np")["pixel_values"]))
+    return torch.as_tensor(
+        np.asarray(CLIPImageProcessor(**options)(images=picture, return_tensors="np")["pixel_values"])
+    )
 
 
 @pytest.mark.parametrize("size", [(224, 224), (417, 300), (300, 417), (100, 60), (1024, 1023), (225, 224), (640, 161)])
@@ -66,7 +68,9 @@ def test_crop_is_transformers_own_preprocessing(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(512, 512), (90, 90), (417, 300), (30, 400)])
 def test_stretch_and_pad_are_it_on_the_square(size: tuple[int, int]) -> None:
     picture = noise(*size)
-    stretched = processed(picture.resize((224, 224), Image.Resampling.BICUBIC))  # A1111's transformers knows no height and width
+    stretched = processed(
+        picture.resize((224, 224), Image.Resampling.BICUBIC)
+    )  # A1111's transformers knows no height and width
     assert (pixel_values([picture], 224, "stretch") - stretched).abs().max() <= 1e-5
     padded = pixel_values([picture], 224, "pad")
     if size[0] == size[1]:
@@ -75,7 +79,9 @@ def test_stretch_and_pad_are_it_on_the_square(size: tuple[int, int]) -> None:
     factor = 224 / max(size)
     inner = (round(size[0] * factor), round(size[1] * factor))
     square = Image.new("RGB", (224, 224), WHITE)
-    square.paste(picture.resize(inner, Image.Resampling.BICUBIC), (round((224 - inner[0]) / 2), round((224 - inner[1]) / 2)))
+    square.paste(
+        picture.resize(inner, Image.Resampling.BICUBIC), (round((224 - inner[0]) / 2), round((224 - inner[1]) / 2))
+    )
     assert (padded - processed(square)).abs().max() <= 1e-5
 
 
@@ -87,7 +93,7 @@ def test_a_line_of_pixels_is_a_picture_too(size: tuple[int, int], fit: str) -> N
     assert (values[0, 2, 110:114, 110:114] < 0).any()  # neither white nor blue there
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_way_to_store_red_is_red() -> None:
@@ -130,7 +136,12 @@ def test_transparency_is_on_white_in_every_mode() -> None:
     hidden = Image.new("RGBA", (8, 6), (255, 0, 0, 0))
     palette = Image.new("P", (8, 6), 1)
     palette.putpalette([0, 0, 0, *RED])
-    for data in (file(hidden), file(hidden, "WEBP", lossless=True), file(palette, transparency=1), file(hidden.convert("LA"))):
+    for data in (
+        file(hidden),
+        file(hidden, "WEBP", lossless=True),
+        file(palette, transparency=1),
+        file(hidden.convert("LA")),
+    ):
         assert read_picture(data, "x").getpixel((3, 3)) == WHITE
 
 
@@ -163,7 +174,7 @@ def test_an_animated_picture_s_first_frame_is_used_and_that_is_said() -> None:
     ]
 
 
-# -- what is no picture ---------------------------------------------------------------------------------------------------
+# -- what is no picture ------------------------------------------------------------------------------------------------
 
 
 def png_of(width: int, height: int, data: bytes = b"") -> bytes:
@@ -195,7 +206,8 @@ SOUND = tuple(file(noise(12, 9), form) for form in ("PNG", "JPEG", "GIF", "WEBP"
 @pytest.mark.filterwarnings("ignore")  # Pillow's own
 @settings(max_examples=300, deadline=2000)
 @given(
-    data=st.sampled_from(SOUND), changes=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), min_size=1, max_size=5)
+    data=st.sampled_from(SOUND),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), min_size=1, max_size=5),
 )
 def test_damage_is_a_picture_or_one_sentence(data: bytes, changes: list[tuple[int, bytes]]) -> None:
     damaged = bytearray(data)
@@ -210,7 +222,7 @@ def test_damage_is_a_picture_or_one_sentence(data: bytes, changes: list[tuple[in
     assert told in ("picture_unreadable", "picture_too_large")
 
 
-# -- what of it is seen ---------------------------------------------------------------------------------------------------
+# -- what of it is seen ------------------------------------------------------------------------------------------------
 
 
 def test_a_crop_is_its_part_and_never_empty() -> None:
@@ -270,7 +282,7 @@ def test_what_is_no_picture_of_a_request_has_one_cause(image: Any, expected: str
     assert refusal.value.cause == expected
 
 
-# -- the background -------------------------------------------------------------------------------------------------------
+# -- the background ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -133,7 +133,11 @@ def test_pictures_become_upright_rgb_on_white() -> None:
     clear = references.read_base64(encoded(mode="RGBA", colour=(10, 20, 30, 0)), "cat")
     assert clear.mode == "RGB"
     assert clear.getpixel((0, 0)) == (255, 255, 255)
-    assert references.read_base64("data:image/png;base64," + encoded(mode="L", colour=9), "cat").getpixel((0, 0)) == (9, 9, 9)
+    assert references.read_base64("data:image/png;base64," + encoded(mode="L", colour=9), "cat").getpixel((0, 0)) == (
+        9,
+        9,
+        9,
+    )
     deep = references.read_base64(encoded(mode="I;16", colour=65535 // 2), "cat")
     assert abs(deep.getpixel((0, 0))[0] - 127) <= 1
     buffer = io.BytesIO()

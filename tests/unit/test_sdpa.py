@@ -46,7 +46,9 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_without_fused_attention_the_result_is_the_oracle_s(tries: list[torch.dtype], dtype: torch.dtype, bound: float) -> None:
+def test_without_fused_attention_the_result_is_the_oracle_s(
+    tries: list[torch.dtype], dtype: torch.dtype, bound: float
+) -> None:
     make = torch.Generator().manual_seed(3)
     query = torch.randn(2, 12 * 16, 32, generator=make, dtype=torch.float64).to(dtype)
     sets = [random_pair(number, 4 + number, 32, dtype) for number in range(2)]
@@ -85,17 +87,23 @@ def test_half_precision_is_computed_in_float32(tries: list[torch.dtype]) -> None
 
 
 def test_the_encoder_is_built_without_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing("plus")
+    expected = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing(
+        "plus"
+    )
     monkeypatch.setitem(REFUSED_BY, ("cpu", torch.float32), "a test")
     asked = []
     fused = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *args, **more: asked.append(1) or fused(*args, **more))
-    found = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing("plus")
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *args, **more: asked.append(1) or fused(*args, **more)
+    )
+    found = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing(
+        "plus"
+    )
     assert asked == []
     assert (found - expected).abs().max() < 1e-5
 
 
-# -- in a job -------------------------------------------------------------------------------------------------------------
+# -- in a job ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -108,7 +116,9 @@ def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def wish() -> Request:
-    return Request.from_json({"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]})
+    return Request.from_json(
+        {"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]}
+    )
 
 
 def play(job: Any, steps: int = 3) -> torch.Tensor:
@@ -138,7 +148,7 @@ def test_it_is_noted_once_a_job_and_the_picture_is_the_same(job: Any, caplog: py
     assert job.extra_generation_params.keys() == {"AnyMS"}
 
 
-# -- no weight is asked ---------------------------------------------------------------------------------------------------
+# -- no weight is asked ------------------------------------------------------------------------------------------------
 
 
 class EightBits(nn.Module):
@@ -193,7 +203,9 @@ def test_weights_in_fp8_are_multiplied_as_the_query_is(folder: Path) -> None:
     exact = prepare(FakeHost(tiny_unet(), folder), choose_pair([folder], unet, layers), wish())[0]
     wanted = exact.of(1, True, torch.zeros(1))
     assert wanted is not None
-    assert (kept[0][0].float() - wanted[0][0]).abs().max() < 1e-2 * wanted[0][0].abs().max()  # fp8 would be off by six times that
+    assert (kept[0][0].float() - wanted[0][0]).abs().max() < 1e-2 * wanted[0][
+        0
+    ].abs().max()  # fp8 would be off by six times that
     x, t, context = inputs(2, 12, 16, half())
     with torch.no_grad():
         plain = unet(x, t, context)
@@ -208,22 +220,29 @@ def test_weights_in_fp8_are_multiplied_as_the_query_is(folder: Path) -> None:
 def test_keys_and_values_go_where_the_query_is(folder: Path) -> None:
     """--lowvram, --always-cpu: what the host had announced need not be where it samples."""
     unet = in_eight_bits(torch.float32, "meta")
-    keys_values, _ = prepare(FakeHost(tiny_unet(), folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish())
+    keys_values, _ = prepare(
+        FakeHost(tiny_unet(), folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish()
+    )
     x, t, context = (tensor.to("meta") for tensor in inputs(2, 12, 16, torch.float32))
     changed = []
     attn2 = cross_attention_layers(unet)[0]
-    with torch.no_grad(), injected(stream_on(unet, LAYOUT, Rows(False, True), sets=keys_values.of_subjects((0, 0)))) as stream:
+    with (
+        torch.no_grad(),
+        injected(stream_on(unet, LAYOUT, Rows(False, True), sets=keys_values.of_subjects((0, 0)))) as stream,
+    ):
         handle = attn2.to_out.register_forward_pre_hook(lambda _module, args: changed.append(args[0].device.type))
         unet(x, t, context)
         handle.remove()
     assert (stream.calls, changed) == (1, ["meta"])
 
 
-# -- layers on grids of their own -----------------------------------------------------------------------------------------
+# -- layers on grids of their own --------------------------------------------------------------------------------------
 
 
 def test_a_level_that_shrinks_in_mid_sampling_is_placed_on_its_own_grid() -> None:
-    """As with Kohya HRFix and DeepShrink: in the first steps one level, and what lies below it, is computed half as large."""
+    """As with Kohya HRFix and DeepShrink: in the first steps one level, and what lies below it, is computed half as
+    large.
+    """
     unet = tiny_unet()
     names = {layer.name: layer for layer in cross_attention_layers(unet)}
     stream = stream_on(unet, layout_of((0.0, 0.0, 0.5, 1.0)), Rows(False, True))
@@ -240,7 +259,9 @@ def test_a_level_that_shrinks_in_mid_sampling_is_placed_on_its_own_grid() -> Non
         assert moved.all(0).tolist() == moved.any(0).tolist() == [column < width / 2 for column in range(width)]
         assert after[first].shape[1] == height * width
 
-    shrinks = unet.input_blocks[3].register_forward_hook(lambda _stage, _args, made: F.interpolate(made, scale_factor=0.5))
+    shrinks = unet.input_blocks[3].register_forward_hook(
+        lambda _stage, _args, made: F.interpolate(made, scale_factor=0.5)
+    )
     reached(6, 8)
     assert {(grid.height, grid.width) for grid in stream.grids} == {(6, 8), (3, 4)}
     shrinks.remove()

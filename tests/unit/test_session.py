@@ -144,7 +144,7 @@ def test_a_refusal_is_raised_by_the_unet_and_cleared_by_the_next_job(folder: Pat
     assert hook_count(unet) == 0
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def cause_of(folder: Path, unet=None, **settings: object) -> str:

@@ -1,4 +1,6 @@
-"""Passes of one job that show different parts of the picture: encoded once, placed anew, and the user's layout stays as it is."""
+"""Passes of one job that show different parts of the picture: encoded once, placed anew, and the user's layout stays as
+it is.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from lib_anyms.errors import SteppedAside
 from lib_anyms.job import encoding
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, live, open_session
-from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.layout.geometry import WHOLE, Viewport
 from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet
 
-LEFT, RIGHT = Frame(0, 0, 0.5, 1), Frame(0.5, 0, 1, 1)
-FAR = Frame(-1, 0, -0.5, 1)
+LEFT, RIGHT = Viewport(0, 0, 0.5, 1), Viewport(0.5, 0, 1, 1)
+FAR = Viewport(-1, 0, -0.5, 1)
 
 
 def request(**boxes: list[float]) -> Request:
@@ -35,11 +37,11 @@ def sides() -> Request:
     return request(red=[0, 0, 0.5, 1], blue=[0.5, 0, 1, 1])
 
 
-def made(host: FakeHost, wish: Request, *frames: Frame) -> torch.Tensor:
+def made(host: FakeHost, wish: Request, *viewports: Viewport) -> torch.Tensor:
     """The UNet's output in the last of these passes."""
     session = open_session(Session(host, job=object()))
-    for frame in frames:
-        host.shown = frame
+    for viewport in viewports:
+        host.shown = viewport
         session.begin_pass(wish)
         session.begin_step(SimpleNamespace(progress=0.0))
         output = sample(host.current)
@@ -47,24 +49,24 @@ def made(host: FakeHost, wish: Request, *frames: Frame) -> torch.Tensor:
     return output
 
 
-@pytest.mark.parametrize(("frame", "colour"), [(LEFT, "red"), (RIGHT, "blue")])
-def test_a_pass_of_one_half_is_a_picture_of_that_half_s_subject(folder: Path, frame: Frame, colour: str) -> None:
+@pytest.mark.parametrize(("viewport", "colour"), [(LEFT, "red"), (RIGHT, "blue")])
+def test_a_pass_of_one_half_is_a_picture_of_that_half_s_subject(folder: Path, viewport: Viewport, colour: str) -> None:
     host = FakeHost(tiny_unet(), folder)
     alone = made(host, request(**{colour: [0, 0, 1, 1]}), WHOLE)
     other = made(host, request(**{"red" if colour == "blue" else "blue": [0, 0, 1, 1]}), WHOLE)
-    assert torch.equal(made(host, sides(), frame), alone)
+    assert torch.equal(made(host, sides(), viewport), alone)
     assert not torch.equal(alone, other)
 
 
 def test_each_pass_is_placed_and_the_subjects_are_encoded_once(folder: Path, encodings: list[int]) -> None:
     host = FakeHost(tiny_unet(), folder)
-    singly = [made(host, sides(), frame) for frame in (WHOLE, RIGHT, LEFT)]
+    singly = [made(host, sides(), viewport) for viewport in (WHOLE, RIGHT, LEFT)]
     encodings.clear()
     encoding.kept.clear()
     wish = sides()
     session = open_session(Session(host, job=object()))
-    for frame, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):
-        host.shown = frame
+    for viewport, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):
+        host.shown = viewport
         session.begin_pass(wish)
         hooks, stream = hook_count(host.current), session.stream
         session.begin_pass(wish)  # Forge's hires fix calls twice
@@ -104,10 +106,10 @@ def test_a_place_that_is_unknown_leaves_nothing_of_the_pass_before(folder: Path)
     session.begin_pass(sides())
     assert hook_count(host.current) > 0
 
-    def lost() -> Frame:
+    def lost() -> Viewport:
         raise SteppedAside("parts_unknown", got="a script")
 
-    host.frame = lost  # type: ignore[method-assign]
+    host.viewport = lost  # type: ignore[method-assign]
     with pytest.raises(SteppedAside, match="the script a script"):
         session.begin_pass(sides())
     assert hook_count(host.current) == 0
@@ -125,7 +127,7 @@ def test_a_unet_that_did_not_run_is_said_where_the_frame_changes(folder: Path) -
     assert hook_count(host.current) == 0
 
 
-# -- what the host's job is left with -------------------------------------------------------------------------------------
+# -- what the host's job is left with ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -146,14 +148,14 @@ class Job(SimpleNamespace):
         self.comments[text] = 1
 
 
-def passes(p: Any, host: FakeHost, read: Callable[[], Request], *frames: Frame) -> dict[str, Any]:
+def passes(p: Any, host: FakeHost, read: Callable[[], Request], *viewports: Viewport) -> dict[str, Any]:
     """One job of these passes -> its infotext."""
     lifecycle.job_begins(p)
-    for frame in frames:
-        host.shown = frame
+    for viewport in viewports:
+        host.shown = viewport
         lifecycle.pass_begins(p, read)
         lifecycle.pass_begins(p, read)
-        assert (live().stream is not None and live().stream.injected) == bool(read().layout.seen_in(frame))
+        assert (live().stream is not None and live().stream.injected) == bool(read().layout.seen_in(viewport))
     lifecycle.pass_ends(p)
     lifecycle.job_ends(p)
     assert hook_count(host.current) == 0
@@ -162,17 +164,17 @@ def passes(p: Any, host: FakeHost, read: Callable[[], Request], *frames: Frame) 
 
 def test_the_infotext_keeps_the_user_s_layout(host: FakeHost) -> None:
     p = Job()
-    whole, cut = passes(p, host, sides, WHOLE), passes(p, host, sides, WHOLE, Frame(0.25, 0, 1, 1))
+    whole, cut = passes(p, host, sides, WHOLE), passes(p, host, sides, WHOLE, Viewport(0.25, 0, 1, 1))
     assert whole["AnyMS"] == cut["AnyMS"]
     assert whole.keys() == cut.keys() == {"AnyMS"}
     assert vars(p).keys() == {"extra_generation_params", "comments"}
     assert p.comments == {}
 
 
-@pytest.mark.parametrize("frames", [(WHOLE, FAR), (FAR, WHOLE), (FAR, WHOLE, FAR)])
-def test_a_pass_without_a_subject_is_said_and_the_layout_kept(host: FakeHost, frames: tuple[Frame, ...]) -> None:
+@pytest.mark.parametrize("viewports", [(WHOLE, FAR), (FAR, WHOLE), (FAR, WHOLE, FAR)])
+def test_a_pass_without_a_subject_is_said_and_the_layout_kept(host: FakeHost, viewports: tuple[Viewport, ...]) -> None:
     p = Job()
-    told = passes(p, host, sides, *frames)
+    told = passes(p, host, sides, *viewports)
     assert told["AnyMS skipped"].startswith("AnyMS: no subject's box reaches into a part")
     assert "red" in told["AnyMS"]
     assert list(p.comments) == [told["AnyMS skipped"]]

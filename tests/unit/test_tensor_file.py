@@ -31,7 +31,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def numbers(dtype: torch.dtype) -> torch.Tensor:
-    return (torch.arange(24).reshape(2, 3, 4) % 2 if dtype == torch.bool else torch.arange(24).reshape(2, 3, 4)).to(dtype)
+    return (torch.arange(24).reshape(2, 3, 4) % 2 if dtype == torch.bool else torch.arange(24).reshape(2, 3, 4)).to(
+        dtype
+    )
 
 
 def save_zip(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -71,7 +73,10 @@ def test_nested_dicts_parameters_and_views(tmp_path: Path) -> None:
     linear = torch.nn.Linear(3, 2)
     views = OrderedDict(cut=base[1:4, 2:5], turned=base.T, every=base[::2, ::3], same=base)
     tree = {
-        "image_proj": {"proj.weight": torch.nn.Parameter(base.clone()), "deep": {"er": base.half(), 7: base.bfloat16()}},
+        "image_proj": {
+            "proj.weight": torch.nn.Parameter(base.clone()),
+            "deep": {"er": base.half(), 7: base.bfloat16()},
+        },
         "ip_adapter": linear.state_dict(),
         "views": views,
         **{
@@ -225,7 +230,9 @@ def test_a_vast_safetensors_header_is_not_even_begun(tmp_path: Path, monkeypatch
 
 
 def test_a_safetensors_type_not_every_torch_has(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(safetensors_bytes({"t": {"dtype": "U16", "shape": [1], "data_offsets": [0, 2]}}, bytes(2)))
+    (tmp_path / "a").write_bytes(
+        safetensors_bytes({"t": {"dtype": "U16", "shape": [1], "data_offsets": [0, 2]}}, bytes(2))
+    )
     assert refusal(tmp_path / "a").cause == "file_form"
 
 
@@ -254,7 +261,11 @@ def test_absent_files_and_folders(tmp_path: Path) -> None:
 
 def sound_zip() -> bytes:
     buffer = io.BytesIO()
-    tree = {"image_proj": OrderedDict(a=torch.arange(6.0).reshape(2, 3).T), "p": torch.nn.Parameter(torch.ones(2)), "n": 1}
+    tree = {
+        "image_proj": OrderedDict(a=torch.arange(6.0).reshape(2, 3).T),
+        "p": torch.nn.Parameter(torch.ones(2)),
+        "n": 1,
+    }
     torch.save(tree, buffer)
     return buffer.getvalue()
 
@@ -284,7 +295,9 @@ def changed(data: bytes, first: int, last: int) -> st.SearchStrategy[bytes]:
     return st.builds(apply, st.lists(change, min_size=1, max_size=6), st.sampled_from([0] * 8 + [1, 7, 30]))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     data=changed(SOUND_ZIP, *PICKLE_SPAN)
     | changed(SOUND_ZIP, 0, len(SOUND_ZIP))

@@ -1,4 +1,6 @@
-"""Image tokens and their keys and values: several pictures a subject, one unconditional set, dtypes that follow the host."""
+"""Image tokens and their keys and values: several pictures a subject, one unconditional set, dtypes that follow the
+host.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def test_keys_and_values_are_the_adapter_s_projections(parts) -> None:
 
 
 def test_cond_only_keeps_no_unconditional_set(parts) -> None:
-    sets = project_key_values(parts[0], image_tokens(*parts, [[colour("red")]]), CPU, torch.float32, unconditional=False)
+    sets = project_key_values(
+        parts[0], image_tokens(*parts, [[colour("red")]]), CPU, torch.float32, unconditional=False
+    )
     assert sets.of(1, False, torch.zeros(1)) is None
     assert sets.of(1, True, torch.zeros(1)) is not None
 

@@ -1,4 +1,6 @@
-"""torch's zip format: nothing in a file runs, lies outside its bytes or passes a limit; it reads, or it is refused by name."""
+"""torch's zip format: nothing in a file runs, lies outside its bytes or passes a limit; it reads, or it is refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -130,18 +132,29 @@ def unsafe_loads(source: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch":
             found += [alias.name for alias in node.names if alias.name == "load"]
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name in ("pickle", "_pickle", "dill", "cloudpickle", "shelve")]
+            found += [
+                alias.name
+                for alias in node.names
+                if alias.name in ("pickle", "_pickle", "dill", "cloudpickle", "shelve")
+            ]
         if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "_pickle", "dill", "cloudpickle", "shelve"):
             found.append(node.module)
     return found
 
 
 def test_torch_load_is_called_nowhere() -> None:
-    for bad in ("torch.load(f)", "import torch\ntorch.serialization.load(f)", "from torch import load", "import pickle"):
+    for bad in (
+        "torch.load(f)",
+        "import torch\ntorch.serialization.load(f)",
+        "from torch import load",
+        "import pickle",
+    ):
         assert unsafe_loads(bad), bad
     sources = [path for folder in ("lib_anyms", "scripts") for path in (ROOT / folder).rglob("*.py")]
     assert len(sources) > 10
-    assert {str(path): unsafe_loads(path.read_text(encoding="utf-8")) for path in sources} == {str(path): [] for path in sources}
+    assert {str(path): unsafe_loads(path.read_text(encoding="utf-8")) for path in sources} == {
+        str(path): [] for path in sources
+    }
 
 
 # Files that lie.
@@ -173,8 +186,24 @@ def test_torch_load_is_called_nowhere() -> None:
     ],
     ids=[
         *("shape beyond", "offset beyond", "offset far beyond", "negative offset", "negative stride", "negative shape"),
-        *("two negatives", "stride beyond", "stride far beyond", "expanded to a terabyte", "expanded by one", "lengths differ"),
-        *("20 axes", "empty but vast", "storage beyond", "storage vast", "storage negative", "wider type", "no entry", "path"),
+        *(
+            "two negatives",
+            "stride beyond",
+            "stride far beyond",
+            "expanded to a terabyte",
+            "expanded by one",
+            "lengths differ",
+        ),
+        *(
+            "20 axes",
+            "empty but vast",
+            "storage beyond",
+            "storage vast",
+            "storage negative",
+            "wider type",
+            "no entry",
+            "path",
+        ),
     ],
 )
 def test_a_tensor_outside_its_bytes(tmp_path: Path, opcodes: bytes) -> None:
@@ -212,7 +241,16 @@ def test_a_tensor_outside_its_bytes(tmp_path: Path, opcodes: bytes) -> None:
         + b"u.",
     ],
     ids=[
-        *("nothing", "no STOP", "empty stack", "no mark", "no dict", "memo never put", "vast memo", "vast memo of a dict"),
+        *(
+            "nothing",
+            "no STOP",
+            "empty stack",
+            "no mark",
+            "no dict",
+            "memo never put",
+            "vast memo",
+            "vast memo of a dict",
+        ),
         *(
             "key without value",
             "list as key",

@@ -1,4 +1,6 @@
-"""AnyMS updated while the WebUI runs: page, doctor and every job say "restart the WebUI", and no job mixes the versions."""
+"""AnyMS updated while the WebUI runs: page, doctor and every job say "restart the WebUI", and no job mixes the
+versions.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ def test_the_doctor_says_so(on_disk: Path) -> None:
     assert "restart" not in doctor.report(HostFacts("A1111", "v1.10.1", (), None), None)
 
 
-# -- a job ----------------------------------------------------------------------------------------------------------------
+# -- a job -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_a_job_that_does_not_is_left_alone(job: Any, on_disk: Path) -> None:
     assert sample(job.host.current).equal(before)
 
 
-# -- the page -------------------------------------------------------------------------------------------------------------
+# -- the page ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -128,7 +130,9 @@ def test_a_newer_script_does_not_run_on_older_modules(webui: FakeWebUI, on_disk:
     assert SENTENCE in shown(webui)
     assert webui("modules.script_callbacks").ON_CFG_DENOISER == []
     unet = tiny_unet()
-    p = SimpleNamespace(sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)), extra_generation_params={})
+    p = SimpleNamespace(
+        sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)), extra_generation_params={}
+    )
     for values, wanted in (((wish().to_json(),), True), (("",), False)):
         script.before_process(p, *values)
         script.process_before_every_sampling(p, *values, x=None)

@@ -1,4 +1,7 @@
-"""The frame of each kind of job, read off a host's `p`. The values of the fields are those that A1111 and Forge set."""
+"""The viewport of each kind of job, read off a host's `p`.
+
+The values of the fields are those that A1111 and Forge set.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import pytest
 from PIL import Image
 
 from lib_anyms.errors import SteppedAside
-from lib_anyms.hosts.viewport import frame_of, running_script
-from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.hosts.viewport import running_script, viewport_of
+from lib_anyms.layout.geometry import WHOLE, Viewport
 
 TITLES = ("X/Y/Z plot", "SD upscale", "Ultimate SD upscale", "Outpainting mk2", "Poor man's outpainting", "Loopback")
 
@@ -21,12 +24,22 @@ def job(script: str = "", **fields: Any) -> SimpleNamespace:
     """A host's `p`; the first script argument is the number of the chosen script."""
     scripts = SimpleNamespace(selectable_scripts=[SimpleNamespace(title=lambda title=title: title) for title in TITLES])
     number = TITLES.index(script) + 1 if script else 0
-    return SimpleNamespace(scripts=scripts, script_args=(number, "", False), **{"is_hr_pass": False, "paste_to": None, **fields})
+    return SimpleNamespace(
+        scripts=scripts, script_args=(number, "", False), **{"is_hr_pass": False, "paste_to": None, **fields}
+    )
 
 
 def txt2img(**fields: Any) -> SimpleNamespace:
     return job(
-        **{"width": 192, "height": 128, "hr_upscale_to_x": 0, "hr_upscale_to_y": 0, "truncate_x": 0, "truncate_y": 0, **fields}
+        **{
+            "width": 192,
+            "height": 128,
+            "hr_upscale_to_x": 0,
+            "hr_upscale_to_y": 0,
+            "truncate_x": 0,
+            "truncate_y": 0,
+            **fields,
+        }
     )
 
 
@@ -40,40 +53,40 @@ def masked(size: tuple[int, int], paste_to: tuple[int, int, int, int], **fields:
     return img2img(size, **{"image_mask": Image.new("L", size), "paste_to": paste_to, **fields})
 
 
-def edges(frame: Frame) -> tuple[float, float, float, float]:
-    return frame.x0, frame.y0, frame.x1, frame.y1
+def edges(viewport: Viewport) -> tuple[float, float, float, float]:
+    return viewport.x0, viewport.y0, viewport.x1, viewport.y1
 
 
-# -- the whole picture ----------------------------------------------------------------------------------------------------
+# -- the whole picture -------------------------------------------------------------------------------------------------
 
 
 def test_txt2img_shows_the_whole_picture() -> None:
-    assert frame_of(txt2img()) == WHOLE
+    assert viewport_of(txt2img()) == WHOLE
 
 
 @pytest.mark.parametrize("resize_mode", [0, 1, 2, 3])
 @pytest.mark.parametrize("size", [(384, 256), (200, 400), (64, 64)])
 def test_no_resize_mode_moves_a_box(resize_mode: int, size: tuple[int, int]) -> None:
-    assert frame_of(img2img(size, resize_mode=resize_mode)) == WHOLE
+    assert viewport_of(img2img(size, resize_mode=resize_mode)) == WHOLE
 
 
 def test_inpainting_of_the_whole_picture_moves_no_box() -> None:
-    assert frame_of(img2img(image_mask=Image.new("L", (384, 256)), inpaint_full_res=False)) == WHOLE
+    assert viewport_of(img2img(image_mask=Image.new("L", (384, 256)), inpaint_full_res=False)) == WHOLE
 
 
 def test_what_an_earlier_pass_of_the_job_left_is_not_this_one_s() -> None:
     """img2img batch uses one job for all; a blank mask turns `inpaint_full_res` off and leaves `paste_to`."""
     left = (10, 10, 96, 64)
-    assert frame_of(masked((384, 256), left, inpaint_full_res=False)) == WHOLE
-    assert frame_of(masked((384, 256), left, image_mask=None)) == WHOLE
+    assert viewport_of(masked((384, 256), left, inpaint_full_res=False)) == WHOLE
+    assert viewport_of(masked((384, 256), left, image_mask=None)) == WHOLE
 
 
 def test_a_job_of_fewer_fields_is_whole() -> None:
-    assert frame_of(SimpleNamespace()) == WHOLE
-    assert frame_of(SimpleNamespace(script_args={}, scripts=None)) == WHOLE
+    assert viewport_of(SimpleNamespace()) == WHOLE
+    assert viewport_of(SimpleNamespace(script_args={}, scripts=None)) == WHOLE
 
 
-# -- only masked ----------------------------------------------------------------------------------------------------------
+# -- only masked -------------------------------------------------------------------------------------------------------
 
 
 def coordinates(size: tuple[int, int]) -> list[Image.Image]:
@@ -100,13 +113,13 @@ def test_only_masked_shows_the_region_as_the_host_fits_it(
     size: tuple[int, int], shown: tuple[int, int], region: tuple[int, int, int, int]
 ) -> None:
     """The judge is a picture of coordinates that is cut and fitted as hosts do it: as large as it goes in, centred."""
-    frame = frame_of(masked(size, region, width=shown[0], height=shown[1]))
+    viewport = viewport_of(masked(size, region, width=shown[0], height=shown[1]))
     left, top, wide, high = region
     largest = min(shown[0] / wide, shown[1] / high)
     fitted = (min(shown[0], int(wide * largest + 1e-6)), min(shown[1], int(high * largest + 1e-6)))
     corner = (shown[0] // 2 - fitted[0] // 2, shown[1] // 2 - fitted[1] // 2)
     for axis, told in enumerate(coordinates(size)):
-        low, high_ = (frame.x0, frame.x1) if axis == 0 else (frame.y0, frame.y1)
+        low, high_ = (viewport.x0, viewport.x1) if axis == 0 else (viewport.y0, viewport.y1)
         fit = np.asarray(told.crop((left, top, left + wide, top + high)).resize(fitted, Image.Resampling.BILINEAR))
         line = fit[fitted[1] // 2] if axis == 0 else fit[:, fitted[0] // 2]
         for place in (len(line) // 4, len(line) // 2, 3 * len(line) // 4):
@@ -115,36 +128,36 @@ def test_only_masked_shows_the_region_as_the_host_fits_it(
 
 
 def test_a_region_of_the_pass_s_aspect_is_the_frame() -> None:
-    assert edges(frame_of(masked((384, 256), (192, 0, 192, 128)))) == (0.5, 0, 1, 0.5)
-    assert edges(frame_of(masked((384, 256), (288, 64, 96, 64)))) == (0.75, 0.25, 1, 0.5)
+    assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128)))) == (0.5, 0, 1, 0.5)
+    assert edges(viewport_of(masked((384, 256), (288, 64, 96, 64)))) == (0.75, 0.25, 1, 0.5)
 
 
 def test_margins_lie_beyond_the_picture() -> None:
-    frame = frame_of(masked((384, 256), (10, 0, 370, 256), width=128, height=128))
-    assert (frame.x0, frame.x1) == (10 / 384, 380 / 384)
-    assert frame.y0 < -0.1
-    assert frame.y1 > 1.1
+    viewport = viewport_of(masked((384, 256), (10, 0, 370, 256), width=128, height=128))
+    assert (viewport.x0, viewport.x1) == (10 / 384, 380 / 384)
+    assert viewport.y0 < -0.1
+    assert viewport.y1 > 1.1
 
 
 def test_several_init_pictures() -> None:
     one, other = Image.new("RGB", (384, 256)), Image.new("RGB", (256, 256))
-    assert edges(frame_of(masked((384, 256), (192, 0, 192, 128), init_images=[one, one.copy()]))) == (0.5, 0, 1, 0.5)
+    assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128), init_images=[one, one.copy()]))) == (0.5, 0, 1, 0.5)
     with pytest.raises(SteppedAside, match="256x256, 384x256") as aside:
-        frame_of(masked((384, 256), (192, 0, 192, 128), init_images=[one, other]))
+        viewport_of(masked((384, 256), (192, 0, 192, 128), init_images=[one, other]))
     assert aside.value.cause == "sizes_differ"
 
 
-# -- hires fix ------------------------------------------------------------------------------------------------------------
+# -- hires fix ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_first_pass_shows_the_whole_picture_whatever_follows() -> None:
-    assert frame_of(txt2img(hr_upscale_to_x=384, hr_upscale_to_y=256, truncate_x=16)) == WHOLE
+    assert viewport_of(txt2img(hr_upscale_to_x=384, hr_upscale_to_y=256, truncate_x=16)) == WHOLE
 
 
 @pytest.mark.parametrize("scale", [1.05, 1.5, 2])
 def test_hires_of_the_same_aspect_shows_the_whole_picture(scale: float) -> None:
     wide, high = int(192 * scale), int(128 * scale)
-    assert frame_of(txt2img(is_hr_pass=True, hr_upscale_to_x=wide, hr_upscale_to_y=high)) == WHOLE
+    assert viewport_of(txt2img(is_hr_pass=True, hr_upscale_to_x=wide, hr_upscale_to_y=high)) == WHOLE
 
 
 @pytest.mark.parametrize("cells", [0, 1, 2, 15, 16, 17])
@@ -154,12 +167,12 @@ def test_hires_of_another_aspect_shows_what_the_host_leaves(cells: int, axis: st
     side = 48
     left = [*range(side)][cells // 2 : side - (cells + 1) // 2]
     p = txt2img(is_hr_pass=True, **{"hr_upscale_to_x": 384, "hr_upscale_to_y": 384, f"truncate_{axis}": cells})
-    frame = frame_of(p)
+    viewport = viewport_of(p)
     cut = (left[0] / side, (left[-1] + 1) / side)
-    assert ((frame.x0, frame.x1), (frame.y0, frame.y1)) == ((cut, (0, 1)) if axis == "x" else ((0, 1), cut))
+    assert ((viewport.x0, viewport.x1), (viewport.y0, viewport.y1)) == ((cut, (0, 1)) if axis == "x" else ((0, 1), cut))
 
 
-# -- scripts that make a picture in parts ---------------------------------------------------------------------------------
+# -- scripts that make a picture in parts ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("script", ["SD upscale", "Outpainting mk2", "Poor man's outpainting"])
@@ -167,20 +180,20 @@ def test_parts_at_unknown_places_are_stepped_aside_for(script: str) -> None:
     tile = Image.new("RGB", (192, 128))
     for p in (img2img(script=script), masked((384, 256), (0, 0, 192, 128), script=script, init_images=[tile])):
         with pytest.raises(SteppedAside, match=f"the script {script} makes") as aside:
-            frame_of(p)
+            viewport_of(p)
         assert aside.value.cause == "parts_unknown"
 
 
 @pytest.mark.parametrize("script", ["X/Y/Z plot", "Loopback"])
 def test_scripts_that_make_whole_pictures_are_no_matter(script: str) -> None:
-    assert frame_of(img2img(script=script)) == WHOLE
-    assert edges(frame_of(masked((384, 256), (192, 0, 192, 128), script=script))) == (0.5, 0, 1, 0.5)
+    assert viewport_of(img2img(script=script)) == WHOLE
+    assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128), script=script))) == (0.5, 0, 1, 0.5)
 
 
 def test_each_tile_of_ultimate_sd_upscale_is_at_its_place() -> None:
     """It inpaints the enlarged picture, "Only masked", with a rectangle a tile, on one job whose fields it sets itself."""
     p = masked((2048, 2048), (480, 992, 576, 576), script="Ultimate SD upscale", width=512, height=512)
-    assert edges(frame_of(p)) == (480 / 2048, 992 / 2048, 1056 / 2048, 1568 / 2048)
+    assert edges(viewport_of(p)) == (480 / 2048, 992 / 2048, 1056 / 2048, 1568 / 2048)
 
 
 def test_the_chosen_script_is_told_by_its_number() -> None:
@@ -195,6 +208,6 @@ def test_nothing_is_left_on_the_job() -> None:
     jobs = [txt2img(is_hr_pass=True, hr_upscale_to_x=384, hr_upscale_to_y=384, truncate_y=16), masked(*REGIONS[1][::2])]
     for p in jobs:
         before = deepcopy({name: value for name, value in vars(p).items() if name != "scripts"})
-        first = frame_of(p)
-        assert frame_of(p) == first  # Forge asks twice
+        first = viewport_of(p)
+        assert viewport_of(p) == first  # Forge asks twice
         assert {name: value for name, value in vars(p).items() if name != "scripts"} == before

@@ -48,7 +48,9 @@ class API:
         self.refusal = webui("fastapi").HTTPException
         webui("lib_anyms.webui.web_api").register(None, app)
 
-    def get(self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **given: Any) -> Any:
+    def get(
+        self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **given: Any
+    ) -> Any:
         """The answer, or the status of a refusal."""
         check, answer = self.app.routes[f"{method}/anyms/v1/{path}"]
         assert check.__annotations__["call"] is self.request
@@ -115,7 +117,9 @@ PATHS = ("refusal", "version", "schema", "models", "doctor", "downloads", "cards
         ("bob:pw", {"ann": "pw"}, basic("bob:pw"), {}, True),
     ],
 )
-def test_who_may_ask(webui: FakeWebUI, path: str, api_auth: Any, login: Any, header: str, cookies: Any, allowed: bool) -> None:
+def test_who_may_ask(
+    webui: FakeWebUI, path: str, api_auth: Any, login: Any, header: str, cookies: Any, allowed: bool
+) -> None:
     accounts(webui, api_auth=api_auth)
     answer = API(webui, App(login)).get(path, header, cookies)
     assert (answer != 401) == allowed
@@ -194,7 +198,7 @@ def raising(error: Exception) -> None:
     raise error
 
 
-# -- downloads ------------------------------------------------------------------------------------------------------------
+# -- downloads ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -228,7 +232,17 @@ def test_a_known_name_begins_a_download_into_the_host_s_folder(fetched: tuple[AP
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x", "../" + KNOWN[0].name, KNOWN[0].address(), KNOWN[0].name.upper(), "C:\\x", "/etc/passwd", "a\0b", "x" * 10**5],
+    [
+        "",
+        "x",
+        "../" + KNOWN[0].name,
+        KNOWN[0].address(),
+        KNOWN[0].name.upper(),
+        "C:\\x",
+        "/etc/passwd",
+        "a\0b",
+        "x" * 10**5,
+    ],
 )
 def test_anything_but_a_known_name_begins_nothing(fetched: tuple[API, list[Any]], name: str) -> None:
     api, begun = fetched
@@ -263,7 +277,7 @@ def test_none_is_begun_while_a_picture_is_made(webui: FakeWebUI) -> None:
     assert "a picture is being made" in str(refusal.value)
 
 
-# -- the doctor -----------------------------------------------------------------------------------------------------------
+# -- the doctor --------------------------------------------------------------------------------------------------------
 
 
 def request() -> Request:

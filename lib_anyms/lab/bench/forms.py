@@ -1,4 +1,5 @@
-"""The image stream of one layer in every form that was tried; docs/performance.md says which were kept, and why not the others.
+"""The image stream of one layer in every form that was tried; docs/performance.md says which were kept, and why not the
+others.
 
 All take a `Work` and give Z_text + s * Z_image, of rows [unconditional, conditional]; but `floor`, the yardstick: one
 attention of all owned rows against one subject's tokens.
@@ -13,7 +14,7 @@ from functools import cached_property
 import torch
 
 from lib_anyms.engine.attention import Crop, KeyValue, crop_and_merge, crops_of, image_attention, one_set, split_heads
-from lib_anyms.engine.fused import Together, crop_and_merge_at_once
+from lib_anyms.engine.fused import FusedCrops, fused_crop_and_merge
 from lib_anyms.engine.key_values import side_by_side
 from lib_anyms.engine.sdpa import attend
 from lib_anyms.lab.bench.streams import SCALE
@@ -24,14 +25,14 @@ _CACHED = 2**16  # numbers of one row of the batch: 256 KiB in float32
 
 @dataclass(frozen=True)
 class Work:
-    """One layer's tensors; query and text (batch, tokens, channels), the first half of the batch unconditional; visible: each
-    subject's token numbers.
+    """One layer's tensors; query and text (batch, tokens, channels), the first half of the batch unconditional;
+    visible: each subject's token numbers.
     """
 
     query: torch.Tensor
     text: torch.Tensor
     sets: list[KeyValue]
-    nobody: KeyValue
+    uncond: KeyValue
     grid: TokenGrid
     visible: Sequence[Sequence[int]]
     heads: int
@@ -50,8 +51,10 @@ class Work:
         """`like` gives device and dtype."""
         make = torch.Generator().manual_seed(0)
         query, text = torch.randn(2, batch, grid.tokens, width, generator=make).to(like)
-        *sets, nobody = ((key, value) for key, value in torch.randn(len(visible) + 1, 2, tokens, width, generator=make).to(like))
-        return cls(query, text, sets, nobody, grid, visible, heads)
+        *sets, uncond = (
+            (key, value) for key, value in torch.randn(len(visible) + 1, 2, tokens, width, generator=make).to(like)
+        )
+        return cls(query, text, sets, uncond, grid, visible, heads)
 
     @property
     def half(self) -> int:
@@ -74,13 +77,13 @@ class Work:
     @cached_property
     def everyone(self) -> KeyValue:
         """By heads, for each row of the batch."""
-        key, value = (split_heads(torch.cat(tensors), self.heads) for tensors in zip(*self.sets, self.nobody))
+        key, value = (split_heads(torch.cat(tensors), self.heads) for tensors in zip(*self.sets, self.uncond))
         return key.expand(len(self.query), -1, -1, -1), value.expand(len(self.query), -1, -1, -1)
 
     @cached_property
-    def together(self) -> Together:
-        *places, nobody = side_by_side([len(key) for key, _ in (*self.sets, self.nobody)])
-        return Together.of(self.crops, places, nobody, [False] * self.half + [True] * self.half, self.query)
+    def together(self) -> FusedCrops:
+        *places, uncond = side_by_side([len(key) for key, _ in (*self.sets, self.uncond)])
+        return FusedCrops.of(self.crops, places, uncond, [False] * self.half + [True] * self.half, self.query)
 
     @cached_property
     def padded(self) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -100,40 +103,48 @@ class Work:
 def by_subject(work: Work) -> torch.Tensor:
     """Kept, for CPUs: for each subject gather, attend and add in place, while what was gathered is in the cache."""
     half = work.half
-    crop_and_merge(work.text[:half], work.query[:half], [work.nobody], work.whole, work.heads, SCALE)
+    crop_and_merge(work.text[:half], work.query[:half], [work.uncond], work.whole, work.heads, SCALE)
     crop_and_merge(work.text[half:], work.query[half:], work.sets, work.crops, work.heads, SCALE)
     return work.text
 
 
 def in_pieces(work: Work) -> torch.Tensor:
-    """By subject, and no more rows at a time than a core's cache holds. With several threads each piece waits for all of them."""
+    """By subject, and no more rows at a time than a core's cache holds.
+
+    With several threads each piece waits for all of them.
+    """
     half, longest = work.half, max(1, _CACHED // work.query.shape[-1])
     nobodys, own = (
         [Crop(crop.subject, rows, crop.weight) for crop in crops for rows in crop.rows.split(longest)]
         for crops in (work.whole, work.crops)
     )
-    crop_and_merge(work.text[:half], work.query[:half], [work.nobody], nobodys, work.heads, SCALE)
+    crop_and_merge(work.text[:half], work.query[:half], [work.uncond], nobodys, work.heads, SCALE)
     crop_and_merge(work.text[half:], work.query[half:], work.sets, own, work.heads, SCALE)
     return work.text
 
 
-def at_once(work: Work) -> torch.Tensor:
+def fused(work: Work) -> torch.Tensor:
     """Kept, for GPUs: one masked attention over the owned rows."""
-    return crop_and_merge_at_once(work.text, work.query, work.everyone, work.together, work.heads, SCALE)
+    return fused_crop_and_merge(work.text, work.query, work.everyone, work.together, work.heads, SCALE)
 
 
 def sorted_by_owner(work: Work) -> torch.Tensor:
-    """Owned rows gathered once, sorted by owner, one attention a subject on its slice and one for the unconditional half."""
+    """Owned rows gathered once, sorted by owner, one attention a subject on its slice and one for the unconditional
+    half.
+    """
     half = work.half
     query = work.query[half:].index_select(1, work.rows)
     sizes = [len(crop.rows) for crop in work.crops]
-    parts = [image_attention(own, *work.sets[crop.subject], work.heads) for own, crop in zip(query.split(sizes, 1), work.crops)]
+    parts = [
+        image_attention(own, *work.sets[crop.subject], work.heads)
+        for own, crop in zip(query.split(sizes, 1), work.crops)
+    ]
     _add(work, _unconditional(work), torch.cat(parts, 1))
     return work.text
 
 
 def _unconditional(work: Work) -> torch.Tensor:
-    return image_attention(work.query[: work.half].index_select(1, work.rows), *work.nobody, work.heads)
+    return image_attention(work.query[: work.half].index_select(1, work.rows), *work.uncond, work.heads)
 
 
 def _add(work: Work, unconditional: torch.Tensor, conditional: torch.Tensor) -> None:
@@ -144,7 +155,7 @@ def _add(work: Work, unconditional: torch.Tensor, conditional: torch.Tensor) -> 
 def crop_loop(work: Work) -> torch.Tensor:
     """The paper's loop as it is written: gather, attend, scatter for each subject and each half, then add."""
     half, parts = work.half, []
-    for rows, sets in ((slice(0, half), [work.nobody] * len(work.sets)), (slice(half, None), work.sets)):
+    for rows, sets in ((slice(0, half), [work.uncond] * len(work.sets)), (slice(half, None), work.sets)):
         query = work.query[rows]
         merged = torch.zeros_like(query)
         for crop in work.crops:
@@ -173,7 +184,9 @@ def nested(work: Work) -> torch.Tensor:
         parts = [work.query[row, crop.rows] for crop in work.crops]
         queries = torch.nested.nested_tensor(parts, layout=torch.jagged)
         keys, values = (torch.nested.nested_tensor(list(tensor), layout=torch.jagged) for tensor in work.stacked)
-        queries, keys, values = (tensor.unflatten(-1, [work.heads, -1]).transpose(1, 2) for tensor in (queries, keys, values))
+        queries, keys, values = (
+            tensor.unflatten(-1, [work.heads, -1]).transpose(1, 2) for tensor in (queries, keys, values)
+        )
         image.append(attend(queries, keys, values).transpose(1, 2).flatten(2).values())
     _add(work, _unconditional(work), torch.stack(image))
     return work.text
@@ -185,7 +198,7 @@ def masked_sum(work: Work) -> torch.Tensor:
     for crop in work.crops:
         mask = work.query.new_zeros(work.grid.tokens, 1)
         mask[crop.rows] = SCALE
-        pairs = work.nobody, work.sets[crop.subject]
+        pairs = work.uncond, work.sets[crop.subject]
         image = [image_attention(query, *pair, work.heads) for query, pair in zip(work.query.chunk(2), pairs)]
         total = total + mask * torch.cat(image)
     return total
@@ -198,7 +211,7 @@ def floor(work: Work) -> torch.Tensor:
 
 FORMS: dict[str, Callable[[Work], torch.Tensor]] = {
     "by subject": by_subject,
-    "at once": at_once,
+    "at once": fused,
     "in pieces": in_pieces,
     "sorted by owner": sorted_by_owner,
     "crop loop": crop_loop,

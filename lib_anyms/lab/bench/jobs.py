@@ -1,4 +1,6 @@
-"""Whole jobs and the profiler: what a call computes on the device, and the seconds and the memory of all steps of a picture."""
+"""Whole jobs and the profiler: what a call computes on the device, and the seconds and the memory of all steps of a
+picture.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ Step = Callable[[torch.Tensor, int], torch.Tensor]
 
 @torch.inference_mode()
 def job_rows(bench: Bench, subjects: tuple[int, ...], steps: int, traces: Path | None = None) -> Iterator[Row]:
-    """For none and for each number of subjects: seconds (`ms`) and peak (`mib`) of a job, and the device's time of a call.
+    """For none and for each number of subjects: seconds (`ms`) and peak (`mib`) of a job, and the device's time of a
+    call.
 
     traces: where the profiler's files go, to be opened in a trace viewer; none are written where it is None.
     """
@@ -80,7 +83,9 @@ def device_seconds(step: Step, bench: Bench, name: str, traces: Path | None) -> 
 def _own_microseconds(event: Any, on_gpu: bool) -> float:
     if not on_gpu:
         return float(event.self_cpu_time_total)
-    return float(event.self_device_time_total if hasattr(event, "self_device_time_total") else event.self_cuda_time_total)
+    return float(
+        event.self_device_time_total if hasattr(event, "self_device_time_total") else event.self_cuda_time_total
+    )
 
 
 def _peak(job: Callable[[], object], device: str) -> float:

@@ -1,4 +1,6 @@
-"""What hooks and engine take of a layer where there is next to nothing to compute: what a host waits for before a GPU begins."""
+"""What hooks and engine take of a layer where there is next to nothing to compute: what a host waits for before a GPU
+begins.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ class _StandIn(nn.Module):
 
 @torch.inference_mode()
 def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> Iterator[Row]:
-    """For each number of subjects what a layer adds, in both forms (`ms`: of one layer), and the attention alone in "at once".
+    """For each number of subjects what a layer adds, in both forms (`ms`: of one layer), and the attention alone in "at
+    once".
 
     Both forms run on any device here. `like` gives device and dtype.
     """
@@ -66,7 +69,7 @@ def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> I
         for form in ("by subject", "at once"):
             network = _StandIn().to(like)
             stream = stream_for(network, layout_of(count), _TOKENS, like)
-            stream.merging.at_once = form == "at once"
+            stream.region_merge.fused = form == "at once"
             stream.inject()
             variants[form] = _caller(network, like)
         times = interleaved(variants, rounds, 1, like.device.type, clock=clock_of(like.device.type))
@@ -76,14 +79,19 @@ def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> I
 
 
 def _caller(network: nn.Module, like: torch.Tensor) -> Callable[[], object]:
-    picture, hidden = torch.zeros(2, 1, _GRID.height, _GRID.width).to(like), torch.zeros(2, _GRID.tokens, _WIDTH).to(like)
+    picture, hidden = (
+        torch.zeros(2, 1, _GRID.height, _GRID.width).to(like),
+        torch.zeros(2, _GRID.tokens, _WIDTH).to(like),
+    )
     return lambda: network(picture, hidden)
 
 
 def _row_of(case: str, count: int, times: Times, name: str) -> Row:
     added = np.array(times[name]) - np.array(times[BARE])
     layers = len(cross_attention_layers(_StandIn()))
-    return Row(case, count, _TOKENS, *ratio(times[name], times[BARE]), 1000 * float(np.median(added)) / layers, against=BARE)
+    return Row(
+        case, count, _TOKENS, *ratio(times[name], times[BARE]), 1000 * float(np.median(added)) / layers, against=BARE
+    )
 
 
 def _attention_row(count: int, rounds: int, like: torch.Tensor) -> Row:

@@ -27,11 +27,19 @@ class Size:
 
 
 # SDXL at 1024 x 1024: its two kinds of layers.
-SDXL_LAYERS = (Size("layer 64x64x640", TokenGrid(64, 64), 640, 10), Size("layer 32x32x1280", TokenGrid(32, 32), 1280, 20))
+SDXL_LAYERS = (
+    Size("layer 64x64x640", TokenGrid(64, 64), 640, 10),
+    Size("layer 32x32x1280", TokenGrid(32, 32), 1280, 20),
+)
 
 
 def layer_rows(
-    sizes: tuple[Size, ...], subjects: tuple[int, ...], tokens: tuple[int, ...], rounds: int, like: torch.Tensor, batch: int = 2
+    sizes: tuple[Size, ...],
+    subjects: tuple[int, ...],
+    tokens: tuple[int, ...],
+    rounds: int,
+    like: torch.Tensor,
+    batch: int = 2,
 ) -> Iterator[Row]:
     """Every form on layers of these sizes, against the yardstick; `like` gives device and dtype."""
     for size in sizes:

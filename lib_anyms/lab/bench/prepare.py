@@ -1,4 +1,5 @@
-"""The suite "prepare": what it takes before the first step, from pictures never seen, from pictures seen before, and from cards.
+"""The suite "prepare": what it takes before the first step, from pictures never seen, from pictures seen before, and
+from cards.
 
 The projection to keys and values follows each of these, and is told by itself.
 """
@@ -71,7 +72,7 @@ def _save_cards(pair: ModelPair, groups: list[Group], paths: list[Path]) -> None
 
 def _read(paths: list[Path]) -> ImageTokens:
     read = [read_file(path).encodings[0] for path in paths]
-    return ImageTokens(tuple(each.tokens for each in read), read[0].nobody)
+    return ImageTokens(tuple(each.tokens for each in read), read[0].uncond)
 
 
 def _encode(pair: ModelPair, groups: list[Group]) -> ImageTokens:
@@ -82,5 +83,7 @@ def _encode(pair: ModelPair, groups: list[Group]) -> ImageTokens:
 def _picture(number: int) -> Image.Image:
     """Each another one."""
     drawn = Image.new("RGB", (_SIDE, _SIDE), "white")
-    ImageDraw.Draw(drawn).ellipse((20 + 10 * number, 40, 400, 460), fill=(20 * number % 256, 90, 255 - 20 * number % 256))
+    ImageDraw.Draw(drawn).ellipse(
+        (20 + 10 * number, 40, 400, 460), fill=(20 * number % 256, 90, 255 - 20 * number % 256)
+    )
     return drawn

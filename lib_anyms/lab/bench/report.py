@@ -20,7 +20,9 @@ def table(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         sizes = f"{row.subjects or '-'} | {row.tokens or '-'}"
         spread = f"{row.low:.3f} to {row.high:.3f}"
-        lines.append(f"| {row.case} | {sizes} | {row.ratio:.3f} | {spread} | {row.ms:.3f} | {row.mib:.2f} | {row.against} |")
+        lines.append(
+            f"| {row.case} | {sizes} | {row.ratio:.3f} | {spread} | {row.ms:.3f} | {row.mib:.2f} | {row.against} |"
+        )
     return lines
 
 
@@ -32,7 +34,12 @@ def machine(device: str) -> dict[str, str | int]:
 
 def write_json(path: Path, suite: str, device: str, seconds: float, rows: Sequence[Row]) -> None:
     """{suite, machine, seconds, rows}."""
-    told = {"suite": suite, "machine": machine(device), "seconds": round(seconds, 1), "rows": [row.as_json() for row in rows]}
+    told = {
+        "suite": suite,
+        "machine": machine(device),
+        "seconds": round(seconds, 1),
+        "rows": [row.as_json() for row in rows],
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
@@ -41,7 +48,8 @@ _Panels = dict[str, dict[tuple[str, int], list[Row]]]  # by what is measured, th
 
 
 def plot(path: Path, rows: Sequence[Row]) -> None:
-    """Ratio against subjects: a panel for each thing measured, a colour for each way, a dashed line where tokens are fewest.
+    """Ratio against subjects: a panel for each thing measured, a colour for each way, a dashed line where tokens are
+    fewest.
 
     The last panel is what each keeps in memory.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lib_anyms.engine.cond_map import RowMap
+from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.key_values import KeyValues, side_by_side
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
@@ -24,7 +24,9 @@ def layout_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> Layout
 
 
 def boxes_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> list[Box]:
-    """`count` boxes in rows and columns that cover this share of the picture; `overlap`: each is enlarged by it, sideways."""
+    """`count` boxes in rows and columns that cover this share of the picture; `overlap`: each is enlarged by it,
+    sideways.
+    """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     side = math.sqrt(coverage * columns * rows / count)  # of a cell, where the last row is not full
@@ -38,20 +40,22 @@ def boxes_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> list[Bo
 
 
 def sets_for(layers: Sequence[Layer], subjects: int, tokens: int, like: torch.Tensor) -> KeyValues:
-    """Random keys and values of `subjects` and of nobody, on `like`'s device and in its dtype."""
+    """Random keys and values of `subjects` and of uncond, on `like`'s device and in its dtype."""
     make = torch.Generator().manual_seed(0)
     count = (subjects + 1) * tokens
     everyone = {layer.number: tuple(torch.randn(2, count, layer.width, generator=make).to(like)) for layer in layers}
-    *places, nobody = side_by_side([tokens] * (subjects + 1))
-    return KeyValues({number: (key, value) for number, (key, value) in everyone.items()}, places, nobody)
+    *places, uncond = side_by_side([tokens] * (subjects + 1))
+    return KeyValues({number: (key, value) for number, (key, value) in everyone.items()}, places, uncond)
 
 
-def stream_for(unet: nn.Module, layout: Layout, tokens: int, like: torch.Tensor, mode: str = "crop-merge") -> ImageStream:
+def stream_for(
+    unet: nn.Module, layout: Layout, tokens: int, like: torch.Tensor, mode: str = "crop-merge"
+) -> ImageStream:
     """On `unet`, for calls of as many unconditional rows as conditional ones."""
     layers = cross_attention_layers(unet)
 
     def read(args: tuple[object, ...], _kwargs: dict[str, object]) -> UNetCall:
         assert isinstance(args[0], torch.Tensor)
-        return UNetCall(RowMap.of_chunks((False, True), len(args[0]) // 2), 0.0)
+        return UNetCall(CondMap.of_chunks((False, True), len(args[0]) // 2), 0.0)
 
     return ImageStream(unet, layers, sets_for(layers, len(layout.subjects), tokens, like), layout, SCALE, mode, read)

@@ -24,7 +24,9 @@ ONE_PICTURE = 2  # rows: one unconditional, one conditional
 
 @dataclass(frozen=True)
 class Scope:
-    """How much a suite measures; `rounds` of layers, small and large UNets; `beyond`: further subjects, in single layers."""
+    """How much a suite measures; `rounds` of layers, small and large UNets; `beyond`: further subjects, in single
+    layers.
+    """
 
     subjects: tuple[int, ...]
     rounds: tuple[int, int, int]
@@ -57,10 +59,15 @@ def rows_of(suite: str, structure: Structure = SDXL, traces: Path | None = None)
 
 
 def gpu_rows(
-    device: str, structure: Structure = SDXL, side: int = 128, rounds: int = 15, steps: int = 30, traces: Path | None = None
+    device: str,
+    structure: Structure = SDXL,
+    side: int = 128,
+    rounds: int = 15,
+    steps: int = 30,
+    traces: Path | None = None,
 ) -> Iterator[Row]:
-    """Full size at 1024 px in both half precisions, 2 and 6 rows; of one picture also what the profiler adds up and whole jobs of
-    `steps`; layers and launches on the same device.
+    """Full size at 1024 px in both half precisions, 2 and 6 rows; of one picture also what the profiler adds up and
+    whole jobs of `steps`; layers and launches on the same device.
     """
     yield hook_row(rounds)
     yield from launch_rows((1, 7, 12), rounds, torch.zeros((), device=device))

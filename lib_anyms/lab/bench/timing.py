@@ -20,8 +20,9 @@ _EDGES = (2.5, 97.5)  # percent
 
 @dataclass(frozen=True)
 class Row:
-    """`ratio` of the case's time to what it is compared with (median, 95 % interval), `ms` its own median, `mib` what it keeps
-    or, on a GPU, its peak beyond the plain call (of a whole job: its peak). `against`: what it is compared with.
+    """`ratio` of the case's time to what it is compared with (median, 95 % interval), `ms` its own median, `mib` what
+    it keeps or, on a GPU, its peak beyond the plain call (of a whole job: its peak). `against`: what it is compared
+    with.
     """
 
     case: str
@@ -87,7 +88,9 @@ def ratio(mine: list[float], theirs: list[float]) -> tuple[float, float, float]:
     return float(np.median(told)), float(low), float(high)
 
 
-def row(case: str, subjects: int, tokens: int, times: Times, mine: str, theirs: str, mib: float = 0.0, against: str = "") -> Row:
+def row(
+    case: str, subjects: int, tokens: int, times: Times, mine: str, theirs: str, mib: float = 0.0, against: str = ""
+) -> Row:
     """Variant `mine` of `times` held against `theirs`."""
     middle, low, high = ratio(times[mine], times[theirs])
     return Row(case, subjects, tokens, middle, low, high, 1000 * float(np.median(times[mine])), mib, against or theirs)

@@ -25,7 +25,9 @@ _RESAMPLER_LAYERS = 4  # diffusers reads no other
 
 @dataclass(frozen=True)
 class Bench:
-    """One UNet with random weights and inputs of one size; `side` in latent cells, `batch` rows, half of them unconditional."""
+    """One UNet with random weights and inputs of one size; `side` in latent cells, `batch` rows, half of them
+    unconditional.
+    """
 
     name: str
     structure: Structure
@@ -71,8 +73,12 @@ def sprites_bench(side: int = 32) -> Bench:
 
 
 @torch.inference_mode()
-def unet_rows(bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True) -> Iterator[Row]:
-    """Ours for each number of subjects (0: the plain call once more, which shows the noise), masked sum and diffusers' masks."""
+def unet_rows(
+    bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True
+) -> Iterator[Row]:
+    """Ours for each number of subjects (0: the plain call once more, which shows the noise), masked sum and diffusers'
+    masks.
+    """
     unet, inputs = bench.unet(), bench.inputs()
     call = _caller(unet, inputs)
     for kind, count in tokens.items():
@@ -81,7 +87,9 @@ def unet_rows(bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], r
         for number in (number for number in subjects if number):
             streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like)
             if peers:
-                streams[f"masked sum {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like, "masked-sum")
+                streams[f"masked sum {number}"] = stream_for(
+                    sharing(unet), layout_of(number), count, bench.like, "masked-sum"
+                )
                 if kind == "base" or bench.structure.resampler_layers == _RESAMPLER_LAYERS:
                     variants[f"diffusers' masks {number}"] = _peer(bench, unet, kind, number)
         for name, stream in streams.items():
@@ -107,7 +115,9 @@ def sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) -> Callable[[], object]:
-    """diffusers' IP-Adapter on a copy that shares the UNet's weights; it projects pictures, keys and values anew each call."""
+    """diffusers' IP-Adapter on a copy that shares the UNet's weights; it projects pictures, keys and values anew each
+    call.
+    """
     copied = sharing(unet)
     projection, latents = PROJECTIONS[kind](bench.structure)
     image_proj = {**latents, **dict(projection.named_parameters())}
@@ -121,7 +131,9 @@ def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) ->
         if hasattr(processor, "scale"):
             processor.scale = [SCALE]
     vision = bench.structure.vision
-    shape = (vision.projection,) if kind == "base" else ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden)
+    shape = (
+        (vision.projection,) if kind == "base" else ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden)
+    )
     pictures = torch.randn(bench.batch, subjects, *shape, generator=torch.Generator().manual_seed(2)).to(bench.like)
     masks = torch.zeros(1, subjects, 8 * bench.side, 8 * bench.side).to(bench.like)
     for mask, subject in zip(masks[0], layout_of(subjects).subjects):
@@ -133,9 +145,11 @@ def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) ->
     return _caller(copied, {**inputs, "cross_attention_kwargs": {"ip_adapter_masks": [masks]}})
 
 
-def _beyond(call: Callable[[], object], plain: Callable[[], object], stream: ImageStream | None, device: torch.device) -> float:
+def _beyond(
+    call: Callable[[], object], plain: Callable[[], object], stream: ImageStream | None, device: torch.device
+) -> float:
     """MiB beyond the plain call: on a GPU peak against peak, elsewhere what the stream keeps."""
-    kept = stream.merging.bytes / _MIB if stream is not None else 0.0
+    kept = stream.region_merge.bytes / _MIB if stream is not None else 0.0
     if device.type != "cuda":
         return kept
 

@@ -1,4 +1,5 @@
-"""`python -m lib_anyms bench`: what AnyMS costs, side by side with the plain UNet, its peers and the forms that were tried.
+"""`python -m lib_anyms bench`: what AnyMS costs, side by side with the plain UNet, its peers and the forms that were
+tried.
 
 Prints a table of ratios; docs/performance.md says how to read it. Importing this needs the standard library only.
 """
@@ -23,9 +24,17 @@ SUITES = ("quick", "full", "gpu", "prepare")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a measurement."""
     add = parser.add_argument
-    add("--suite", default="quick", choices=SUITES, help="default quick; full adds SDXL's own size on the CPU, gpu needs CUDA")
     add(
-        "--adapter", type=Path, metavar="FILE", help="IP-Adapter for the suite prepare: from pictures or cards to keys and values"
+        "--suite",
+        default="quick",
+        choices=SUITES,
+        help="default quick; full adds SDXL's own size on the CPU, gpu needs CUDA",
+    )
+    add(
+        "--adapter",
+        type=Path,
+        metavar="FILE",
+        help="IP-Adapter for the suite prepare: from pictures or cards to keys and values",
     )
     add("--encoder", type=Path, metavar="FILE", help="its image encoder (default for both: the small world's)")
     add("--rounds", type=int, default=5, metavar="N", help="of the suite prepare (default 5)")
@@ -50,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(max(1, args.threads))
     began, rows = time.monotonic(), []
     for row in (
-        rows_of(args.suite, traces=args.out) if args.suite != "prepare" else prepare_rows(_pair(args), rounds=max(1, args.rounds))
+        rows_of(args.suite, traces=args.out)
+        if args.suite != "prepare"
+        else prepare_rows(_pair(args), rounds=max(1, args.rounds))
     ):
         rows.append(row)
         print(table([row])[-1], flush=True)

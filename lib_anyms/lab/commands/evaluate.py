@@ -1,7 +1,9 @@
-"""`python -m lib_anyms evaluate`: how well layouts hold, measured in the small world, beside what they are compared with.
+"""`python -m lib_anyms evaluate`: how well layouts hold, measured in the small world, beside what they are compared
+with.
 
-Makes the pictures of a suite, scores them, and writes results.json, contact sheets and plots; run again with the same --out it
-makes only what is missing. docs/evaluation.md says what is measured. Importing this needs the standard library only.
+Makes the pictures of a suite, scores them, and writes results.json, contact sheets and plots; run again with the same
+--out it makes only what is missing. docs/evaluation.md says what is measured. Importing this needs the standard library
+only.
 """
 
 from __future__ import annotations
@@ -32,10 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an evaluation."""
     add = parser.add_argument
     add("--suite", default="quick", choices=SUITES, help="what is compared (default quick: about 5 minutes on 2 cores)")
-    add("--scenes", type=int, metavar="N", help="at most N of each cell (default: the suite's own number): for a slow host")
-    add("--host", default="diffusers", metavar="diffusers|URL", help="or the address of a running A1111 or Forge with AnyMS")
+    add(
+        "--scenes",
+        type=int,
+        metavar="N",
+        help="at most N of each cell (default: the suite's own number): for a slow host",
+    )
+    add(
+        "--host",
+        default="diffusers",
+        metavar="diffusers|URL",
+        help="or the address of a running A1111 or Forge with AnyMS",
+    )
     add("--json", type=Path, metavar="FILE", help="where the numbers go (default: results.json in --out)")
-    add("--out", type=Path, default=Path("anyms-evaluation"), metavar="DIR", help="folder to write to, and to resume from")
+    add(
+        "--out",
+        type=Path,
+        default=Path("anyms-evaluation"),
+        metavar="DIR",
+        help="folder to write to, and to resume from",
+    )
     add("--seed", type=int, default=0, help="of scenes and noise (default 0)")
     add("--bars", action="store_true", help="print what must hold, and exit with 1 if any of it does not")
     add("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world's)")
@@ -70,7 +88,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lib_anyms.lab.evaluation.results import table
     from lib_anyms.lab.evaluation.run import Evaluation, evaluate
 
-    settings = Settings(args.seed, _steps(args.steps), args.guidance, args.scale, args.device, args.dtype, _host(args.host))
+    settings = Settings(
+        args.seed, _steps(args.steps), args.guidance, args.scale, args.device, args.dtype, _host(args.host)
+    )
     processes = _processes(args)
     if processes > 1:
         torch.set_num_threads(1)
@@ -110,7 +130,9 @@ def fewer(cells: list[Cell], most: int | None) -> list[Cell]:
 
 def _host(name: str) -> str:
     if name != "diffusers" and not name.startswith(("http://", "https://")):
-        raise Refused("field_choice", field="--host", got=name, expected="diffusers, or an address like http://127.0.0.1:7860")
+        raise Refused(
+            "field_choice", field="--host", got=name, expected="diffusers, or an address like http://127.0.0.1:7860"
+        )
     return name
 
 

@@ -1,7 +1,7 @@
 """`python -m lib_anyms train`: train the small world "sprites" and write the files that hosts load.
 
-Hours on a CPU, minutes on a GPU; it can be interrupted and resumed. In the folder: files/ with what hosts load, sheets/ with
-pictures of what has been learnt so far, log.jsonl. Importing this needs the standard library only.
+Hours on a CPU, minutes on a GPU; it can be interrupted and resumed. In the folder: files/ with what hosts load, sheets/
+with pictures of what has been learnt so far, log.jsonl. Importing this needs the standard library only.
 """
 
 from __future__ import annotations
@@ -23,11 +23,26 @@ MINUTES, CUDA_MINUTES = 240.0, 24.0  # of the whole training, where --minutes do
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a training."""
     add = parser.add_argument
-    add("--out", type=Path, default=Path("sprites-training"), metavar="DIR", help="folder to write to (default %(default)s)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("sprites-training"),
+        metavar="DIR",
+        help="folder to write to (default %(default)s)",
+    )
     add("--resume", action="store_true", help="go on with the training in DIR; complete stages are left as they are")
-    add("--start", type=Path, metavar="FILES", help="begin with the weights of these files (written by `sprites --out FILES`)")
+    add(
+        "--start",
+        type=Path,
+        metavar="FILES",
+        help="begin with the weights of these files (written by `sprites --out FILES`)",
+    )
     add("--device", default="cpu", help="cpu, cuda, cuda:1 (default cpu)")
-    add("--minutes", type=float, help=f"of all stages, or of --stage (default {MINUTES:.0f}, {CUDA_MINUTES:.0f} on a GPU)")
+    add(
+        "--minutes",
+        type=float,
+        help=f"of all stages, or of --stage (default {MINUTES:.0f}, {CUDA_MINUTES:.0f} on a GPU)",
+    )
     add("--stage", metavar="NAME", help="train this stage only, on the ones before it")
     add("--threads", type=int, default=1, help="of torch (default 1)")
     add("--seed", type=int, help="default 0, with --resume the one it began with")

@@ -1,4 +1,6 @@
-"""Who makes the pictures, from which files: the pipeline of `demo` on diffusers, diffusers' own IP-Adapter, or a WebUI's API."""
+"""Who makes the pictures, from which files: the pipeline of `demo` on diffusers, diffusers' own IP-Adapter, or a
+WebUI's API.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ _SCRIPT = "AnyMS"
 _SKIPPED = f"{_SCRIPT} skipped"
 _TIMEOUT = 600  # seconds for one picture of a WebUI
 _SCHEDULER = "DDIM"  # the WebUIs' name for the steps that the pipeline takes
-_FIRST_NOISE = {"sgm_noise_multiplier": True, "randn_source": "CPU"}  # settings of a WebUI that give it diffusers' first noise
+_FIRST_NOISE = {
+    "sgm_noise_multiplier": True,
+    "randn_source": "CPU",
+}  # settings of a WebUI that give it diffusers' first noise
 
 
 @dataclass(frozen=True)
@@ -146,14 +151,19 @@ class DiffusersPainter:
 
 
 class Peer:
-    """diffusers' own IP-Adapter on a copy of the UNet. The embeddings come from AnyMS's encoder, whose are transformers'."""
+    """diffusers' own IP-Adapter on a copy of the UNet.
+
+    The embeddings come from AnyMS's encoder, whose are transformers'.
+    """
 
     def __init__(self, pipeline: Any, files: Files, adapter: str) -> None:
         unet = copy.deepcopy(pipeline.unet)
         self._pipeline = StableDiffusionXLPipeline(**{**pipeline.components, "unet": unet})
         self._pipeline.set_progress_bar_config(disable=True)
         weights = _diffusers_weights(files.adapters[adapter])
-        self._pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None, low_cpu_mem_usage=False)
+        self._pipeline.load_ip_adapter(
+            weights, subfolder="", weight_name="", image_encoder_folder=None, low_cpu_mem_usage=False
+        )
         self._pipeline.unet.to(pipeline.device, pipeline.unet.dtype)
         self._kind = adapter
         self._encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
@@ -199,7 +209,10 @@ def _diffusers_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 class WebUIPainter:
-    """A running A1111 or Forge with AnyMS. The checkpoint is the one loaded there; adapter and encoder go by their file names."""
+    """A running A1111 or Forge with AnyMS.
+
+    The checkpoint is the one loaded there; adapter and encoder go by their file names.
+    """
 
     def __init__(self, files: Files, settings: Settings) -> None:
         self._address, self._files, self._settings, self._side = settings.host.rstrip("/"), files, settings, files.side
@@ -224,10 +237,17 @@ class WebUIPainter:
         """One picture. Raises Refused, with what the WebUI answers instead."""
         kind = MODES[mode]
         if not kind.on_hosts:
-            raise Refused("host_mode", got=mode, expected=", ".join(name for name, other in MODES.items() if other.on_hosts))
+            raise Refused(
+                "host_mode", got=mode, expected=", ".join(name for name, other in MODES.items() if other.on_hosts)
+            )
         settings = self._settings
         job: dict[str, Any] = {"prompt": task.prompt, "negative_prompt": "", "seed": task.noise}
-        job |= {"steps": settings.steps, "cfg_scale": settings.guidance, "sampler_name": "Euler", "scheduler": _SCHEDULER}
+        job |= {
+            "steps": settings.steps,
+            "cfg_scale": settings.guidance,
+            "sampler_name": "Euler",
+            "scheduler": _SCHEDULER,
+        }
         job |= {"width": self._side, "height": self._side, "alwayson_scripts": {}}
         if adapter:
             job["alwayson_scripts"] = {_SCRIPT: {"args": [self._request(task, kind.stream, adapter)]}}

@@ -88,7 +88,9 @@ def _share(metric: Metric, values: Values, real: Values) -> float | None:
 
 def _differences(ours: Cell, cells: Sequence[Cell], scores_of: ScoresOf, seed: int) -> Iterator[Result]:
     """Ours less each of SUBTRACTED on the same scenes, where there is such a cell."""
-    others = {other.mode: other for other in cells if other.place == ours.place and other.adapter in (None, ours.adapter)}
+    others = {
+        other.mode: other for other in cells if other.place == ours.place and other.adapter in (None, ours.adapter)
+    }
     best = best_global({mode: scores_of(others[mode]) for mode in GLOBALS if mode in others})
     for name in SUBTRACTED:
         other = others.get(best or "") if name == BEST_GLOBAL else others.get(name)
@@ -100,7 +102,9 @@ def _differences(ours: Cell, cells: Sequence[Cell], scores_of: ScoresOf, seed: i
                 yield _result(ours, minus(name), replace(metric, chance=None), estimate(pairs, seed), None)
 
 
-def _result(cell: Cell, mode: str, metric: Metric, estimated: Estimate | None, share: float | None, reason: str = "") -> Result:
+def _result(
+    cell: Cell, mode: str, metric: Metric, estimated: Estimate | None, share: float | None, reason: str = ""
+) -> Result:
     share = None if share is None else round(share, _DIGITS)
     place = mode, cell.layout, cell.subjects, cell.adapter, metric.name
     if estimated is None:
@@ -164,8 +168,8 @@ BARS = (
     Bar(MASKED_MINUS, "overlap-30", 3, "identity_top", "value", 0.05),
     Bar(OURS, DEMO, len(default_scene.IDENTITIES), "all_right", "value", 0.30),
 )
-# What CI checks, in the quick suite: lower edges of paired differences. Measured with the files of the project, one training:
-# .09, .20, .09, .06, about .08 (8 scenes read again with the oracle's last change), .12.
+# What CI checks, in the quick suite: lower edges of paired differences. Measured with the files of the project, one
+# training: .09, .20, .09, .06, about .08 (8 scenes read again with the oracle's last change), .12.
 QUICK_GATES = (
     Bar(TEXT_MINUS, "disjoint", 3, "identity", "low edge", 0.03),
     Bar(TEXT_MINUS, "disjoint", 3, "body", "low edge", 0.10),
@@ -214,7 +218,12 @@ def check(bar: Bar, results: Sequence[Result]) -> Checked:
 
 def _same_on_hosts(results: Sequence[Result]) -> Iterator[Checked]:
     for theirs in results:
-        if theirs.mode != ON_DIFFUSERS or theirs.metric not in SAME_ON_HOSTS or theirs.low is None or theirs.high is None:
+        if (
+            theirs.mode != ON_DIFFUSERS
+            or theirs.metric not in SAME_ON_HOSTS
+            or theirs.low is None
+            or theirs.high is None
+        ):
             continue
         key = OURS, *theirs.key[1:]
         ours = next((one for one in results if one.key == key and one.adapter == theirs.adapter), None)
@@ -227,7 +236,13 @@ def _same_on_hosts(results: Sequence[Result]) -> Iterator[Checked]:
 def versions(hashes: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The versions, files and settings that made the numbers."""
     libraries = {name: version(name) for name in _LIBRARIES}
-    return {"anyms": __version__, "python": platform.python_version(), **libraries, "files": hashes, "settings": settings}
+    return {
+        "anyms": __version__,
+        "python": platform.python_version(),
+        **libraries,
+        "files": hashes,
+        "settings": settings,
+    }
 
 
 def write_json(path: Path, suite: str, made_by: dict[str, Any], seconds: float, results: Sequence[Result]) -> None:

@@ -1,4 +1,5 @@
-"""One evaluation from files to report: pictures made and scored by one or several processes, and what is written of them.
+"""One evaluation from files to report: pictures made and scored by one or several processes, and what is written of
+them.
 
 Every scored picture is a line of scores.jsonl, so an evaluation resumes where it was interrupted.
 """
@@ -25,7 +26,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lib_anyms import __version__
 from lib_anyms.lab.evaluation.pictures import DIFFUSERS, DiffusersPainter, Files, Settings, WebUIPainter
-from lib_anyms.lab.evaluation.results import ON_DIFFUSERS, Checked, Result, Scores, check_bars, results_of, versions, write_json
+from lib_anyms.lab.evaluation.results import (
+    ON_DIFFUSERS,
+    Checked,
+    Result,
+    Scores,
+    check_bars,
+    results_of,
+    versions,
+    write_json,
+)
 from lib_anyms.lab.evaluation.scenes import BASE, MODES, OURS, REAL, SUITES, Cell, cells_of, make_task, with_adapter
 from lib_anyms.lab.evaluation.scoring import Judge, reasons_of
 from lib_anyms.standalone.drawing import COLOURS
@@ -207,7 +217,10 @@ class Outcome:
 def evaluate(
     evaluation: Evaluation, suite: str, json_file: Path | None, say: Say, cells: Sequence[Cell] | None = None
 ) -> Outcome:
-    """Make what is missing of the suite (or of `cells`), write the report into the evaluation's folder. Raises Refused."""
+    """Make what is missing of the suite (or of `cells`), write the report into the evaluation's folder.
+
+    Raises Refused.
+    """
     start = time.perf_counter()
     settings, out = evaluation.settings, evaluation.out
     cells = possible_cells(evaluation, cells_of(SUITES[suite]) if cells is None else cells, say)
@@ -224,7 +237,9 @@ def evaluate(
         results += _on_diffusers(evaluation, cells, scores)
     path = json_file or out / RESULTS
     write_json(path, suite, versions(evaluation.files.hashes(), facts), time.perf_counter() - start, results)
-    return Outcome(results, check_bars(suite, results), [path, *write_sheets(evaluation, cells), *write_plots(out, results)])
+    return Outcome(
+        results, check_bars(suite, results), [path, *write_sheets(evaluation, cells), *write_plots(out, results)]
+    )
 
 
 def possible_cells(evaluation: Evaluation, cells: Sequence[Cell], say: Say) -> list[Cell]:
@@ -305,8 +320,12 @@ def _by_layout(results: Sequence[Result]) -> Figure:
     figure = Figure(figsize=(max(6.0, 1.6 * len(places) + 2), 7.0), layout="constrained")
     for axes, metric in zip(figure.subplots(len(_PLOTTED), 1, sharex=True), _PLOTTED):
         for number, mode in enumerate(modes):
-            bars = [one for one in results if one.key[:3] in [(mode, *place) for place in places] and one.metric == metric]
-            middles = [places.index((one.layout, one.subjects)) + (number - (len(modes) - 1) / 2) * width for one in bars]
+            bars = [
+                one for one in results if one.key[:3] in [(mode, *place) for place in places] and one.metric == metric
+            ]
+            middles = [
+                places.index((one.layout, one.subjects)) + (number - (len(modes) - 1) / 2) * width for one in bars
+            ]
             heights = [one.value or 0.0 for one in bars]
             axes.bar(middles, heights, width, yerr=_errors(bars), color=_INK[mode], label=mode, ecolor="#444444")
         axes.set_xticks(range(len(places)), [f"{layout}\nS = {subjects}" for layout, subjects in places], fontsize=8)
@@ -319,7 +338,9 @@ def _by_subjects(results: Sequence[Result]) -> Figure:
     figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(_PLOTTED)), _PLOTTED):
         for mode in MODES:
-            points = sorted((one for one in results if (one.mode, one.metric) == (mode, metric)), key=lambda one: one.subjects)
+            points = sorted(
+                (one for one in results if (one.mode, one.metric) == (mode, metric)), key=lambda one: one.subjects
+            )
             numbers, values = [one.subjects for one in points], [one.value or 0.0 for one in points]
             if len(points) > 1:
                 axes.errorbar(numbers, values, _errors(points), color=_INK[mode], marker=".", label=mode)

@@ -1,8 +1,8 @@
 """What is compared: modes, layouts and suites; and the scenes of each layout.
 
-A cell is one mode on the scenes of one layout and number of subjects. All modes get the same scenes, so their differences are
-paired. Suites vary one thing at a time around disjoint boxes, 3 subjects and the 4-token adapter. All identities are held out of
-every training; the unseen layouts have shapes or colours that no training picture shows.
+A cell is one mode on the scenes of one layout and number of subjects. All modes get the same scenes, so their
+differences are paired. Suites vary one thing at a time around disjoint boxes, 3 subjects and the 4-token adapter. All
+identities are held out of every training; the unseen layouts have shapes or colours that no training picture shows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from lib_anyms.job.request import Pictures, Request
 from lib_anyms.lab.world.captions import ANYTHING, prompt
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import SHAPES, UNSEEN_SHAPES, Identity, held_out_identity, unseen_identity
-from lib_anyms.lab.world.scene import EDGE, GROUNDS, RADII, Figure, Scene, common_area, place_anywhere, place_apart, pose
+from lib_anyms.lab.world.scene import (
+    EDGE,
+    GROUNDS,
+    RADII,
+    Figure,
+    Scene,
+    common_area,
+    place_anywhere,
+    place_apart,
+    pose,
+)
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import default_scene
@@ -131,7 +141,9 @@ _QUICK = (
 )
 SUITES: dict[str, tuple[SuiteRow, ...]] = {
     QUICK: _QUICK,
-    HOSTS: tuple(replace(row, scenes={OURS: row.scenes[OURS]}) for row in _QUICK),  # a WebUI makes one picture at a time
+    HOSTS: tuple(
+        replace(row, scenes={OURS: row.scenes[OURS]}) for row in _QUICK
+    ),  # a WebUI makes one picture at a time
     FULL: (*_SINGLE, *_DISJOINT, *_PRIORITY, *_ADAPTERS, *_OVERLAP, *_SCALING, *_DEMO),
     "single": _SINGLE,
     "disjoint": _DISJOINT,
@@ -170,7 +182,8 @@ Placing = Callable[[Figures, Random], "Figures | None"]  # None: these figures d
 
 @dataclass(frozen=True)
 class Task:
-    """A scene, and what a model gets of it: the prompt, each figure's box and reference picture, and the seed of the noise.
+    """A scene, and what a model gets of it: the prompt, each figure's box and reference picture, and the seed of the
+    noise.
 
     anywhere: the box is the whole picture, so the figure may stand at any place.
     """
@@ -211,7 +224,8 @@ class Task:
 class LayoutKind:
     """How figures are placed. first, others: radii in latent cells, where not by the number of figures.
 
-    like: the layout whose scenes these are. jitter: how far each edge of the model's boxes is off, as a share of the picture.
+    like: the layout whose scenes these are. jitter: how far each edge of the model's boxes is off, as a share of the
+    picture.
     """
 
     placing: Placing
@@ -247,7 +261,9 @@ def _demo_task(number: int, seed: int) -> Task:
     noise += noise >= default_scene.SEED
     boxes = [subject.box for subject in default_scene.LAYOUT.subjects]
     figures = tuple(_filling(Identity(*words), box) for words, box in zip(default_scene.IDENTITIES, boxes))
-    return Task(Scene(default_scene.GROUND, figures), default_scene.LAYOUT, default_scene.PROMPT, number, noise, demo=True)
+    return Task(
+        Scene(default_scene.GROUND, figures), default_scene.LAYOUT, default_scene.PROMPT, number, noise, demo=True
+    )
 
 
 def _filling(identity: Identity, box: Box) -> Figure:
@@ -274,7 +290,9 @@ def _posed(kind: LayoutKind, count: int, random: Random) -> Figures:
 
 def _touching(figures: Figures, random: Random) -> Figures | None:
     """Each but the first shares an edge with one before it, and area with none."""
-    return _built(figures, random, lambda figure, placed: _beside(figure, random.choice(placed).box, random), apart_from=0)
+    return _built(
+        figures, random, lambda figure, placed: _beside(figure, random.choice(placed).box, random), apart_from=0
+    )
 
 
 def _overlapping(share: float) -> Placing:
@@ -302,12 +320,18 @@ def _nested(figures: Figures, random: Random) -> Figures | None:
 def _built(
     figures: Figures, random: Random, put: Callable[[Figure, list[Figure]], Figure | None], apart_from: int
 ) -> Figures | None:
-    """The first figure anywhere, each other one where `put` moves it, apart from the placed ones from number `apart_from` on."""
+    """The first figure anywhere, each other one where `put` moves it, apart from the placed ones from number
+    `apart_from` on.
+    """
     placed = [place_anywhere(figures[0], random)]
     for figure in figures[1:]:
         for _ in range(_TRIES):
             moved = put(figure, placed)
-            if moved and _is_inside(moved) and all(overlap(moved.box, other.box) < 1e-6 for other in placed[apart_from:]):
+            if (
+                moved
+                and _is_inside(moved)
+                and all(overlap(moved.box, other.box) < 1e-6 for other in placed[apart_from:])
+            ):
                 placed.append(moved)
                 break
         else:

@@ -151,8 +151,8 @@ def _crop(picture: Image.Image, box: Box) -> Image.Image:
 
 
 def judge(picture: Image.Image, task: Task) -> dict[str, float]:
-    """The oracle's metrics. Absent: miou and ap50 where a figure may be anywhere, leakage of a single figure, identity_top
-    where none covers another, ground_inside where no ground is in the boxes.
+    """The oracle's metrics. Absent: miou and ap50 where a figure may be anywhere, leakage of a single figure,
+    identity_top where none covers another, ground_inside where no ground is in the boxes.
     """
     cells, figures = _cells(picture), task.scene.figures
     boxes = [figure.box for figure in figures]
@@ -185,7 +185,9 @@ def _names(readings: Sequence[Reading], is_there: Sequence[bool], task: Task) ->
     read = [reading.identity for reading in readings]
     values = {"missing": 1 - fmean(is_there)}
     for name in ATTRIBUTES:
-        values[name] = fmean(one is not None and getattr(one, name) == getattr(true, name) for one, true in zip(read, truth))
+        values[name] = fmean(
+            one is not None and getattr(one, name) == getattr(true, name) for one, true in zip(read, truth)
+        )
     values["all_right"] = float(read == truth and all(is_there))
     leakage = _leakage(read, truth)
     if leakage is not None:

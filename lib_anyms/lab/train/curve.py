@@ -1,4 +1,6 @@
-"""The training's log as a picture: each stage's loss over the pictures it saw, and what the probes of the UNet stage found."""
+"""The training's log as a picture: each stage's loss over the pictures it saw, and what the probes of the UNet stage
+found.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ Lines = dict[str, list[tuple[float, float]]]  # name -> (pictures, value)
 
 
 def read_log(path: Path) -> tuple[Lines, Lines]:
-    """(loss of each stage, each figure that the UNet stage's probes found); what was lost before a resumed step is left out."""
+    """(loss of each stage, each figure that the UNet stage's probes found); what was lost before a resumed step is left
+    out.
+    """
     losses: Lines = {}
     probes: Lines = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():

@@ -1,7 +1,8 @@
-"""Training pictures as latents, drawn as they are needed from a bank of coverage masks; and what the encoder says of references.
+"""Training pictures as latents, drawn as they are needed from a bank of coverage masks; and what the encoder says of
+references.
 
-A latent cell is linear in the coverage of its pixels, so a batch costs milliseconds: ground * (1 - cover) + body * part of the
-body + second * part of the second colour.
+A latent cell is linear in the coverage of its pixels, so a batch costs milliseconds: ground * (1 - cover) + body * part
+of the body + second * part of the second colour.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from lib_anyms.lab.world.scene import CELLS, GROUNDS, RADII, place_anywhere, pos
 BANK_RADII = (4.2, 7.4)  # latent cells
 _LEAST = {16: 5.4, 24: 4.6, 32: 4.2}  # the smallest radius on a canvas of that side: on the small one a figure fills it
 _TRIES = 40
-_COUNTS = {16: ((0, 1), (1, 9)), 24: ((0, 1, 2), (1, 5, 5)), 32: ((0, 1, 2, 3, 4), (2, 8, 4, 6, 4))}  # of scenes, with weights
-# What the caption of a picture with a reference says of its figure. Where nothing is said the image stream alone makes the
-# figure appear: that is what later keeps it in its box.
+_COUNTS = {
+    16: ((0, 1), (1, 9)),
+    24: ((0, 1, 2), (1, 5, 5)),
+    32: ((0, 1, 2, 3, 4), (2, 8, 4, 6, 4)),
+}  # of scenes, with weights
+# What the caption of a picture with a reference says of its figure. Where nothing is said the image stream alone makes
+# the figure appear: that is what later keeps it in its box.
 _SAID = (("shape", 0.55), (ANYTHING, 0.20), ("", 0.25))
 
 
@@ -143,9 +148,11 @@ def _paint(cells: np.ndarray, covered: np.ndarray, identity: Identity, mask: np.
 
 
 class References:
-    """What the frozen image encoder says of reference pictures; each identity is drawn in `poses` poses and encoded once.
+    """What the frozen image encoder says of reference pictures; each identity is drawn in `poses` poses and encoded
+    once.
 
-    An adapter of the kind "base" reads the projected embedding (E,), "plus" the penultimate hidden states (patches + 1, H).
+    An adapter of the kind "base" reads the projected embedding (E,), "plus" the penultimate hidden states (patches + 1,
+    H).
     """
 
     def __init__(self, encoder: Any, poses: int = 4, seed: int = 2) -> None:
@@ -153,7 +160,9 @@ class References:
         self._known: dict[Identity, dict[str, torch.Tensor]] = {}
         device = next(encoder.parameters()).device
         size = encoder.config.image_size
-        nothing = self._encode(torch.zeros(1, 3, size, size, device=device))  # zeros after normalisation stand for no picture
+        nothing = self._encode(
+            torch.zeros(1, 3, size, size, device=device)
+        )  # zeros after normalisation stand for no picture
         self.nothing = {"base": torch.zeros_like(nothing["base"][0]), "plus": nothing["plus"][0]}
 
     def __call__(self, kind: str, identities: Sequence[Identity | None], random: Random) -> torch.Tensor:

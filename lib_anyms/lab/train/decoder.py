@@ -1,4 +1,6 @@
-"""The VAE's decoder, trained from its analytic start on cut-outs of pictures; the encoder and the pins stay as they are."""
+"""The VAE's decoder, trained from its analytic start on cut-outs of pictures; the encoder and the pins stay as they
+are.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,14 @@ class DecoderLearner(Learner):
     def probe(self, context: TrainContext) -> dict[str, float]:
         """On whole pictures; and a sheet of them, as drawn above and as decoded below."""
         random = Random(4_000_000)
-        scenes = [scene_of([trained_identity(random) for _ in range(3)], random.choice(GROUNDS), random) for _ in range(4)]
+        scenes = [
+            scene_of([trained_identity(random) for _ in range(3)], random.choice(GROUNDS), random) for _ in range(4)
+        ]
         pictures = torch.stack([draw(scene, 256) for scene in scenes]).to(context.device)
         decoded = torch.cat([decode(self.vae, latents_of(pool(picture[None]))) for picture in pictures]).clamp(0, 1)
-        to_image(torch.cat([torch.cat(list(part), 2) for part in (pictures, decoded)], 1)).save(context.next_sheet("decoder"))
+        to_image(torch.cat([torch.cat(list(part), 2) for part in (pictures, decoded)], 1)).save(
+            context.next_sheet("decoder")
+        )
         return {"psnr": _decibel((decoded - pictures).square().mean())}
 
 

@@ -1,4 +1,5 @@
-"""Noise and its removal: SDXL's betas, v-prediction, the loss of a UNet call, and a plain sampler for looking at a training.
+"""Noise and its removal: SDXL's betas, v-prediction, the loss of a UNet call, and a plain sampler for looking at a
+training.
 
 With alpha^2 + sigma^2 = 1:  x_t = alpha x + sigma e,  v = alpha e - sigma x  (arXiv 2202.00512).
 """
@@ -16,8 +17,8 @@ from lib_anyms.standalone.pipeline import SCHEDULER
 
 _SCHEDULE: dict[str, Any] = dict(SCHEDULER)
 STEPS: int = _SCHEDULE["num_train_timesteps"]
-# Above this timestep it is decided what is where. Below, a trained UNet sees the figure in the noise itself, and what text and
-# reference say of it no longer matters.
+# Above this timestep it is decided what is where. Below, a trained UNet sees the figure in the noise itself, and what
+# text and reference say of it no longer matters.
 _DECISIVE = 850
 _DECISIVE_SHARE = 0.35  # of the draws
 _NOISY = 0.65  # exponent of the others: 1 draws all timesteps equally often
@@ -50,7 +51,11 @@ def alpha_sigma(timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tens
 
 
 def v_errors(
-    predict: Predict, latents: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor, weights: torch.Tensor | float = 1.0
+    predict: Predict,
+    latents: torch.Tensor,
+    timesteps: torch.Tensor,
+    noise: torch.Tensor,
+    weights: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
     """Each picture's mean squared error of v, (n,). weights: of the cells, (n, 1, h, w)."""
     alpha, sigma = alpha_sigma(timesteps, latents)

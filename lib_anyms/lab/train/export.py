@@ -70,7 +70,9 @@ def trained_modules(run: Run) -> Modules:
 
 
 def _unet_weights(run: Run) -> State:
-    return averaged_weights(run.context, "unet") or averaged_weights(run.context, BEFORE) or run.weights("unet", "export")
+    return (
+        averaged_weights(run.context, "unet") or averaged_weights(run.context, BEFORE) or run.weights("unet", "export")
+    )
 
 
 def _adapter_state(run: Run, kind: str) -> State:
@@ -104,7 +106,9 @@ def start_from(files: Path, out: Path) -> None:
 
 
 def history_of(context: TrainContext) -> list[dict[str, Any]]:
-    """What each stage took, of the trainings this one started from and of this one: [{stage, steps, pictures, seconds}]."""
+    """What each stage took, of the trainings this one started from and of this one: [{stage, steps, pictures,
+    seconds}].
+    """
     path = context.out / HISTORY
     history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     for name in STAGES:
@@ -116,7 +120,9 @@ def history_of(context: TrainContext) -> list[dict[str, Any]]:
 
 def card(history: list[dict[str, Any]]) -> str:
     """The model card: what the files are, and what it took to make them."""
-    stages = [f"| {one['stage']} | {one['pictures']:,} | {one['steps']:,} | {one['seconds'] / 60:.0f} |" for one in history]
+    stages = [
+        f"| {one['stage']} | {one['pictures']:,} | {one['steps']:,} | {one['seconds'] / 60:.0f} |" for one in history
+    ]
     return "\n".join(
         (
             "# Sprites",

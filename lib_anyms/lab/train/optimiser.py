@@ -1,8 +1,9 @@
 """The step of a training: AdamW, or Muon for what multiplies (linear layers, convolutions) and AdamW for the rest.
 
-Muon (Jordan and others, 2024) makes each matrix's step orthogonal, so that rare directions learn as fast as common ones; scaled
-to AdamW's usual size (arXiv 2502.16982), one rate serves both. `torch.optim.Muon` does the same in bfloat16, one matrix after the
-other: 8 s a step of our UNet on a CPU that only imitates bfloat16, where this takes a twentieth.
+Muon (Jordan and others, 2024) makes each matrix's step orthogonal, so that rare directions learn as fast as common
+ones; scaled to AdamW's usual size (arXiv 2502.16982), one rate serves both. `torch.optim.Muon` does the same in
+bfloat16, one matrix after the other: 8 s a step of our UNet on a CPU that only imitates bfloat16, where this takes a
+twentieth.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ _USUAL = 0.2  # root mean square of AdamW's steps at a rate of 1
 class Optimiser:
     """Steps the weights of `module` that require gradients.
 
-    Muon takes matrices only: a convolution (out, in, h, w) is stepped as a matrix (out, in * h * w) that shares its memory.
+    Muon takes matrices only: a convolution (out, in, h, w) is stepped as a matrix (out, in * h * w) that shares its
+    memory.
     """
 
     def __init__(self, module: nn.Module, rate: float, decay: float, muon: bool = False) -> None:
         self.weights = [weight for weight in module.parameters() if weight.requires_grad]
-        self._views = [(weight, nn.Parameter(_matrix(weight.detach(), weight))) for weight in (_matrices(module) if muon else ())]
+        self._views = [
+            (weight, nn.Parameter(_matrix(weight.detach(), weight))) for weight in (_matrices(module) if muon else ())
+        ]
         taken = {id(weight) for weight, _ in self._views}
         rest = [weight for weight in self.weights if id(weight) not in taken]
         self._parts: dict[str, torch.optim.Optimizer] = {
@@ -42,7 +46,9 @@ class Optimiser:
     def step(self, rate: float) -> None:
         """One step at this rate, by the gradients there are; they are gone afterwards."""
         for weight, view in self._views:
-            view.grad = None if weight.grad is None else _matrix(weight.grad.contiguous(memory_format=_order(weight)), weight)
+            view.grad = (
+                None if weight.grad is None else _matrix(weight.grad.contiguous(memory_format=_order(weight)), weight)
+            )
         for part in self._parts.values():
             for group in part.param_groups:
                 group["lr"] = rate
@@ -104,8 +110,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """Matrices (n, rows, columns) with their larger singular values brought near 1, by Newton and Schulz' iteration.
 
-    A round is X <- P(X X^T) X with a polynomial P, and P commutes with X X^T. So the rounds are done on the small square X X^T
-    alone and their product is applied to X once: for wide matrices a third of the work.
+    A round is X <- P(X X^T) X with a polynomial P, and P commutes with X X^T. So the rounds are done on the small
+    square X X^T alone and their product is applied to X once: for wide matrices a third of the work.
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]

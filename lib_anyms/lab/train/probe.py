@@ -1,4 +1,6 @@
-"""What a training has learnt so far, on held-out identities: which words and references explain pictures; what samples show."""
+"""What a training has learnt so far, on held-out identities: which words and references explain pictures; what samples
+show.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ _COLUMNS = 8
 
 
 def preferred(learner: UNetLearner, side: int) -> dict[str, float]:
-    """How often the true word (of shape) or the true reference (of each attribute) has a smaller error than a changed one.
+    """How often the true word (of shape) or the true reference (of each attribute) has a smaller error than a changed
+    one.
 
     Chance is 0.5. The same pictures, noise and timesteps for both. `error`: the mean error with everything true.
     """
@@ -70,7 +73,9 @@ def _other(shape: str, random: Random) -> str:
 def sampled(
     learner: UNetLearner, side: int, context: TrainContext, scale: float = 1.0, guidance: float = 4.0
 ) -> dict[str, float]:
-    """Sampled single figures, the stream everywhere, read by the oracle -> share right by attribute; and a sheet of them."""
+    """Sampled single figures, the stream everywhere, read by the oracle -> share right by attribute; and a sheet of
+    them.
+    """
     identities = [identity for identity in learner.held_out(side, _SAMPLES, 80).identities if identity is not None]
     random = Random(81)
     identities = [replace(identity, shape=SHAPES[n % len(SHAPES)]) for n, identity in enumerate(identities)]

@@ -1,6 +1,8 @@
-"""The stages of a training, in order: text, vision and decoder stand alone; unet trains UNet and adapters on their outputs.
+"""The stages of a training, in order: text, vision and decoder stand alone; unet trains UNet and adapters on their
+outputs.
 
-A training can start from the files of an earlier one (`start`): encoders and decoder are taken over, UNet and adapters go on.
+A training can start from the files of an earlier one (`start`): encoders and decoder are taken over, UNet and adapters
+go on.
 """
 
 from __future__ import annotations
@@ -19,7 +21,16 @@ from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import References
 from lib_anyms.lab.train.decoder import DecoderLearner
 from lib_anyms.lab.train.text import CachedText, TextLearner, TextPair, trained_pair
-from lib_anyms.lab.train.trainer import Learner, Plan, Progress, State, TrainContext, Trainer, averaged_weights, progress_of
+from lib_anyms.lab.train.trainer import (
+    Learner,
+    Plan,
+    Progress,
+    State,
+    TrainContext,
+    Trainer,
+    averaged_weights,
+    progress_of,
+)
 from lib_anyms.lab.train.unet import PHASES, Conditions, UNetLearner, new_unet
 from lib_anyms.lab.train.vae import build_vae
 from lib_anyms.lab.train.vision import VisionLearner, new_encoder, trained_encoder
@@ -85,7 +96,12 @@ def _unet(run: Run, seed: int) -> Learner:
     conditions = Conditions(CachedText(pair), References(encoder))
     before = averaged_weights(run.context, BEFORE)
     learner = UNetLearner(
-        unet.to(device), [one.to(device) for one in adapters], conditions, run.structure, seed, PHASES[0].until if before else 0.0
+        unet.to(device),
+        [one.to(device) for one in adapters],
+        conditions,
+        run.structure,
+        seed,
+        PHASES[0].until if before else 0.0,
     )
     if before:
         learner.module.load_state_dict(before)
@@ -129,12 +145,20 @@ def train_all(run: Run, resume: bool = False) -> dict[str, Progress]:
     return {name: train_stage(stage, run, resume=resume) for name, stage in STAGES.items()}
 
 
-def begin(out: Path, minutes: float | None, seed: int | None, resume: bool, default_minutes: float) -> tuple[float, int]:
+def begin(
+    out: Path, minutes: float | None, seed: int | None, resume: bool, default_minutes: float
+) -> tuple[float, int]:
     """Minutes and seed of the run in `out`: as given, else as it began, else by default; kept there. Raises Refused."""
     path = out / SETTINGS
-    if not resume and any((out / name).exists() for name in ("state", "weights")):  # settings alone: it was refused at once
+    if not resume and any(
+        (out / name).exists() for name in ("state", "weights")
+    ):  # settings alone: it was refused at once
         raise Refused("train_exists", out=out)
-    began = {"minutes": default_minutes, "seed": 0, **(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})}
+    began = {
+        "minutes": default_minutes,
+        "seed": 0,
+        **(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}),
+    }
     settings = (
         float(began["minutes"] if minutes is None else minutes),
         int(began["seed"] if seed is None else seed),

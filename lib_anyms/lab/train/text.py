@@ -1,7 +1,7 @@
 """The two text encoders, trained on captions alone: each word knows which figures and ground have been named so far.
 
-While training they hold only the rows of CLIP's vocabulary that captions use. A file holds all 49408: a word that the world does
-not know has a row of zeros and says nothing.
+While training they hold only the rows of CLIP's vocabulary that captions use. A file holds all 49408: a word that the
+world does not know has a row of zeros and says nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ from lib_anyms.standalone.structure import Structure
 LENGTH = 77
 THINGS = (*NAMES, *GROUNDS)  # what a caption can name
 _MOST_NAMES = 6
-_SCALED = ("token_embedding", "position_embedding", "out_proj", "mlp.fc2")  # weights that write into the residual stream
+_SCALED = (
+    "token_embedding",
+    "position_embedding",
+    "out_proj",
+    "mlp.fc2",
+)  # weights that write into the residual stream
 
 
 class Words:
-    """The words of captions, numbered compactly in the order of their numbers in CLIP's vocabulary, where the end is the last."""
+    """The words of captions, numbered compactly in the order of their numbers in CLIP's vocabulary, where the end is
+    the last.
+    """
 
     def __init__(self) -> None:
         numbers = clip_vocabulary(clip_merges())
@@ -74,7 +81,10 @@ class TextPair(nn.Module):
 
     @torch.no_grad()
     def normalise(self, captions: Sequence[str]) -> None:
-        """Scale what the UNet will see to a mean square of 1. A state is a sum of what is written to it, read through norms."""
+        """Scale what the UNet will see to a mean square of 1.
+
+        A state is a sum of what is written to it, read through norms.
+        """
         context, pooled = self(captions)
         parts = context.split([encoder.config.hidden_size for encoder in (self.first, self.second)], -1)
         for encoder, part in zip((self.first, self.second), parts):
@@ -110,7 +120,9 @@ class CachedText:
 
 
 class TextLearner(Learner):
-    """Trains a TextPair with linear heads that are not kept: what has been named up to each word, and in the whole caption."""
+    """Trains a TextPair with linear heads that are not kept: what has been named up to each word, and in the whole
+    caption.
+    """
 
     def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
         width = pair.first.config.hidden_size + pair.second.config.hidden_size
@@ -166,5 +178,7 @@ def draw_caption(random: Random) -> str:
 def trained_pair(structure: Structure, weights: dict[str, torch.Tensor]) -> TextPair:
     """The trained encoders out of the text stage's weights, frozen."""
     pair = TextPair(structure)
-    pair.load_state_dict({name.removeprefix("pair."): value for name, value in weights.items() if name.startswith("pair.")})
+    pair.load_state_dict(
+        {name.removeprefix("pair."): value for name, value in weights.items() if name.startswith("pair.")}
+    )
     return pair.requires_grad_(False).eval()

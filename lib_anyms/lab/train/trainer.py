@@ -1,4 +1,5 @@
-"""One stage of training, whatever is trained: time-boxed, resumable, logged. The weights that are kept are an average over steps.
+"""One stage of training, whatever is trained: time-boxed, resumable, logged. The weights that are kept are an average
+over steps.
 
 <out>/state/STAGE.safetensors     to resume from: weights, averages, optimiser, progress
 <out>/weights/STAGE.safetensors   the averaged weights of a complete stage
@@ -33,7 +34,10 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stage is trained. The rate rises over `warmup` steps, and falls to zero over the last `fall` of the time."""
+    """How a stage is trained.
+
+    The rate rises over `warmup` steps, and falls to zero over the last `fall` of the time.
+    """
 
     minutes: float
     rate: float
@@ -122,7 +126,9 @@ class EMA:
     def update(self, step: int) -> None:
         """Take in the weights of this step; the first steps count less, as they are soon far away."""
         keep = min(self._keep, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), [weight.detach() for weight in self._trained.values()], 1 - keep)
+        torch._foreach_lerp_(
+            list(self.weights.values()), [weight.detach() for weight in self._trained.values()], 1 - keep
+        )
 
     @torch.no_grad()
     def swap(self) -> None:
@@ -218,7 +224,9 @@ class Trainer:
         facts["rate"] = round(self.plan.rate_at(progress.steps, progress.seconds), 6)
         self.context.note(stage=self.stage, **_rounded(progress), **facts)
         speed = progress.pictures / max(progress.seconds, 1e-6)
-        log.info("%s: step %d, %d pictures, %.0f s, %.1f a second, %s", self.stage, *asdict(progress).values(), speed, facts)
+        log.info(
+            "%s: step %d, %d pictures, %.0f s, %.1f a second, %s", self.stage, *asdict(progress).values(), speed, facts
+        )
 
     def _probe(self) -> None:
         self._average.swap()
@@ -252,7 +260,9 @@ class Trainer:
         self._average.swap()
         self.learner.module.eval()
         self.learner.finish()
-        write_weights(self.context.weights(self.stage), self.learner.module, {"progress": json.dumps(asdict(self.progress))})
+        write_weights(
+            self.context.weights(self.stage), self.learner.module, {"progress": json.dumps(asdict(self.progress))}
+        )
 
 
 def write_weights(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
@@ -264,7 +274,9 @@ def write_weights(path: Path, module: nn.Module, metadata: dict[str, str]) -> No
 
 
 def averaged_weights(context: TrainContext, stage: str) -> State:
-    """The averaged weights of a stage: of its end, or while it still runs those of its last save; empty if there are none."""
+    """The averaged weights of a stage: of its end, or while it still runs those of its last save; empty if there are
+    none.
+    """
     if context.weights(stage).is_file():
         return load_file(str(context.weights(stage)))
     path = context.state(stage)

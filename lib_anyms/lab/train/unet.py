@@ -24,7 +24,10 @@ from lib_anyms.lab.world.identity import Identity
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.structure import Structure
 
-_NO_TEXT = ((None, 0.06), ("", 0.06))  # dropped captions: as zeros, as hosts take an empty prompt, and as the encoding of ""
+_NO_TEXT = (
+    (None, 0.06),
+    ("", 0.06),
+)  # dropped captions: as zeros, as hosts take an empty prompt, and as the encoding of ""
 _NO_REFERENCE = 0.06
 _NEITHER = 0.05
 _LOWER_SCALE, _SCALES = 0.3, (0.6, 1.0)  # share of the pictures whose image stream is weaker, as users turn it down
@@ -42,7 +45,8 @@ class Phase:
     plus: float = 0.0
 
 
-# One figure that fills the canvas first: it costs a quarter of a whole picture and has as many cells as a figure in a scene.
+# One figure that fills the canvas first: it costs a quarter of a whole picture and has as many cells as a figure in a
+# scene.
 PHASES = (
     Phase(0.10, {16: 1.0}),
     Phase(0.20, {16: 0.50, 24: 0.35, 32: 0.15}, plus=0.15),
@@ -53,7 +57,9 @@ REFERENCED = {16: 0.85, 24: 0.6, 32: 0.65}  # share of pictures with one figure 
 
 
 def new_unet(structure: Structure) -> UNet2DConditionModel:
-    """The UNet with the library's initial weights, and plain attention: torch's fused one takes twice a step's time on a CPU."""
+    """The UNet with the library's initial weights, and plain attention: torch's fused one takes twice a step's time on
+    a CPU.
+    """
     unet = UNet2DConditionModel(**unet_config(structure))
     unet.set_attn_processor(AttnProcessor())
     return unet.to(memory_format=torch.channels_last)
@@ -66,7 +72,9 @@ def predictor(unet: Any, text: tuple[torch.Tensor, torch.Tensor], pixels: int) -
 
     def predict(inputs: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return unet(inputs, timesteps, encoder_hidden_states=context, added_cond_kwargs=conditions, return_dict=False)[0]
+        return unet(inputs, timesteps, encoder_hidden_states=context, added_cond_kwargs=conditions, return_dict=False)[
+            0
+        ]
 
     return predict
 

@@ -1,11 +1,12 @@
-"""The small world's VAE: a standard AutoencoderKL whose encoder is an exact linear map, and whose decoder starts as its inverse.
+"""The small world's VAE: a standard AutoencoderKL whose encoder is an exact linear map, and whose decoder starts as its
+inverse.
 
-The map is that of latents.py, so the latents of training pictures are pooled in microseconds and are what every host's encoder
-gives. A net of norms and SiLUs is made to be linear so:
-Res blocks and attention are switched off by zeros in their last layer; strided convolutions average; SiLU(a) - SiLU(-a) = a. What
-remains is GroupNorm, which takes a group's mean and scale away. Both are held by a pin: a channel of the group that is zero but
-for two opposite corners of the picture, large and of opposite sign, which an earlier GroupNorm has brought to one known strength
-at every size of picture. Beside it a signal keeps its scale, and what the pin's channel shows between the corners is the mean.
+The map is that of latents.py, so the latents of training pictures are pooled in microseconds and are what every host's
+encoder gives. A net of norms and SiLUs is made to be linear so: Res blocks and attention are switched off by zeros in
+their last layer; strided convolutions average; SiLU(a) - SiLU(-a) = a. What remains is GroupNorm, which takes a group's
+mean and scale away. Both are held by a pin: a channel of the group that is zero but for two opposite corners of the
+picture, large and of opposite sign, which an earlier GroupNorm has brought to one known strength at every size of
+picture. Beside it a signal keeps its scale, and what the pin's channel shows between the corners is the mean.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from lib_anyms.standalone.structure import LATENT_CHANNELS, NORM_GROUPS, Structu
 PIN = 50.0  # strength of a pin: its mean square is the square of this
 _SIGNAL = {"encoder": 0.1, "decoder": 1.0}  # of a signal beside it: its mean square must be nothing beside the pin's
 _SHARP = 100.0  # of the corners before the norm that brings them to strength: far above the norm's epsilon
-_CONSTANT, _CORNERS = 0, (0, 1)  # channels inside the pinning res block: of the constant, of the two signs of the corners
+_CONSTANT, _CORNERS = (
+    0,
+    (0, 1),
+)  # channels inside the pinning res block: of the constant, of the two signs of the corners
 
 
 @dataclass(frozen=True)
 class Pins:
     """Where `signals` signals and their pins lie in a feature map of 64 channels: the first ones, two a group.
 
-    Each signal has four groups (pin, signal), one for each pair of signs: what must cancel then has one and the same strength.
+    Each signal has four groups (pin, signal), one for each pair of signs: what must cancel then has one and the same
+    strength.
     """
 
     signals: int
@@ -40,7 +45,11 @@ class Pins:
     def groups(self) -> list[tuple[int, int, int, int]]:
         """(signal, channel of the pin with the signal's own in the next, sign of the pin, sign of the signal)."""
         signs = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-        return [(signal, 8 * signal + 2 * place, *pair) for signal in range(self.signals) for place, pair in enumerate(signs)]
+        return [
+            (signal, 8 * signal + 2 * place, *pair)
+            for signal in range(self.signals)
+            for place, pair in enumerate(signs)
+        ]
 
     @property
     def channels(self) -> list[int]:
@@ -144,7 +153,9 @@ def _set_decoder(vae: AutoencoderKL) -> None:
 
 
 def _pin(resnet: Any, pins: Pins) -> None:
-    """The res block's first convolution sees a constant end at the picture's edge; its norm brings the corners to strength."""
+    """The res block's first convolution sees a constant end at the picture's edge; its norm brings the corners to
+    strength.
+    """
     resnet.norm1.weight[_CONSTANT], resnet.norm1.bias[_CONSTANT] = 0, 1
     conv1, conv2 = resnet.conv1, resnet.conv2
     conv1.weight[list(_CORNERS)] = 0
@@ -162,7 +173,10 @@ def _pin(resnet: Any, pins: Pins) -> None:
 
 
 def _read(norm: Any, conv: Any, pins: Pins, gain: float, matrix: torch.Tensor) -> None:
-    """Undo norm and SiLU: `conv` gives `matrix` times `gain` times the signals. The mean comes from the pins' own channels."""
+    """Undo norm and SiLU: `conv` gives `matrix` times `gain` times the signals.
+
+    The mean comes from the pins' own channels.
+    """
     norm.bias[: pins.width] = 0
     norm.weight[: pins.width] = gain * PIN * 2**-0.5
     _clear(conv)

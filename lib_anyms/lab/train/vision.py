@@ -1,7 +1,7 @@
 """The image encoder, trained on reference pictures of single figures: it names their attributes and redraws them.
 
-An embedding holds each attribute's words along orthogonal directions, so that a UNet reads them with one linear layer, and beside
-them enough to redraw the silhouette, so that shapes no training shows are told too.
+An embedding holds each attribute's words along orthogonal directions, so that a UNet reads them with one linear layer,
+and beside them enough to redraw the silhouette, so that shapes no training shows are told too.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class VisionLearner(Learner):
         loss = torch.stack([F.cross_entropy(answer, numbers[:, n]) for n, answer in enumerate(answers)]).sum()
         starts = torch.tensor([0, *_WORDS[:-1]], device=embeddings.device).cumsum(0)
         wanted = directions[numbers + starts].sum(1)
-        inside = embeddings @ directions.T @ directions / directions[0].square().sum()  # in the attributes' directions alone
+        inside = (
+            embeddings @ directions.T @ directions / directions[0].square().sum()
+        )  # in the attributes' directions alone
         loss = loss + 0.5 * F.mse_loss(inside, wanted)
         right = {
             name: (answer.argmax(1) == numbers[:, n]).float().mean().item()

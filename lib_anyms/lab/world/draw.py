@@ -1,4 +1,6 @@
-"""Scenes drawn as pictures, and as latents: a latent cell is the mean colour of its 8 x 8 pixels, so drawing small is exact."""
+"""Scenes drawn as pictures, and as latents: a latent cell is the mean colour of its 8 x 8 pixels, so drawing small is
+exact.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,15 @@ def rgb(name: str) -> np.ndarray:
 
 
 def figure_coverage(figure: Figure, side: int) -> tuple[slice, slice, np.ndarray]:
-    """(rows, columns) of the patch that holds the figure in a picture of `side` pixels, and its coverage (2, rows, columns)."""
+    """(rows, columns) of the patch that holds the figure in a picture of `side` pixels, and its coverage (2, rows,
+    columns).
+    """
     box = figure.box
     rows, columns = _span(box.y0, box.y1, side), _span(box.x0, box.x1, side)
     identity, centre = figure.identity, (figure.x * side, figure.y * side)
-    parts = coverage(identity.shape, identity.pattern, centre, figure.radius * side, figure.tilt, figure.flipped, (rows, columns))
+    parts = coverage(
+        identity.shape, identity.pattern, centre, figure.radius * side, figure.tilt, figure.flipped, (rows, columns)
+    )
     return slice(rows.start, rows.stop), slice(columns.start, columns.stop), parts
 
 

@@ -1,4 +1,7 @@
-"""Who a figure is: its shape, body colour, second colour and pattern, and which identities no training shows. No torch here."""
+"""Who a figure is: its shape, body colour, second colour and pattern, and which identities no training shows.
+
+No torch here.
+"""
 
 from __future__ import annotations
 

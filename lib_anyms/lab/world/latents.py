@@ -1,7 +1,9 @@
-"""What the UNet sees of a picture: each cell's mean colour, whitened and spread over four channels. No encoder need run.
+"""What the UNet sees of a picture: each cell's mean colour, whitened and spread over four channels. No encoder need
+run.
 
-The four channels are the corners of a tetrahedron in colour space: redundant, so that the noise of four channels is averaged in
-three colours, and with nothing in them that is hard to predict. The VAE's encoder computes the same (train/vae.py).
+The four channels are the corners of a tetrahedron in colour space: redundant, so that the noise of four channels is
+averaged in three colours, and with nothing in them that is hard to predict. The VAE's encoder computes the same
+(train/vae.py).
 """
 
 from __future__ import annotations

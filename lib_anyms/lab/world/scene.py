@@ -1,4 +1,7 @@
-"""A scene before it is drawn: which figures, where, how large, on what ground. Lengths are shares of the picture's side."""
+"""A scene before it is drawn: which figures, where, how large, on what ground.
+
+Lengths are shares of the picture's side.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Silhouettes and patterns as tests of points, and their coverage of pixels. Points (x, y) lie in -1..1, y points down."""
+"""Silhouettes and patterns as tests of points, and their coverage of pixels.
+
+Points (x, y) lie in -1..1, y points down.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,13 @@ def silhouette_points(shape: str) -> np.ndarray:
 
 
 def coverage(
-    shape: str, pattern: str, centre: tuple[float, float], radius: float, tilt: float, flipped: bool, pixels: Sequence[range]
+    shape: str,
+    pattern: str,
+    centre: tuple[float, float],
+    radius: float,
+    tilt: float,
+    flipped: bool,
+    pixels: Sequence[range],
 ) -> np.ndarray:
     """(2, rows, columns), float32 in 0..1: the share of each pixel that is body, and that is the second colour.
 
@@ -108,7 +117,8 @@ def coverage(
     """
     samples = max(2, round(24 / radius)) if radius < 12 else 3  # a side of a pixel
     rows, columns = (
-        (np.arange(len(span) * samples, dtype=np.float32) + 0.5) / samples + span.start for span in (pixels[0], pixels[1])
+        (np.arange(len(span) * samples, dtype=np.float32) + 0.5) / samples + span.start
+        for span in (pixels[0], pixels[1])
     )
     u, v = (columns[None] - centre[0]) / radius, (rows[:, None] - centre[1]) / radius
     cos, sin = math.cos(tilt), math.sin(tilt)

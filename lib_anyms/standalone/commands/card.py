@@ -1,8 +1,8 @@
 """`python -m lib_anyms card`: a subject as one small file that needs no image encoder any more.
 
-`save OUT` makes a card from pictures, `add CARD` gives it tokens for one more adapter from the small pictures it keeps, `show
-CARD` tells what is in it. Without --adapter and --encoder the small world's are taken. Importing this needs the standard library
-only.
+`save OUT` makes a card from pictures, `add CARD` gives it tokens for one more adapter from the small pictures it keeps,
+`show CARD` tells what is in it. Without --adapter and --encoder the small world's are taken. Importing this needs the
+standard library only.
 """
 
 from __future__ import annotations
@@ -28,11 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     save = actions.add_parser("save", help="make a card from pictures", allow_abbrev=False)
     save.add_argument("card", type=Path, metavar="OUT", help="the new file, .safetensors")
     save.add_argument("--name", required=True, help="what the prompt calls the subject")
-    save.add_argument("--picture", type=Path, action="append", required=True, metavar="FILE", help="of the subject; repeatable")
+    save.add_argument(
+        "--picture", type=Path, action="append", required=True, metavar="FILE", help="of the subject; repeatable"
+    )
     save.add_argument("--role", default="subject", choices=ROLES, help="default subject")
-    save.add_argument("--fit", default="pad", choices=FITS, help="how a picture becomes the encoder's square (default pad)")
-    save.add_argument("--combine", default="average", choices=COMBINES, help="several pictures into one (default average)")
-    save.add_argument("--float32", action="store_true", help="keep the tokens unrounded: twice the size, the very same pictures")
+    save.add_argument(
+        "--fit", default="pad", choices=FITS, help="how a picture becomes the encoder's square (default pad)"
+    )
+    save.add_argument(
+        "--combine", default="average", choices=COMBINES, help="several pictures into one (default average)"
+    )
+    save.add_argument(
+        "--float32", action="store_true", help="keep the tokens unrounded: twice the size, the very same pictures"
+    )
     add = actions.add_parser("add", help="tokens for one more adapter", allow_abbrev=False)
     add.add_argument("card", type=Path, metavar="CARD")
     for each in (save, add):
@@ -68,7 +76,9 @@ def _save(args: argparse.Namespace) -> int:
         raise Refused("picture_count", name=args.name, got=len(args.picture), high=MAX_PICTURES)
     pictures = [read_picture(read_bytes(file), args.name) for file in args.picture]
     dtype = torch.float32 if args.float32 else torch.float16
-    data = make_card(args.name, args.role, pictures, pairs(args.adapter or [], args.encoder or []), args.fit, args.combine, dtype)
+    data = make_card(
+        args.name, args.role, pictures, pairs(args.adapter or [], args.encoder or []), args.fit, args.combine, dtype
+    )
     try:
         args.card.parent.mkdir(parents=True, exist_ok=True)
         write_new(args.card, data)
@@ -124,7 +134,9 @@ def pairs(given: Sequence[Path], encoders: Sequence[Path]) -> list[ModelPair]:
 
     if bool(given) != bool(encoders):
         lacking = "--encoder" if given else "--adapter"
-        raise Refused("cli_needs", option="--adapter" if given else "--encoder", got=f"no {lacking}", expected=f"{lacking} FILE")
+        raise Refused(
+            "cli_needs", option="--adapter" if given else "--encoder", got=f"no {lacking}", expected=f"{lacking} FILE"
+        )
     if not given:
         folder = sprites_folder(Environment(find_home(), say=print).models())
         given = [path for name in ADAPTERS.values() if (path := folder / name).is_file()]

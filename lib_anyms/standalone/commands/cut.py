@@ -1,4 +1,5 @@
-"""`python -m lib_anyms cut FILE OUT`: what of a picture a subject is, written as a picture to look at before it is used.
+"""`python -m lib_anyms cut FILE OUT`: what of a picture a subject is, written as a picture to look at before it is
+used.
 
 The mask comes first, then the background, then the crop. Importing this needs the standard library only.
 """

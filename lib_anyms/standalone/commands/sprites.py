@@ -1,7 +1,7 @@
 """`python -m lib_anyms sprites --out DIR`: the trained small world's files, whole, with their model card.
 
-checkpoint.safetensors is an SDXL in LDM names, adapter-base (4 tokens) and adapter-plus (16) its IP-Adapters, encoder their
-image encoder. Importing this needs the standard library only.
+checkpoint.safetensors is an SDXL in LDM names, adapter-base (4 tokens) and adapter-plus (16) its IP-Adapters, encoder
+their image encoder. Importing this needs the standard library only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ another one AnyMS steps aside and says so."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to; other files in it stay")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write to; other files in it stay"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

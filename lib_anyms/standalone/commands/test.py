@@ -1,4 +1,5 @@
-"""Check and test this checkout: ruff, mypy, pytest; with CI=true the planted faults and the quick evaluation's bars too.
+"""Check and test this checkout: ruff, mypy, pytest; with CI=true the planted faults and the quick evaluation's bars
+too.
 
 With pytest's arguments: only that.
 """
@@ -16,9 +17,14 @@ from lib_anyms.standalone.processes import CHECKOUT
 
 PYTEST = ("-m", "pytest")
 RUFF = ("-m", "ruff")
-CHECKS = {"ruff": (*RUFF, "check"), "format": (*RUFF, "format", "--check"), "mypy": ("-m", "mypy"), "pytest": (*PYTEST, "tests")}
+CHECKS = {
+    "ruff": (*RUFF, "check"),
+    "format": (*RUFF, "format", "--check"),
+    "mypy": ("-m", "mypy"),
+    "pytest": (*PYTEST, "tests"),
+}
 QUALITY = ("-m", "lib_anyms", "evaluate", "--here", "--suite", "quick", "--bars")
-CI_CHECKS = CHECKS | {"faults": ("tests/faults.py",), "quality": QUALITY}
+CI_CHECKS = CHECKS | {"faults": ("-m", "tests.faults"), "quality": QUALITY}
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CLOSING = re.compile(r"(\d+ \w+|no tests ran).* in [\d.]+s")
@@ -38,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_checks(checks: dict[str, tuple[str, ...]]) -> int:
-    """Each check's arguments of Python in turn; then one line about all, and pytest's closing line, which CI reads, last."""
+    """Each check's arguments of Python in turn; then one line about all, and pytest's closing line, which CI reads,
+    last.
+    """
     told, closing, failed = [], "", False
     for name, arguments in checks.items():
         print(f"AnyMS: {name}", flush=True)
@@ -60,7 +68,9 @@ def _echoed(arguments: tuple[str, ...]) -> tuple[int, list[str]]:
         environ |= {"FORCE_COLOR": "1", "COLUMNS": str(os.get_terminal_size().columns)}
     command = [sys.executable, *arguments]
     seen = bytearray()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=CHECKOUT, env=environ) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=CHECKOUT, env=environ
+    ) as process:
         assert process.stdout is not None
         while part := os.read(process.stdout.fileno(), 65536):
             seen += part

@@ -1,7 +1,7 @@
 """Axes of the host's X/Y/Z plot: each changes one thing of AnyMS's request, for one cell's job.
 
-The plot's cells are shallow copies of one job, so a cell is given a new list of script arguments whose first one of ours is the
-changed Request itself.
+The plot's cells are shallow copies of one job, so a cell is given a new list of script arguments whose first one of
+ours is the changed Request itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from lib_anyms.webui.ui.slots import ROWS
 TITLE = "AnyMS"  # our Script's, by which its arguments are found
 PLOT = "xyz_grid.py"
 AS_GIVEN, REVERSED = "as given", "reversed"
-_ORDER = Field("order", AS_GIVEN, "back to front as the request has it, or the other way round", choices=(AS_GIVEN, REVERSED))
+_ORDER = Field(
+    "order", AS_GIVEN, "back to front as the request has it, or the other way round", choices=(AS_GIVEN, REVERSED)
+)
 
 
 def _set(name: str) -> Callable[[Request, Any], Request]:
@@ -33,7 +35,9 @@ def _set(name: str) -> Callable[[Request, Any], Request]:
 
 def _weigh(request: Request, weight: float) -> Request:
     layout = request.layout
-    return replace(request, layout=layout and Layout(tuple(replace(subject, weight=weight) for subject in layout.subjects)))
+    return replace(
+        request, layout=layout and Layout(tuple(replace(subject, weight=weight) for subject in layout.subjects))
+    )
 
 
 def _turn(request: Request, order: str) -> Request:
@@ -106,6 +110,8 @@ def _option(module: Any, axis: Axis) -> Any:
 
 
 def _plots() -> list[Any]:
-    """The plot's modules, told by their file's name and by what we need of them; hosts do not put them into sys.modules."""
+    """The plot's modules, told by their file's name and by what we need of them; hosts do not put them into
+    sys.modules.
+    """
     loaded = {id(data.module): data.module for data in scripts.scripts_data if Path(data.path).name == PLOT}
     return [module for module in loaded.values() if hasattr(module, "axis_options") and hasattr(module, "AxisOption")]

@@ -64,7 +64,9 @@ def _store() -> PictureStore:
 def _open_to_strangers() -> bool:
     """Whether others than this computer's user may open the page without a login."""
     flags = shared.cmd_opts
-    told = {name: bool(getattr(flags, name, None)) for name in ("listen", "share", "ngrok", *LOGINS, "nowebui", "api_auth")}
+    told = {
+        name: bool(getattr(flags, name, None)) for name in ("listen", "share", "ngrok", *LOGINS, "nowebui", "api_auth")
+    }
     reachable = told["listen"] or told["share"] or told["ngrok"] or getattr(flags, "server_name", None) not in HERE_ONLY
     login = told["api_auth"] if told["nowebui"] else any(told[name] for name in LOGINS)
     return reachable and not login

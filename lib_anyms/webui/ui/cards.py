@@ -1,7 +1,7 @@
 """The panel's part "subject cards": a subject's pictures saved as a card, and the library to fill a slot from.
 
-A card in a slot is its thumbnail's address with the card's hash in it (cards/address.py): removed, moved to the other tab and
-drawn as any picture is. Which card of the list was pressed the page's script writes into a hidden field.
+A card in a slot is its thumbnail's address with the card's hash in it (cards/address.py): removed, moved to the other
+tab and drawn as any picture is. Which card of the list was pressed the page's script writes into a hidden field.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
         gr.Markdown(HELP)
         with gr.Row():
             number = gr.Dropdown(
-                [str(slot) for slot in range(1, SLOTS + 1)], value="1", label="card of subject", elem_id=elem_id("cards_slot")
+                [str(slot) for slot in range(1, SLOTS + 1)],
+                value="1",
+                label="card of subject",
+                elem_id=elem_id("cards_slot"),
             )
             save = gr.Button("Save subject as card", elem_id=elem_id("cards_save"))
             search = gr.Textbox("", label="find a card", placeholder="name or role", elem_id=elem_id(SEARCH))

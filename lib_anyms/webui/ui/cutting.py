@@ -32,7 +32,10 @@ def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> Any:
 
 
 def answer(asked: str) -> list[Any]:
-    """{"count", "fit"}: that list's value. {"count", "picture"}: a mask of its subject, or the sentence why there is none."""
+    """{"count", "fit"}: that list's value.
+
+    {"count", "picture"}: a mask of its subject, or the sentence why there is none.
+    """
     unchanged = gr.update()
     try:
         given = json.loads(asked)

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageOps
 
-from lib_anyms.layout.geometry import Frame
+from lib_anyms.layout.geometry import Viewport
 from lib_anyms.layout.layout import Layout
 
 Font = Callable[[int], Any]  # height in pixels -> a font of PIL
@@ -17,11 +17,13 @@ _DARK, _LIGHT = "#14171c", "#ffffff"
 _HEAT = ("#0b1026", "#6a1f7a", "#e0562f", "#ffe9a0")  # nothing, a third, two thirds, most
 
 
-def with_boxes(picture: Image.Image, layout: Layout, frame: Frame, font: Font) -> Image.Image:
-    """A copy of `picture`, which shows `frame` of what the user drew on, with each subject's box and name; topmost last."""
+def with_boxes(picture: Image.Image, layout: Layout, viewport: Viewport, font: Font) -> Image.Image:
+    """A copy of `picture`, which shows `viewport` of what the user drew on, with each subject's box and name; topmost
+    last.
+    """
     drawn = picture.convert("RGB")
     pen, unit = ImageDraw.Draw(drawn), max(1, min(drawn.size) // 256)
-    for number, subject in layout.seen_in(frame).items():
+    for number, subject in layout.seen_in(viewport).items():
         box, colour = subject.box, COLOURS[number % len(COLOURS)]
         across, down = drawn.width - 1, drawn.height - 1
         corners = (box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)

@@ -1,6 +1,7 @@
 """The region editor's place on the page: its element, and what tells it that a component has changed.
 
-The components remain what is sent on Generate; javascript/ reads them off the page and writes them at the end of a gesture.
+The components remain what is sent on Generate; javascript/ reads them off the page and writes them at the end of a
+gesture.
 """
 
 from __future__ import annotations
@@ -46,9 +47,13 @@ def watch_size(component: Any, elem_id: str | None) -> None:
 
 
 def watch_checkpoint(component: Any, **told: Any) -> None:
-    """script_callbacks.on_after_component, `told` what the component was made with: a checkpoint may be of another family."""
+    """script_callbacks.on_after_component, `told` what the component was made with: a checkpoint may be of another
+    family.
+    """
     in_forge = told.get("label") == FORGE_LABEL and FORGE_CLASS in (told.get("elem_classes") or ())
-    on_page = gr.context.Context.root_block is not None  # Forge Neo makes its list anew for a value alone, where no event can be
+    on_page = (
+        gr.context.Context.root_block is not None
+    )  # Forge Neo makes its list anew for a value alone, where no event can be
     if on_page and (told.get("elem_id") == CHECKPOINT or in_forge):
         _in_browser(component.change, "window.anyms?.checkpoint(value);", [component])
 

@@ -1,8 +1,9 @@
-"""What a button of the editor asks of one Generate beside its picture: a comparison of three modes, or maps of the subjects.
+"""What a button of the editor asks of one Generate beside its picture: a comparison of three modes, or maps of the
+subjects.
 
-COMPARISON. The other modes' jobs are copies of `p`, made and run in before_process: nothing of the job itself has begun then, so
-they are jobs one after the other, as an X/Y/Z plot's cells are, and the host leaves nothing of one to the next. What they gave
-waits here for `p`'s own postprocess, and is forgotten when another job begins.
+COMPARISON. The other modes' jobs are copies of `p`, made and run in before_process: nothing of the job itself has begun
+then, so they are jobs one after the other, as an X/Y/Z plot's cells are, and the host leaves nothing of one to the
+next. What they gave waits here for `p`'s own postprocess, and is forgotten when another job begins.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from modules import images, processing, shared
 from PIL import Image
 
 from lib_anyms.errors import Noted, Refused
-from lib_anyms.hosts.viewport import picture_frame, running_script
+from lib_anyms.hosts.viewport import picture_viewport, running_script
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import live
 from lib_anyms.layout.fields import OFF
-from lib_anyms.layout.geometry import WHOLE, Frame
+from lib_anyms.layout.geometry import WHOLE, Viewport
 from lib_anyms.webui.ui import drawing, panel
 from lib_anyms.webui.ui.axes import script_of
 from lib_anyms.webui.ui.panel import COMPARISON, MAPS
@@ -100,7 +101,7 @@ def wants_maps(values: Sequence[Any]) -> bool:
     return panel.asked(values) == MAPS
 
 
-# -- the comparison ---------------------------------------------------------------------------------------------------------
+# -- the comparison ----------------------------------------------------------------------------------------------------
 
 _others: list[Any] = []  # the job of another mode that runs now
 
@@ -165,8 +166,11 @@ def _show_comparison(found: Comparison, p: Any, processed: Any) -> None:
 
 
 def _sheet(columns: Sequence[tuple[str, Image.Image]], request: Request, p: Any) -> Image.Image:
-    layout, frame = request.layout, picture_frame(p)
-    drawn = [(title, drawing.with_boxes(made, layout, frame, images.get_font) if layout else made) for title, made in columns]
+    layout, viewport = request.layout, picture_viewport(p)
+    drawn = [
+        (title, drawing.with_boxes(made, layout, viewport, images.get_font) if layout else made)
+        for title, made in columns
+    ]
     return drawing.side_by_side(drawn, images.get_font)
 
 
@@ -188,17 +192,19 @@ def _save(sheet: Image.Image, p: Any, told: str) -> None:
         )
 
 
-# -- the maps ---------------------------------------------------------------------------------------------------------------
+# -- the maps ----------------------------------------------------------------------------------------------------------
 
 
 def _show_maps(session: Any, p: Any, processed: Any) -> None:
-    """Behind the job's pictures, one for each subject its last pass saw: where in its visible tokens it acts, and how much."""
+    """Behind the job's pictures, one for each subject its last pass saw: where in its visible tokens it acts, and how
+    much.
+    """
     stream, first = session.stream, processed.index_of_first_image
     found = session.influence.shares(stream.grids) if stream is not None else None
     if found is None or len(processed.images) <= first:
         return
     grid, shares = found
-    picture = _shown(processed.images[first], session.frame, p)
+    picture = _shown(processed.images[first], session.viewport, p)
     for subject, tokens in zip(stream.layout.subjects, stream.layout.visible_tokens(grid)):
         owned = set(tokens)
         rows = [
@@ -213,9 +219,16 @@ def _show_maps(session: Any, p: Any, processed: Any) -> None:
         processed.infotexts.append(processed.infotexts[first])
 
 
-def _shown(picture: Image.Image, frame: Frame, p: Any) -> Image.Image:
+def _shown(picture: Image.Image, viewport: Viewport, p: Any) -> Image.Image:
     """The part of the finished picture that the last pass showed."""
-    if frame in (WHOLE, picture_frame(p)):
+    if viewport in (WHOLE, picture_viewport(p)):
         return picture
     width, height = picture.size
-    return picture.crop((round(frame.x0 * width), round(frame.y0 * height), round(frame.x1 * width), round(frame.y1 * height)))
+    return picture.crop(
+        (
+            round(viewport.x0 * width),
+            round(viewport.y0 * height),
+            round(viewport.x1 * width),
+            round(viewport.y1 * height),
+        )
+    )

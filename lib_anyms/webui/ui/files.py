@@ -42,7 +42,8 @@ def element(elem_id: Callable[[str], str]) -> None:
 def download(label: str) -> Iterator[tuple[str, str, Any]]:
     """For the button: (progress, what is missing, the list's choice), until the download has ended.
 
-    A second press shows the one that runs. Where something else is missing in the end, that is what the list then has chosen.
+    A second press shows the one that runs. Where something else is missing in the end, that is what the list then has
+    chosen.
     """
     name = str(label).partition(": ")[0]  # what the list says beside it may have changed since the page was opened
     file, running = known_file(name), downloads.progress
@@ -61,7 +62,9 @@ def download(label: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def begin_only(label: str) -> tuple[str, str, Any]:
-    """The same on a page without gradio's queue, where nothing can be shown in between: press again to see how far it is."""
+    """The same on a page without gradio's queue, where nothing can be shown in between: press again to see how far it
+    is.
+    """
     return next(download(label))
 
 

@@ -17,7 +17,8 @@ _AFTER, _AHEAD = "the picture was made", "pictures are made"
 
 
 def problem(adapter: str | None, encoder: str | None, checkpoint: str | None = None) -> str:
-    """What is missing or does not fit for these choices of the page, "" if nothing; files are read as far as their headers.
+    """What is missing or does not fit for these choices of the page, "" if nothing; files are read as far as their
+    headers.
 
     `checkpoint` is what the page's script asks with: PREFIX and the name that the host shows.
     """

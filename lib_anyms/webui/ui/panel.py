@@ -1,4 +1,7 @@
-"""The accordion: the region editor and the subjects' slots. Its values, and the API's JSON object, become one Request."""
+"""The accordion: the region editor and the subjects' slots.
+
+Its values, and the API's JSON object, become one Request.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ IN_SLOT = ("name", "role", "weight")
 WATCHED = (PICTURES, "name", "role", *EDGES, USE)  # what the region editor shows of a slot
 NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
 COMPARISON, MAPS = "comparison", "maps"  # what a button asks of one Generate beside its picture; see extras.py
-_FORM = 1 + 1 + len(SETTINGS) + 1 + SLOTS * len(SLOT_VALUES)  # request JSON, enabled, settings, order, slots; then what is asked
+_FORM = (
+    1 + 1 + len(SETTINGS) + 1 + SLOTS * len(SLOT_VALUES)
+)  # request JSON, enabled, settings, order, slots; then what is asked
 HELP = "Drop a picture of each subject, name it in the prompt, and drag its box to where it shall be."
 
 
@@ -51,7 +56,9 @@ class Panel:
 
 
 def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
-    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots, asked."""
+    """The components in the order `page_request` and the API read them: request JSON, enabled, settings, order, slots,
+    asked.
+    """
     from modules.ui_components import InputAccordion
 
     note = gr.HTML("", visible=False, elem_id=elem_id("note"))  # outside the accordion, which may be closed
@@ -64,7 +71,9 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
         editor.element(elem_id, tab)
         with gr.Column(elem_classes=["anyms-hidden"]):  # `visible=False` would take it off the page in later gradios
             file = gr.Textbox("", label="opened", elem_id=elem_id("opened"))
-            extra, check, told = (gr.Textbox("", label=name, elem_id=elem_id(name)) for name in ("asked", "check", "found"))
+            extra, check, told = (
+                gr.Textbox("", label=name, elem_id=elem_id(name)) for name in ("asked", "check", "found")
+            )
         with gr.Row(elem_id=elem_id("slots"), elem_classes=["anyms-slots"]):
             for number in range(1, SLOTS + 1):
                 named.update(_slot(number, elem_id))
@@ -104,8 +113,12 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
         return elem_id(slot_name(number, name))
 
     with gr.Column(elem_id=elem_id(f"slot{number}"), elem_classes=["anyms-slot"], min_width=200):
-        gr.HTML(f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown"))  # the page's script draws them here
-        pictures = gr.Textbox("", label=label(PICTURES), max_lines=1, elem_id=id_of(PICTURES), elem_classes=["anyms-hidden"])
+        gr.HTML(
+            f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown")
+        )  # the page's script draws them here
+        pictures = gr.Textbox(
+            "", label=label(PICTURES), max_lines=1, elem_id=id_of(PICTURES), elem_classes=["anyms-hidden"]
+        )
         unshown(pictures)
         told = {name: _component(ROWS[name], id_of(name), label(name)) for name in IN_SLOT}
         with gr.Row(elem_id=id_of("plain"), elem_classes=["anyms-plain"]):
@@ -114,7 +127,10 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
                 for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1])
             }
             use = _component(ROWS[USE], id_of(USE), label(USE))
-    return {slot_name(number, name): component for name, component in {PICTURES: pictures, **told, **edges, USE: use}.items()}
+    return {
+        slot_name(number, name): component
+        for name, component in {PICTURES: pictures, **told, **edges, USE: use}.items()
+    }
 
 
 def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A picture's infotext back into the page: settings and slots are filled, kept pictures come back, missing ones are told.
+"""A picture's infotext back into the page: settings and slots are filled, kept pictures come back, missing ones are
+told.
 
-The host asks for one component's value at a time, so each is a `Pasted`. They compare by name: the host's "Send to img2img"
-copies those components whose targets are equal in both tabs, and so takes the reference pictures along.
+The host asks for one component's value at a time, so each is a `Pasted`. They compare by name: the host's "Send to
+img2img" copies those components whose targets are equal in both tabs, and so takes the reference pictures along.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ from lib_anyms.webui.ui.slots import (
 
 ENABLED, ARRIVED = "enabled", "arrived"
 PICTURE_NAMES = tuple(slot_name(number, PICTURES) for number in range(1, SLOTS + 1))
-LAYOUT_NAMES = (ORDER, *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != PICTURES))
+LAYOUT_NAMES = (
+    ORDER,
+    *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != PICTURES),
+)
 RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # what a file given to the editor may fill
 _numbers = itertools.count(1)
 
@@ -89,7 +93,9 @@ def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
 
 
 def arrived(params: dict[str, Any]) -> str:
-    """For the hidden box whose change calls `compare`: the slots' picture hashes, and a sentence where there is one to tell."""
+    """For the hidden box whose change calls `compare`: the slots' picture hashes, and a sentence where there is one to
+    tell.
+    """
     told: dict[str, Any] = {"number": next(_numbers)}  # the same infotext once more must change the box, too
     if infotext.NAME in params:
         try:
@@ -101,7 +107,9 @@ def arrived(params: dict[str, Any]) -> str:
 
 
 def compare(told: str, *texts: str) -> list[Any]:
-    """The note for the user, and each slot's pictures: those the infotext names, from the page or kept ones, and no others."""
+    """The note for the user, and each slot's pictures: those the infotext names, from the page or kept ones, and no
+    others.
+    """
     given = json.loads(told) if told else {}
     if "slots" not in given:
         return [_note(given.get("problem", "")), *(gr.update() for _ in texts)]
@@ -116,7 +124,9 @@ def opened(told: str, *texts: str) -> list[Any]:
     """What the editor has read from a file, a layout or a picture's infotext -> the note, then the values of RESTORED."""
     try:
         given = json.loads(told)
-        note, values = _recalled(given["parameters"], texts) if "parameters" in given else ("", _laid_out(given["layout"]))
+        note, values = (
+            _recalled(given["parameters"], texts) if "parameters" in given else ("", _laid_out(given["layout"]))
+        )
     except (Refused, ValueError, TypeError, KeyError) as error:
         note = str(error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON"))
         values = {}
@@ -147,7 +157,9 @@ def _slots(recalled: infotext.Recalled) -> list[dict[str, Any]]:
 
 
 def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str, list[str]]:
-    """A sentence about what is missing or "", and for each slot the text of the pictures that `slots` name by their hashes."""
+    """A sentence about what is missing or "", and for each slot the text of the pictures that `slots` name by their
+    hashes.
+    """
     there = {name: given for text in texts for name, given in _by_hash(text).items()}
     filled, lacking = [""] * len(texts), []
     for number, slot in enumerate(slots):
@@ -159,9 +171,7 @@ def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str,
         filled[number] = json.dumps(found, separators=(",", ":")) if found else ""
         if len(found) < len(slot["hashes"]) or not found:
             lacking.append(_which(slot["name"], len(slot["hashes"]) - len(found), len(slot["hashes"])))
-    sentence = (
-        f"AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {', '.join(lacking)}."
-    )
+    sentence = f"AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {', '.join(lacking)}."
     return (sentence if lacking else ""), filled
 
 

@@ -1,4 +1,5 @@
-"""Text that is not printed: A1111 and its like write the arguments of a failed job into their log, and a slot's are pictures.
+"""Text that is not printed: A1111 and its like write the arguments of a failed job into their log, and a slot's are
+pictures.
 
 The hosts with gradio 4, which at times makes a component anew, print no arguments.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Unshown(str):
+class Redacted(str):
     """The text itself, but for its `repr`, which tells its length."""
 
     def __repr__(self) -> str:
@@ -16,10 +17,10 @@ class Unshown(str):
 
 
 def unshown(component: Any) -> Any:
-    """A text field whose values arrive as `Unshown` -> the field."""
+    """A text field whose values arrive as `Redacted` -> the field."""
     component.preprocess = _covered
     return component
 
 
 def _covered(value: Any) -> Any:
-    return Unshown(value) if isinstance(value, str) else value
+    return Redacted(value) if isinstance(value, str) else value

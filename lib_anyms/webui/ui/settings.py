@@ -28,7 +28,9 @@ KEEP_HELP = "auto: unless others can open the page without a login; never: remov
 
 def register(kept_changed: Callable[[], None]) -> None:
     """on_ui_settings. `kept_changed` is called when the user chooses anew whether pictures are kept."""
-    told = shared.OptionInfo(True, "Write the subjects, without their pictures, into each picture's infotext", section=SECTION)
+    told = shared.OptionInfo(
+        True, "Write the subjects, without their pictures, into each picture's infotext", section=SECTION
+    )
     preset = shared.OptionInfo(
         AUTO, "Adapter the page starts with", gr.Dropdown, lambda: {"choices": adapter_names()}, section=SECTION
     )
@@ -41,14 +43,18 @@ def register(kept_changed: Callable[[], None]) -> None:
     folders = shared.OptionInfo(
         "", "More folders with adapters and image encoders, one a line", gr.Textbox, LINES, section=SECTION
     )
-    cards = shared.OptionInfo("", "Folder of subject cards (empty: anyms-cards beside the host's models)", section=SECTION)
+    cards = shared.OptionInfo(
+        "", "Folder of subject cards (empty: anyms-cards beside the host's models)", section=SECTION
+    )
     mirror = shared.OptionInfo(
         HOME, "Where model files are fetched from when you ask for one: the site, or a mirror of it", section=SECTION
     )
     shared.opts.add_option(INFOTEXT, told)
     shared.opts.add_option(EXTRA_FOLDERS, folders.info("a ComfyUI or another WebUI will do as a whole"))
     shared.opts.add_option(CARDS_FOLDER, cards)
-    shared.opts.add_option(MIRROR, mirror.info("each file is checked against its known SHA-256, wherever it comes from"))
+    shared.opts.add_option(
+        MIRROR, mirror.info("each file is checked against its known SHA-256, wherever it comes from")
+    )
     shared.opts.add_option(ADAPTER, preset.info("auto: the first that fits the checkpoint").needs_reload_ui())
     shared.opts.add_option(KEEP, keep.info(KEEP_HELP))
     shared.opts.add_option(KEPT_MIB, room)

@@ -1,4 +1,7 @@
-"""The page's plain form: which values it has, in which order, and how they become a request's JSON object. No gradio here."""
+"""The page's plain form: which values it has, in which order, and how they become a request's JSON object.
+
+No gradio here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,16 @@ from typing import Any
 from lib_anyms.cards.address import card_of
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import AUTO, REQUEST_FIELDS, Field
-from lib_anyms.layout.layout import CARD, MAX_SUBJECTS, ROLES, SUBJECT_FIELDS, Subject, propose_order, propose_role, read_subject
+from lib_anyms.layout.layout import (
+    CARD,
+    MAX_SUBJECTS,
+    ROLES,
+    SUBJECT_FIELDS,
+    Subject,
+    propose_order,
+    propose_role,
+    read_subject,
+)
 
 SETTINGS = tuple(row.name for row in REQUEST_FIELDS if row.name != "enabled")
 PROPOSED, AS_NUMBERED = "by role and size", "as numbered"
@@ -42,7 +54,10 @@ def slot_name(number: int, name: str) -> str:
 
 
 def read_order(text: Any) -> list[int] | None:
-    """The slots' numbers from back to front; the others lie on top, as numbered. None: to be proposed. Raises Refused."""
+    """The slots' numbers from back to front; the others lie on top, as numbered. None: to be proposed.
+
+    Raises Refused.
+    """
     text = ROWS[ORDER].read(text, "the page").strip()
     if text in (PROPOSED, ""):
         return None
@@ -90,7 +105,9 @@ def read_pictures(text: Any, name: str) -> list[Any]:
     except (ValueError, TypeError, RecursionError):
         given = None
     if not isinstance(given, list):
-        raise Refused("field_type", field=f"the pictures of subject {name!r}", got="not readable", expected="a JSON list")
+        raise Refused(
+            "field_type", field=f"the pictures of subject {name!r}", got="not readable", expected="a JSON list"
+        )
     return given
 
 

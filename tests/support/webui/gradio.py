@@ -16,7 +16,17 @@ class Component:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(self.positional, args)), **kwargs}
-        known = {"value", "label", "visible", "elem_id", "min_width", "scale", "elem_classes", *self.positional, *self.allowed}
+        known = {
+            "value",
+            "label",
+            "visible",
+            "elem_id",
+            "min_width",
+            "scale",
+            "elem_classes",
+            *self.positional,
+            *self.allowed,
+        }
         assert len(args) <= len(self.positional), f"{type(self).__name__} got {args}"
         assert given.keys() <= known, f"{type(self).__name__} got {sorted(given.keys() - known)}"
         self.value = given.get("value")
@@ -24,7 +34,9 @@ class Component:
         self.visible = given.get("visible", True)
         MADE.append(self)
 
-    def on(self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True) -> None:
+    def on(
+        self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True
+    ) -> None:
         self.events = {**getattr(self, "events", {}), event: (fn, inputs, outputs)}
 
     def change(self, fn: Any, _js: str = "", **wiring: Any) -> None:

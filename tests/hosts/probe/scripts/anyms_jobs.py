@@ -1,9 +1,10 @@
-"""Test only: jobs within jobs, as other extensions and the host's own batch page make them, and "Reload UI" by an address.
+"""Test only: jobs within jobs, as other extensions and the host's own batch page make them, and "Reload UI" by an
+address.
 
-"AnyMS test nested" takes an object: `folder`, where a picture made within each picture's postprocess_image is saved; `like`:
-"bare", a job of its own without scripts, "copy", the job itself once more with all its scripts, or "copy without AnyMS".
-"AnyMS test batch" redraws every picture of a folder, as the img2img tab's "Batch" does.
-POST /anyms-probe/reload is the settings page's button.
+"AnyMS test nested" takes an object: `folder`, where a picture made within each picture's postprocess_image is saved;
+`like`: "bare", a job of its own without scripts, "copy", the job itself once more with all its scripts, or "copy
+without AnyMS". "AnyMS test batch" redraws every picture of a folder, as the img2img tab's "Batch" does. POST
+/anyms-probe/reload is the settings page's button.
 """
 
 from __future__ import annotations
@@ -43,8 +44,15 @@ class NestedScript(scripts.Script):
 
 def bare(p):
     kind = processing.StableDiffusionProcessingTxt2Img
-    words = {"prompt": p.prompt, "negative_prompt": p.negative_prompt, "sampler_name": "Euler", "scheduler": "Automatic"}
-    words = {name: value for name, value in words.items() if name in kind.__dataclass_fields__}  # Forge classic has no schedulers
+    words = {
+        "prompt": p.prompt,
+        "negative_prompt": p.negative_prompt,
+        "sampler_name": "Euler",
+        "scheduler": "Automatic",
+    }
+    words = {
+        name: value for name, value in words.items() if name in kind.__dataclass_fields__
+    }  # Forge classic has no schedulers
     sizes = {"steps": 3, "width": 192, "height": 128, "cfg_scale": 5.0, "seed": 7, "n_iter": 1, "batch_size": 1}
     inner = kind(sd_model=shared.sd_model, **words, **sizes)
     inner.do_not_save_samples = inner.do_not_save_grid = True
@@ -90,4 +98,6 @@ def reload_ui() -> dict:
     return {}
 
 
-script_callbacks.on_app_started(lambda _demo, app: app.add_api_route("/anyms-probe/reload", reload_ui, methods=["POST"]))
+script_callbacks.on_app_started(
+    lambda _demo, app: app.add_api_route("/anyms-probe/reload", reload_ui, methods=["POST"])
+)

@@ -1,4 +1,6 @@
-"""Test only: POST /anyms-probe/known-file makes a file that AnyMS can fetch one of another content, as small as a test's."""
+"""Test only: POST /anyms-probe/known-file makes a file that AnyMS can fetch one of another content, as small as a
+test's.
+"""
 
 from __future__ import annotations
 
@@ -17,4 +19,6 @@ def change(name: str = Body(), size: int = Body(), sha256: str = Body(), gives: 
     return before
 
 
-script_callbacks.on_app_started(lambda _demo, app: app.add_api_route("/anyms-probe/known-file", change, methods=["POST"]))
+script_callbacks.on_app_started(
+    lambda _demo, app: app.add_api_route("/anyms-probe/known-file", change, methods=["POST"])
+)

@@ -1,4 +1,5 @@
-"""Test only: lets ControlNet and its IP-Adapter work with the tiny model, in A1111 (sd-webui-controlnet) as in Forge's family.
+"""Test only: lets ControlNet and its IP-Adapter work with the tiny model, in A1111 (sd-webui-controlnet) as in Forge's
+family.
 
 They tell SDXL's IP-Adapter by a text of 2048 channels, an image encoder by its number of layers or its name, and SDXL's
 ControlNet has its size written there; all are told the tiny model's. The code that computes is theirs. POST /anyms-
@@ -39,7 +40,7 @@ def takes_tiny_for_sdxl(method) -> None:
     function.__code__ = function.__code__.replace(co_consts=told)
 
 
-# -- Forge's family ---------------------------------------------------------------------------------------------------------
+# -- Forge's family ----------------------------------------------------------------------------------------------------
 
 
 def own_encoder():
@@ -63,7 +64,9 @@ def own_encoder():
 def teach_forge() -> None:
     shared = sys.modules["modules_forge.shared"]
     numpy_to_pytorch = next(
-        sys.modules[name].numpy_to_pytorch for name in ("modules_forge.forge_util", "modules_forge.utils") if name in sys.modules
+        sys.modules[name].numpy_to_pytorch
+        for name in ("modules_forge.forge_util", "modules_forge.utils")
+        if name in sys.modules
     )
 
     class TinyClip(sys.modules["modules_forge.supported_preprocessor"].Preprocessor):
@@ -81,7 +84,7 @@ def teach_forge() -> None:
     takes_tiny_for_sdxl(sys.modules["lib_ipadapter.IPAdapterPlus"].IPAdapterApply.apply_ipadapter)
 
 
-# -- sd-webui-controlnet ----------------------------------------------------------------------------------------------------
+# -- sd-webui-controlnet -----------------------------------------------------------------------------------------------
 
 
 def teach_sd_webui_controlnet() -> None:

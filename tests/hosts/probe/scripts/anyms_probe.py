@@ -85,8 +85,8 @@ class Watch:
         self.given["is_cond"] = self.conditional_rows(named)
 
     def conditional_rows(self, named) -> torch.Tensor:
-        """Forge says it, but not of SAG's call; there and on A1111 told by the text tokens, which is not how AnyMS tells it on
-        A1111.
+        """Forge says it, but not of SAG's call; there and on A1111 told by the text tokens, which is not how AnyMS
+        tells it on A1111.
         """
         count = named["x"].shape[0]
         flags = (named.get("transformer_options") or {}).get("cond_or_uncond")

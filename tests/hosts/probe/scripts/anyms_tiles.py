@@ -1,4 +1,6 @@
-"""Test only: redraws an img2img picture tile by tile, each an "Only masked" job on the whole, as Ultimate SD upscale does."""
+"""Test only: redraws an img2img picture tile by tile, each an "Only masked" job on the whole, as Ultimate SD upscale
+does.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ TOLD = json.loads((Path(__file__).parents[1] / "tiny.json").read_text(encoding="
 
 
 def teach_a1111(family: dict) -> None:
-    """A1111 reads the sizes from the yaml beside the checkpoint; open_clip must know the second text encoder's by a name."""
+    """A1111 reads the sizes from the yaml beside the checkpoint; open_clip must know the second text encoder's by a
+    name.
+    """
     import open_clip
 
     open_clip.add_model_config(Path(family["open_clip"]))
@@ -45,7 +47,9 @@ def teach_forge_neo(family: dict) -> None:
 
 
 def teach_ldm_patched(family: dict) -> None:
-    """The same, with text encoders made as its SDXL makes them, from other files, and a VAE told by its first convolution."""
+    """The same, with text encoders made as its SDXL makes them, from other files, and a VAE told by its first
+    convolution.
+    """
     import torch
     from ldm_patched.modules import sd1_clip, sdxl_clip, supported_models, supported_models_base
     from modules_forge import forge_loader
@@ -53,7 +57,13 @@ def teach_ldm_patched(family: dict) -> None:
     class SmallClip(sdxl_clip.SDXLClipModel):
         def __init__(self, device="cpu", dtype=None, **_options) -> None:
             torch.nn.Module.__init__(self)
-            made = {"layer": "hidden", "layer_idx": 1, "device": device, "dtype": dtype, "layer_norm_hidden_state": False}
+            made = {
+                "layer": "hidden",
+                "layer_idx": 1,
+                "device": device,
+                "dtype": dtype,
+                "layer_norm_hidden_state": False,
+            }
             first, second = family["texts"]
             ends = {"start": 49406, "end": 49407, "pad": 0}
             self.clip_l = sd1_clip.SDClipModel(textmodel_json_config=first, **made)

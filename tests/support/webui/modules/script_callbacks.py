@@ -4,7 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 ON_CFG_DENOISER: list[Callable[[Any], None]] = []
-OTHERS: dict[str, list[Callable[..., None]]] = {"after_component": [], "app_started": [], "before_ui": [], "ui_settings": []}
+OTHERS: dict[str, list[Callable[..., None]]] = {
+    "after_component": [],
+    "app_started": [],
+    "before_ui": [],
+    "ui_settings": [],
+}
 
 
 def on_cfg_denoiser(callback: Callable[[Any], None]) -> None:

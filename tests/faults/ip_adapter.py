@@ -1,0 +1,115 @@
+"""Planted faults of ip_adapter."""
+
+from __future__ import annotations
+
+from tests.faults.fault import Fault
+
+TOKENS = "tests/unit/test_tokens.py"
+
+FAULTS = (
+    Fault(
+        "the middle is cut before the picture is resized",
+        "lib_anyms/ip_adapter/references.py",
+        "LONGEST = 4 ",
+        "LONGEST = 1 ",
+        "tests/unit/test_references.py -k transformers_own",
+    ),
+    Fault(
+        "a mask is used upside down",
+        "lib_anyms/ip_adapter/cutting.py",
+        'return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size, BACKGROUND), share)',
+        'return Image.composite(Image.new("RGB", picture.size, BACKGROUND), picture.convert("RGB"), share)',
+        "tests/unit/test_references.py -k mask",
+    ),
+    Fault(
+        "rembg fetches a model by itself",
+        "lib_anyms/ip_adapter/cutting.py",
+        '{"download_models": classmethod(lambda *_, **__: str(path))}',
+        "{}",
+        "tests/unit/test_references.py -k background",
+    ),
+    Fault(
+        "rembg without its runtime ends the WebUI",
+        "lib_anyms/ip_adapter/cutting.py",
+        "    import onnxruntime  # noqa: F401",
+        "    import math  # noqa: F401",
+        "tests/unit/test_references.py -k runtime",
+    ),
+    Fault(
+        "a newer rembg's models are not found",
+        "lib_anyms/ip_adapter/cutting.py",
+        'newer / "models" / name / f"{name}.onnx"',
+        'newer / f"{name}.onnx"',
+        "tests/unit/test_references.py -k each_version",
+    ),
+    Fault(
+        "subjects' sets permuted",
+        "lib_anyms/ip_adapter/key_value_projection.py",
+        "KeyValues(everyone, places, last)",
+        "KeyValues(everyone, places[::-1], last)",
+        TOKENS,
+    ),
+    Fault(
+        "keys and values exchanged",
+        "lib_anyms/ip_adapter/key_value_projection.py",
+        "zip((layer.key_name, layer.value_name), everyone",
+        "zip((layer.value_name, layer.key_name), everyone",
+        TOKENS,
+    ),
+    Fault(
+        "uncond set of the first subject",
+        "lib_anyms/ip_adapter/key_value_projection.py",
+        "KeyValues(everyone, places, last)",
+        "KeyValues(everyone, places, places[0])",
+        TOKENS,
+    ),
+    Fault(
+        "only the first picture of a subject",
+        "lib_anyms/ip_adapter/tokens.py",
+        "lambda tokens: tokens.mean(0)",
+        "lambda tokens: tokens[0]",
+        TOKENS,
+    ),
+    Fault(
+        "base without its layer norm",
+        "lib_anyms/ip_adapter/projection.py",
+        'return F.layer_norm(tokens, (width,), weights["norm.weight"], weights["norm.bias"])',
+        "return tokens",
+        "tests/parity -k tokens",
+    ),
+    Fault(
+        "resampler without its latents",
+        "lib_anyms/ip_adapter/projection.py",
+        "torch.cat((features, latents), dim=1)",
+        "features",
+        "tests/parity -k tokens",
+    ),
+    Fault(
+        "the last hidden state instead of the penultimate",
+        "lib_anyms/ip_adapter/encoder.py",
+        "output.hidden_states[-2]",
+        "output.hidden_states[-1]",
+        "tests/parity -k encoder",
+    ),
+    Fault(
+        "plus's unconditional input is zeros",
+        "lib_anyms/ip_adapter/encoder.py",
+        'if kind == "base":\n            return torch.zeros(1, self.checkpoint.projection_width',
+        "if kind:\n            return torch.zeros(1, self.checkpoint.width_for(kind)",
+        "tests/unit/test_encoder.py",
+    ),
+    Fault(
+        "encoders: open_clip's key and value exchanged",
+        "lib_anyms/ip_adapter/encoder_names.py",
+        'third="qkv".index(letter)',
+        'third="qvk".index(letter)',
+        "tests/unit/test_finding.py -k every_naming",
+    ),
+    Fault(
+        "encoders: open_clip's projection is not turned",
+        "lib_anyms/ip_adapter/encoder_names.py",
+        "return whole.T.contiguous() if self.turned else whole",
+        "return whole.reshape(whole.shape[::-1]) if self.turned else whole",
+        "tests/unit/test_finding.py -k every_naming",
+    ),
+)
