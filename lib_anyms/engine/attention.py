@@ -1,12 +1,18 @@
 """THE IDEA. The two decouplings of AnyMS (arXiv 2512.23537), for one cross-attention layer.
 
-Global:  Z = Z_text + s * Z_image                                             (Eq. 3)
-Local:   Q_j = Q[rows of subject j],  Z_j = softmax(Q_j K_j^T / sqrt d) V_j   (Eq. 5)   `image_attention`
-         Z_image[rows of subject j] = w_j * Z_j                               (Eq. 6)   `crop_and_merge`, which adds it too
+Global:  Z = Z_text + s * Z_image                                                  (Eq. 3)
+Local:   Q_j = Q[tokens of subject j],  Z_j = softmax(Q_j K_j^T / sqrt d) V_j      (Eq. 5)   `image_attention`
+         Z_image[tokens of subject j] = w_j * Z_j                                  (Eq. 6)   `crop_and_merge`
 
-Z_text is the host's own attention and is never recomputed; Q is the text stream's own query. Only Q is cropped: K_j and
-V_j are the whole of subject j's image tokens. A `Crop` holds the VISIBLE rows of its subject (the topmost owns a
-token), so the order of the loop does not matter. Rows of nobody are not touched: there the picture is the text's alone.
+Z_text is the host's own attention and is never computed again. Q is the query of the text stream. Only Q is cropped:
+K_j and V_j come from all image tokens of subject j. A `Crop` holds the VISIBLE query tokens of its subject: where boxes
+overlap, the topmost subject owns the token. So the order of the loop does not matter. Query tokens without an owner do
+not change: there the image follows the text alone.
+
+A subject with its own prompt makes the text local too (ours, not the paper's). K'_j and V'_j are the layer's own
+projections of that prompt, u the share of local text:
+
+Text:    Z_text[tokens of subject j] = (1 - u) Z_text + u * softmax(Q_j K'_j^T / sqrt d) V'_j      `localise_text`
 """
 
 from __future__ import annotations
@@ -23,45 +29,51 @@ KeyValue = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Crop:
-    """One subject's rows of a feature map: made once, used by every layer and step there.
+    """The query tokens one subject owns in a feature map. Every layer and step of that size shares it.
 
-    subject: its number; rows: (owned,) row-major token numbers; weight: w_j.
+    subject: its number, from 0; token_idx: (owned,) row-major token numbers; weight: w_j.
     """
 
     subject: int
-    rows: torch.Tensor
+    token_idx: torch.Tensor
     weight: float
 
 
 def crops_of(visible: Sequence[Sequence[int]], weights: Sequence[float], device: torch.device) -> tuple[Crop, ...]:
-    """`visible`: each subject's token numbers, disjoint.
+    """A crop for each subject that owns tokens and has a weight. The tokens of a subject without a weight stay unowned.
 
-    Who has no weight takes no part, and nobody else gets its tokens.
+    visible: the token numbers of each subject, disjoint; weights: w_j of each subject.
     """
-    return tuple(
-        Crop(subject, torch.tensor(tokens, dtype=torch.long, device=device), weight)
-        for subject, (tokens, weight) in enumerate(zip(visible, weights))
-        if tokens and weight
-    )
+    crops = []
+    for subject, (tokens, weight) in enumerate(zip(visible, weights)):
+        if tokens and weight:
+            crops.append(Crop(subject, torch.tensor(tokens, dtype=torch.long, device=device), weight))
+    return tuple(crops)
 
 
-def one_set(crops: Sequence[Crop]) -> tuple[Crop, ...]:
-    """The crops of rows that all see one set, whoever owns them, as the unconditional ones do: one for each weight."""
-    alike = {crop.weight: [each for each in crops if each.weight == crop.weight] for crop in crops}
+def merged_by_weight(crops: Sequence[Crop]) -> tuple[Crop, ...]:
+    """Merge crops that attend to the same key / value set: one crop per distinct weight.
+
+    Unconditional batch entries need this: there all subjects attend to the one unconditional set.
+    """
+    groups: dict[float, list[Crop]] = {}
+    for crop in crops:
+        groups.setdefault(crop.weight, []).append(crop)
     return tuple(
-        Crop(same[0].subject, torch.cat([crop.rows for crop in same]), weight) for weight, same in alike.items()
+        Crop(group[0].subject, torch.cat([crop.token_idx for crop in group]), weight)
+        for weight, group in groups.items()
     )
 
 
 def image_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
-    """Queries (batch, rows, channels) over one subject's image tokens, key and value (tokens, channels) -> as query."""
+    """Z_j: queries (batch, queries, channels) over key and value (image tokens, channels) -> as query."""
     batch = query.shape[0]
     key, value = (split_heads(tensor, heads).expand(batch, -1, -1, -1) for tensor in (key, value))
     return attend(split_heads(query, heads), key, value).transpose(1, 2).flatten(2)
 
 
 def split_heads(tensor: torch.Tensor, heads: int) -> torch.Tensor:
-    """(..., rows, channels) -> (..., heads, rows, channels / heads)."""
+    """(..., tokens, channels) -> (..., heads, tokens, channels / heads)."""
     return tensor.unflatten(-1, (heads, -1)).transpose(-3, -2)
 
 
@@ -73,11 +85,31 @@ def crop_and_merge(
     heads: int,
     scale: float,
 ) -> torch.Tensor:
-    """Z = Z_text + s * w_j * Z_j in each subject's rows, in place, before the layer's output projection.
+    """Z = Z_text + s * w_j * Z_j at the tokens of each subject, in place, before the layer's output projection.
 
-    text, query: (batch, tokens, channels) of the whole feature map; keys_values: each subject's own, by its number.
+    text, query: (batch, tokens, channels) of the whole feature map; keys_values: (K_j, V_j) by subject number.
     """
     for crop in crops:
-        image = image_attention(query.index_select(1, crop.rows), *keys_values[crop.subject], heads)
-        text.index_add_(1, crop.rows, image.to(text.dtype), alpha=scale * crop.weight)
+        image = image_attention(query.index_select(1, crop.token_idx), *keys_values[crop.subject], heads)
+        text.index_add_(1, crop.token_idx, image.to(text.dtype), alpha=scale * crop.weight)
+    return text
+
+
+def localise_text(
+    text: torch.Tensor,
+    query: torch.Tensor,
+    keys_values: Sequence[KeyValue],
+    crops: Sequence[Crop],
+    heads: int,
+    share: float,
+) -> torch.Tensor:
+    """Z_text = (1 - u) Z_text + u * Z'_j at the tokens of each crop, in place. Crops have no weight here.
+
+    text, query: (batch, tokens, channels) of the whole feature map; keys_values: (K'_j, V'_j) by crop.subject, each
+    (text tokens, channels); share: u, 0..1.
+    """
+    for crop in crops:
+        local = image_attention(query.index_select(1, crop.token_idx), *keys_values[crop.subject], heads)
+        host = text.index_select(1, crop.token_idx)
+        text.index_copy_(1, crop.token_idx, torch.lerp(host, local.to(text.dtype), share))
     return text

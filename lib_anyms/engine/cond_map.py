@@ -1,4 +1,4 @@
-"""Which rows of one UNet call are conditional. Hosts batch, split and skip them; the image stream never guesses."""
+"""Which entries of a UNet call's batch are conditional. Hosts batch, split and skip them; we never guess."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from lib_anyms.errors import Refused
 
 @dataclass(frozen=True)
 class CondMap:
-    """`is_cond[row]` for each row of the batch the UNet receives; `chunk` rows each are one condition's."""
+    """`is_cond[entry]` for each entry of the batch the UNet receives. Each condition has `chunk` entries."""
 
     is_cond: tuple[bool, ...]
     chunk: int = field(default=1, compare=False)
 
     @classmethod
-    def of_chunks(cls, chunks_cond: Iterable[bool], rows_per_chunk: int) -> CondMap:
+    def of_chunks(cls, chunks_cond: Iterable[bool], chunk: int) -> CondMap:
         """Equal chunks, one flag each: `cond_or_uncond` of the Forge family, [uncond, cond] of diffusers."""
-        return cls(tuple(flag for flag in chunks_cond for _ in range(rows_per_chunk)), rows_per_chunk)
+        return cls(tuple(flag for flag in chunks_cond for _ in range(chunk)), chunk)
 
     @cached_property
     def runs(self) -> tuple[tuple[slice, bool], ...]:
-        """Neighbouring rows of one kind, as (slice, is_cond); every layer of a call asks for them."""
-        starts = [row for row, flag in enumerate(self.is_cond) if row == 0 or flag != self.is_cond[row - 1]]
-        ends = [*starts[1:], len(self.is_cond)]
-        return tuple((slice(start, end), self.is_cond[start]) for start, end in zip(starts, ends))
+        """Neighbouring entries of one kind, as (slice, is_cond). Cached, as every layer of a call needs them."""
+        flags = self.is_cond
+        starts = [entry for entry, flag in enumerate(flags) if entry == 0 or flag != flags[entry - 1]]
+        ends = [*starts[1:], len(flags)]
+        return tuple((slice(start, end), flags[start]) for start, end in zip(starts, ends))
 
     def with_copies(self, count: int) -> Iterator[tuple[CondMap, list[int], bool]]:
-        """How these rows may have become `count` in a cross-attention layer that sees one picture with several texts.
+        """How this batch may have become `count` entries in a cross-attention layer that gets several texts per image.
 
-        Each conditional chunk stands there several times over, one after the other, and a row of zeros makes the number
-        even (Forge Couple); in a call of no conditional rows each chunk may, as the host may have marked it otherwise.
-        -> (the rows there, for each the row it is a copy of, whether the last one is of zeros), likelier first.
+        Forge Couple repeats each conditional chunk, and adds an entry of zeros where the number is odd. In a call
+        without conditional entries any chunk may be repeated, as the host may have marked it the other way.
+        Yields (the map there, for each entry the one it copies, whether the last entry is zeros), most likely first.
         """
-        several = sum(self.is_cond) or len(self.is_cond)
-        others = len(self.is_cond) - several
+        repeated = sum(self.is_cond) or len(self.is_cond)
+        others = len(self.is_cond) - repeated
         for padded in (False, True):
-            times, left = divmod(count - padded - others, several)
-            if not left and times >= 1 and not (padded and count % 2):
+            times, remainder = divmod(count - padded - others, repeated)
+            if not remainder and times >= 1 and not (padded and count % 2):
                 yield (*self._copied(times, padded), padded)
 
     def _copied(self, times: int, padded: bool) -> tuple[CondMap, list[int]]:
@@ -58,14 +59,15 @@ class CondMap:
 
 @dataclass
 class CondCursor:
-    """All rows of one denoiser step, consumed in order by the UNet calls of that step, however the host splits them."""
+    """All batch entries of one denoiser step. The UNet calls of that step take them in order, however many each."""
 
-    rows: CondMap
+    conds: CondMap
     position: int = 0
 
     def take(self, count: int) -> CondMap:
-        """The next `count` rows; raises Refused when the step has fewer left."""
-        if self.position + count > len(self.rows.is_cond):
-            raise Refused("rows_unknown", got=count, expected=f"at most {len(self.rows.is_cond) - self.position}")
+        """The next `count` entries. Raises Refused when the step has fewer left."""
+        left = len(self.conds.is_cond) - self.position
+        if count > left:
+            raise Refused("rows_unknown", got=count, expected=f"at most {left}")
         self.position += count
-        return CondMap(self.rows.is_cond[self.position - count : self.position])
+        return CondMap(self.conds.is_cond[self.position - count : self.position])

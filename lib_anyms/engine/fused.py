@@ -1,8 +1,8 @@
-"""`crop_and_merge` of all rows of a UNet call in ONE attention: as many launches for twelve subjects as for one.
+"""`crop_and_merge` of a whole UNet call in ONE masked attention: twelve subjects take as many launches as one.
 
-All subjects' keys stand side by side, the unconditional ones with them, and a mask leaves each row its own. That is S +
-1 times the arithmetic, of something below a thousandth of a step; a GPU does that while it waits for the next launch. A
-CPU does not: there `attention.crop_and_merge` runs, subject by subject.
+The keys of all subjects and of the unconditional set stand side by side. A mask lets each query token attend to its own
+set only. With S subjects that is S + 1 times the arithmetic, of less than a thousandth of a step. A GPU does it while
+it waits for the next launch. A CPU does not, so there `attention.crop_and_merge` runs, subject by subject.
 """
 
 from __future__ import annotations
@@ -13,86 +13,103 @@ from dataclasses import dataclass
 import torch
 
 from lib_anyms.engine.attention import Crop, KeyValue, split_heads
+from lib_anyms.engine.key_values import TokenSpan
 from lib_anyms.engine.sdpa import attend
 
-_ALIGNED = 16  # fused attention copies a mask whose rows do not lie on such a multiple
+_ALIGNMENT = 16  # fused attention copies a mask whose rows do not start at such a multiple
 
 
 def is_launch_bound(device: torch.device) -> bool:
-    """Whether launches cost more there than arithmetic."""
+    """Whether a kernel launch costs more than its arithmetic on `device`."""
     return device.type != "cpu"
 
 
 @dataclass(frozen=True)
 class FusedCrops:
-    """All crops of a feature map as one, for calls of one kind: made once, used by every layer and step.
+    """All crops of a feature map in one. Every layer and step with the same kinds of batch entries shares it.
 
-    rows: (owned,) token numbers, one subject's after another's; weight: the largest w_j; shares: (owned, 1), what of it
-    each row's subject has, None if all have it; mask: what is added to the scores, 0 or -inf, (batch, 1, owned, all
-    image tokens).
+    token_idx: (owned,) token numbers, one subject after another; weight: the largest w_j;
+    relative_weights: (owned, 1), w_j / weight of each token's subject, None if all are 1;
+    mask: 0 or -inf, added to the scores, (batch, 1, owned, all image tokens).
     """
 
-    rows: torch.Tensor
+    token_idx: torch.Tensor
     weight: float
-    shares: torch.Tensor | None
+    relative_weights: torch.Tensor | None
     mask: torch.Tensor
 
     @classmethod
     def of(
         cls,
         crops: Sequence[Crop],
-        places: Sequence[tuple[int, int]],
-        uncond: tuple[int, int] | None,
+        spans: Sequence[TokenSpan],
+        uncond: TokenSpan | None,
         is_cond: Sequence[bool],
         like: torch.Tensor,
     ) -> FusedCrops:
-        """places: (first, last) of each subject's tokens among all; uncond: of the unconditional ones, the last;
-        is_cond: of each row of the batch. At least one crop. On `like`'s device and in its dtype.
+        """At least one crop, on the device and in the dtype of `like`.
+
+        spans: image tokens of each subject; uncond: of the unconditional set, None where every entry is conditional;
+        is_cond: of each batch entry.
         """
         weight = max(crop.weight for crop in crops)
-        shares = torch.cat(
-            [torch.full((len(crop.rows), 1), crop.weight / weight, dtype=torch.float64) for crop in crops]
-        )
-        alike = all(crop.weight == weight for crop in crops)
-        rows = torch.cat([crop.rows for crop in crops])
-        return cls(rows, weight, None if alike else shares.to(like), _mask(crops, places, uncond, is_cond, like))
+        relative = None
+        if any(crop.weight != weight for crop in crops):
+            parts = [torch.full((len(crop.token_idx), 1), crop.weight / weight, dtype=torch.float64) for crop in crops]
+            relative = torch.cat(parts).to(like)
+        token_idx = torch.cat([crop.token_idx for crop in crops])
+        return cls(token_idx, weight, relative, _mask(crops, spans, uncond, is_cond, like))
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What it keeps."""
-        return [tensor for tensor in (self.rows, self.shares, self.mask) if tensor is not None]
+        """All tensors it holds."""
+        return [tensor for tensor in (self.token_idx, self.relative_weights, self.mask) if tensor is not None]
 
 
 def _mask(
     crops: Sequence[Crop],
-    places: Sequence[tuple[int, int]],
-    uncond: tuple[int, int] | None,
+    spans: Sequence[TokenSpan],
+    uncond: TokenSpan | None,
     is_cond: Sequence[bool],
     like: torch.Tensor,
 ) -> torch.Tensor:
-    tokens = max(last for _, last in (*places, uncond or (0, 0)))
-    owned = sum(len(crop.rows) for crop in crops)
-    mask = torch.full((len(is_cond), 1, owned, -(-tokens // _ALIGNED) * _ALIGNED), float("-inf"))
-    for row, conditional in enumerate(is_cond):
+    tokens = max(last for _, last in (*spans, uncond or (0, 0)))
+    owned = sum(len(crop.token_idx) for crop in crops)
+    aligned = -(-tokens // _ALIGNMENT) * _ALIGNMENT
+    mask = torch.full((len(is_cond), 1, owned, aligned), float("-inf"))
+    for entry, conditional in enumerate(is_cond):
         first = 0
         for crop in crops:
-            last = first + len(crop.rows)
-            place = places[crop.subject] if conditional or uncond is None else uncond
-            mask[row, :, first:last, slice(*place)] = 0
+            last = first + len(crop.token_idx)
+            span = spans[crop.subject] if conditional or uncond is None else uncond
+            mask[entry, :, first:last, slice(*span)] = 0
             first = last
-    return mask.to(like)[..., :tokens]
+    return mask.to(like)[..., :tokens]  # a view: its rows keep their aligned starts
 
 
 def fused_crop_and_merge(
-    text: torch.Tensor, query: torch.Tensor, everyone: KeyValue, together: FusedCrops, heads: int, scale: float
+    text: torch.Tensor, query: torch.Tensor, sets: KeyValue, crops: FusedCrops, heads: int, scale: float
 ) -> torch.Tensor:
-    """As `attention.crop_and_merge`, of conditional and unconditional rows alike, in place.
+    """`attention.crop_and_merge` of conditional and unconditional batch entries alike, in place.
 
-    text, query: (batch, tokens, channels); everyone: all keys and all values by heads, (batch, heads, all image tokens,
-    ...).
+    text, query: (batch, tokens, channels); sets: keys and values of all sets by heads, (batch, heads, tokens, ...).
     """
-    own = split_heads(query.index_select(1, together.rows), heads)
-    image = attend(own, *everyone, together.mask).transpose(1, 2).flatten(2)
-    if together.shares is not None:
-        image = image * together.shares
-    return text.index_add_(1, together.rows, image.to(text.dtype), alpha=scale * together.weight)
+    image = _fused_attention(query, sets, crops, heads)
+    if crops.relative_weights is not None:
+        image = image * crops.relative_weights
+    return text.index_add_(1, crops.token_idx, image.to(text.dtype), alpha=scale * crops.weight)
+
+
+def fused_localise_text(
+    text: torch.Tensor, query: torch.Tensor, sets: KeyValue, crops: FusedCrops, heads: int, share: float
+) -> torch.Tensor:
+    """`attention.localise_text` of all crops in one attention, in place. Arguments as `fused_crop_and_merge`."""
+    local = _fused_attention(query, sets, crops, heads)
+    host = text.index_select(1, crops.token_idx)
+    return text.index_copy_(1, crops.token_idx, torch.lerp(host, local.to(text.dtype), share))
+
+
+def _fused_attention(query: torch.Tensor, sets: KeyValue, crops: FusedCrops, heads: int) -> torch.Tensor:
+    """Each owned token attends to its own set: (batch, owned, channels)."""
+    cropped = split_heads(query.index_select(1, crops.token_idx), heads)
+    return attend(cropped, *sets, crops.mask).transpose(1, 2).flatten(2)

@@ -1,8 +1,9 @@
-"""The image stream on a host's UNet: `inject()` hangs it beside the text stream, `eject()` is its exact inverse.
+"""The image stream on a host's UNet: `inject()` attaches it beside the text stream, `eject()` is the exact inverse.
 
-Two hooks a layer and nothing replaced: a forward hook on `attn2.to_q` sees Q, a forward-pre-hook on `attn2.to_out[0]`
-turns Z_text into Z_text + s * Z_image. A pre-hook on each spatial transformer tells the token grid, a pair of hooks on
-the UNet frames every call: which rows are conditional, and whether every layer fired.
+Two hooks per layer, and nothing is replaced: a forward hook on `attn2.to_q` reads Q, a forward-pre-hook on
+`attn2.to_out[0]` turns Z_text into Z_text + s * Z_image. A pre-hook on each spatial transformer reads the token grid. A
+pair of hooks on the UNet begins and ends every call: it reads which batch entries are conditional, and counts the
+layers that fired.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import torch
 from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
+from lib_anyms.engine.local_text import LocalText
 from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import REFUSED_BY
 from lib_anyms.errors import Refused, SteppedAside
@@ -26,18 +29,40 @@ from lib_anyms.layout.layout import Layout
 
 @dataclass(frozen=True)
 class UNetCall:
-    """What a host knows of one call: its rows, and the progress of the steps, 0..1."""
+    """One call as the host describes it: which batch entries are conditional, and the share of the steps done, 0..1."""
 
-    rows: CondMap
+    cond_map: CondMap
     progress: float
 
 
-CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: not our job's call, leave it alone
-Excuse = Callable[[], "SteppedAside | None"]  # why no layer of a call can have fired, if that is known
+@dataclass(frozen=True)
+class PassResult:
+    """What one sampling pass has done so far.
+
+    layers: cross-attention layers; calls: whole UNet calls; step_calls: those of this step; grids: token grids merged
+    on; failure: the cause of the error the stream raised; refusal: the sentence of that error where it is a Refused;
+    aside: why the stream ejected itself; not_fused: the error of fused attention, if there was one; foreign_text:
+    another extension made the text local, so the subjects' prompts did not act.
+    """
+
+    layout: Layout
+    layers: int
+    calls: int
+    step_calls: int
+    grids: frozenset[TokenGrid]
+    failure: str
+    refusal: str
+    aside: SteppedAside | None
+    not_fused: str
+    foreign_text: bool = False
+
+
+CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: a call of another job
+AsideReason = Callable[[], "SteppedAside | None"]  # a known reason why no layer of a call fired
 
 
 class ImageStream:
-    """AnyMS on one UNet for one generation."""
+    """AnyMS on one UNet for one sampling pass."""
 
     def __init__(
         self,
@@ -48,25 +73,28 @@ class ImageStream:
         scale: float,
         mode: str,
         read_call: CallReader,
-        excuse: Excuse = lambda: None,
+        aside_reason: AsideReason = lambda: None,
+        influence: Influence | None = None,
+        local_text: LocalText | None = None,
     ) -> None:
         self.unet = unet
-        self.calls = 0  # UNet calls that ran whole
-        self.step_calls = 0  # of them, since the host last set this to 0
-        self.failure = ""  # the cause of what it raised
-        self.refusal = ""  # the sentence, of a refusal
-        self.excused: SteppedAside | None = None  # why it let go by itself
-        self.not_fused = ""  # how fused attention failed, if it did
         self.layout = layout
-        self.region_merge = RegionMerge(layout, keys_values, scale, mode, layers)
+        self.region_merge = RegionMerge(layout, keys_values, scale, mode, layers, influence, local_text)
         self._layers = layers
         self._read_call = read_call
-        self._excuse = excuse
+        self._aside_reason = aside_reason
         self._handles: list[Any] = []
+        # of the pass
+        self._calls = 0
+        self._step_calls = 0
+        self._failure = ""
+        self._refusal = ""
+        self._aside: SteppedAside | None = None
+        self._not_fused = ""
+        self._foreign_text = False
+        # of the UNet call in progress
         self._call: UNetCall | None = None
-        self._copies: dict[
-            int, CondMap
-        ] = {}  # of this call: rows a layer sees -> what they are, where they are not the call's
+        self._copies: dict[int, CondMap] = {}  # batch size in a layer -> its map, where that is not the call's
         self._grid = TokenGrid(0, 0)
         self._query: torch.Tensor | None = None
         self._fired = 0
@@ -76,17 +104,28 @@ class ImageStream:
         return bool(self._handles)
 
     @property
-    def layers(self) -> int:
-        """How many cross-attention layers it is for."""
-        return len(self._layers)
+    def grids(self) -> frozenset[TokenGrid]:
+        """The token grids it has merged on."""
+        return frozenset(self.region_merge.grids.copy())  # another thread may read while a layer adds one
 
     @property
-    def grids(self) -> set[TokenGrid]:
-        """The token grids it has merged on."""
-        return self.region_merge.grids.copy()  # another thread may ask
+    def result(self) -> PassResult:
+        """The result of the pass so far."""
+        return PassResult(
+            layout=self.layout,
+            layers=len(self._layers),
+            calls=self._calls,
+            step_calls=self._step_calls,
+            grids=self.grids,
+            failure=self._failure,
+            refusal=self._refusal,
+            aside=self._aside,
+            not_fused=self._not_fused,
+            foreign_text=self._foreign_text,
+        )
 
     def inject(self) -> None:
-        """Attach; a second call changes nothing."""
+        """Attach all hooks. A second call changes nothing."""
         if self.injected:
             return
         try:
@@ -95,20 +134,26 @@ class ImageStream:
             self.eject()
             raise
 
-    def eject(self) -> None:
-        """Detach every hook and forget the call in flight; the UNet is as it was before `inject()`."""
+    def eject(self) -> PassResult:
+        """Detach every hook: the UNet is as it was before `inject()`. Returns the result of the pass."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._call = self._query = None
+        return self.result
+
+    def begin_step(self) -> None:
+        """Start counting the UNet calls of a new denoiser step."""
+        self._step_calls = 0
 
     def _attach(self) -> None:
         keep = self._handles.append
         keep(self.unet.register_forward_pre_hook(self._begin_call, with_kwargs=True))
-        for transformer in {id(layer.transformer): layer.transformer for layer in self._layers}.values():
-            keep(transformer.register_forward_pre_hook(self._see_grid))
+        transformers = {id(layer.transformer): layer.transformer for layer in self._layers}
+        for transformer in transformers.values():
+            keep(transformer.register_forward_pre_hook(self._read_grid))
         for layer in self._layers:
-            keep(layer.to_q.register_forward_hook(self._see_query))
+            keep(layer.to_q.register_forward_hook(self._read_query))
             keep(layer.to_out.register_forward_pre_hook(self._adder(layer)))
         keep(self.unet.register_forward_hook(self._end_call))
 
@@ -122,10 +167,10 @@ class ImageStream:
         if self._call is not None:
             self.region_merge.begin_call(self._call.progress)
 
-    def _see_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
+    def _read_grid(self, _transformer: nn.Module, args: tuple[Any, ...]) -> None:
         self._grid = TokenGrid(*args[0].shape[-2:])
 
-    def _see_query(self, _to_q: nn.Module, _args: tuple[Any, ...], query: torch.Tensor) -> None:
+    def _read_query(self, _to_q: nn.Module, _args: tuple[Any, ...], query: torch.Tensor) -> None:
         self._query = query
 
     def _adder(self, layer: Layer) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
@@ -134,8 +179,8 @@ class ImageStream:
             if self._call is None or query is None:
                 return None
             self._fired += 1
-            alone = len(to_out._forward_pre_hooks) == 1
-            return (self._guarded(self._with_image, layer, query, args[0], self._call, alone), *args[1:])
+            only_hook = len(to_out._forward_pre_hooks) == 1
+            return (self._guarded(self._with_image, layer, query, args[0], self._call, only_hook), *args[1:])
 
         return add
 
@@ -144,54 +189,69 @@ class ImageStream:
             return
         self._call = None
         if not self._fired:
-            self.excused = self._excuse()
-        if self.excused is not None:
+            self._aside = self._aside_reason()
+        if self._aside is not None:
             self.eject()
             return
-        if not self._fired or self._fired % len(self._layers):  # ControlNet's "reference" runs all twice
+        # A multiple is right too: ControlNet's "reference" runs every layer twice.
+        if not self._fired or self._fired % len(self._layers):
             self._guarded(_refuse_count, self._fired, len(self._layers))
-        self.calls += 1
-        self.step_calls += 1
+        self._calls += 1
+        self._step_calls += 1
 
     def _with_image(
-        self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, alone: bool
+        self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, only_hook: bool
     ) -> torch.Tensor:
-        """Z_text + s * Z_image of one layer, (rows, tokens, channels). `alone`: no other hook saw `text`."""
+        """Z_text + s * Z_image of one layer, (batch, tokens, channels).
+
+        only_hook: no other hook has seen `text`, so it may be changed in place. Raises Refused for a batch or a number
+        of tokens that does not match the call.
+        """
         if not self.region_merge.acts_on(layer):
             return text
-        rows = call.rows if query.shape[0] == len(call.rows.is_cond) else self._rows_with_copies(query, call.rows)
+        conds = call.cond_map
+        if query.shape[0] != len(conds.is_cond):
+            conds = self._with_copies(query, conds)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
-        if not alone:
-            text = text.clone()  # another's hook may have kept it
-        merged = self.region_merge.add(layer, self._grid, query, text, rows)
+        if not only_hook:
+            text = text.clone()  # another extension's hook may hold it
+        foreign_text = conds is not call.cond_map
+        self._foreign_text = self._foreign_text or (foreign_text and self.region_merge.local_text is not None)
+        merged = self.region_merge.add(layer, self._grid, query, text, conds, foreign_text)
         if REFUSED_BY:
-            self.not_fused = self.not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
+            self._not_fused = self._not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
         return merged
 
-    def _rows_with_copies(self, query: torch.Tensor, rows: CondMap) -> CondMap:
-        """Another extension hands the layer copies of conditional rows: the first layer of a call tells whether that is
-        so. Each copy gets the same image stream, so a blend of them, whose weights sum to 1, has it once.
+    def _with_copies(self, query: torch.Tensor, conds: CondMap) -> CondMap:
+        """The map of a layer whose batch another extension has extended with copies of conditional entries.
+
+        The first layer of a call decides whether that is so. Each copy gets the same image stream: a blend of copies
+        whose weights sum to 1 then has it once. Raises Refused where the entries are not copies.
         """
-        found = self._copies.get(len(query))
-        if found is None:
-            near = 0.01 * query.abs().max()  # the same row within a batch may be rounded otherwise
-            for found, sources, padded in rows.with_copies(len(query)):
-                if (query - query[sources]).abs().max() <= near and not (padded and query[-1].any()):
-                    self._copies[len(query)] = found
-                    return found
-            raise Refused("rows_unknown", got=len(query), expected=len(rows.is_cond))
-        return found
+        size = len(query)
+        if size not in self._copies:
+            self._copies[size] = _map_of_copies(query, conds)
+        return self._copies[size]
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Hosts run no callback of ours after an exception, so the stream lets go of the UNet before it raises."""
+        """Eject before raising: after an exception hosts run none of our callbacks, so the hooks would stay."""
         try:
             return function(*args)
         except BaseException as error:
-            self.failure = getattr(error, "cause", type(error).__name__)
-            self.refusal = str(error) if isinstance(error, Refused) else ""
+            self._failure = getattr(error, "cause", type(error).__name__)
+            self._refusal = str(error) if isinstance(error, Refused) else ""
             self.eject()
             raise
+
+
+def _map_of_copies(query: torch.Tensor, conds: CondMap) -> CondMap:
+    size = len(query)
+    tolerance = 0.01 * query.abs().max()  # the same entry may be rounded differently within another batch
+    for copied, sources, padded in conds.with_copies(size):
+        if (query - query[sources]).abs().max() <= tolerance and not (padded and query[-1].any()):
+            return copied
+    raise Refused("rows_unknown", got=size, expected=len(conds.is_cond))
 
 
 def _refuse_count(fired: int, expected: int) -> None:
@@ -199,24 +259,24 @@ def _refuse_count(fired: int, expected: int) -> None:
 
 
 def compiled(unet: nn.Module) -> str | None:
-    """What torch made of `unet` or a part of it, if that runs a compiled graph: hooks attached later are ignored, and
-    one that was there when it was compiled may stay in it for good.
+    """The compiler of `unet` or of a part of it; None where nothing is compiled.
+
+    A compiled graph ignores hooks attached later. A hook attached before compiling may stay in the graph for good.
     """
     return "torch.compile" if any(map(_is_compiled, unet.modules())) else None
 
 
 def _is_compiled(module: nn.Module) -> bool:
     """By `torch.compile(module)`, `module.compile()` or `module.forward = torch.compile(module.forward)`."""
-    own = vars(module)
-    wrapped = "_orig_mod" in own.get("_modules", {}) or own.get("_compiled_call_impl") is not None
-    return wrapped or hasattr(own.get("forward"), "_torchdynamo_orig_callable")
+    attributes = vars(module)
+    wrapped = "_orig_mod" in attributes.get("_modules", {}) or attributes.get("_compiled_call_impl") is not None
+    return wrapped or hasattr(attributes.get("forward"), "_torchdynamo_orig_callable")
 
 
 def arm_refusal(unet: nn.Module, error: Exception) -> Callable[[], None]:
-    """Make the next call of `unet` raise `error`: an exception in a host's callback is only logged, one from the UNet
-    is shown.
+    """Make the next call of `unet` raise `error`; returns a function that undoes this.
 
-    Returns the inverse. The hook removes itself before it raises.
+    Hosts only log an exception of a callback, but show one of the UNet. The hook removes itself before it raises.
     """
 
     def refuse(_unet: nn.Module, _args: tuple[Any, ...]) -> None:

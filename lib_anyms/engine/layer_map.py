@@ -1,7 +1,7 @@
 """The cross-attention layers of a UNet, in the order IP-Adapter files number them: input, output, MIDDLE LAST.
 
-The UNet runs input, middle, output, and many layers share one shape, so a wrong order loads without an error: only
-names tell. The rule holds for whatever attn2 layers a UNet has; 70 is SDXL's count, not a constant of ours.
+The UNet runs input, middle, output. Many layers share one shape, so a wrong order would load without an error: the
+number must come from the name. The rule holds for any number of attn2 layers; SDXL has 70.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-# LDM name, diffusers name -> place of the part in the numbering
+# part by its LDM or diffusers name -> position in the numbering
 _PARTS = {
     "input_blocks": 0,
     "down_blocks": 0,
@@ -26,7 +26,7 @@ _ATTN2 = re.compile(
     r"(?:^|\.)(?P<part>" + "|".join(_PARTS) + r")\.(?P<path>.*?)\.?transformer_blocks\.(?P<depth>\d+)\.attn2$"
 )
 
-# Which blocks carry style and composition in SDXL, by both namings (InstantStyle, arXiv 2404.02733).
+# The blocks that carry style and composition in SDXL, by LDM and diffusers names (InstantStyle, arXiv 2404.02733).
 BLOCK_PRESETS: dict[str, tuple[str, ...]] = {
     "all": (),
     "style": ("output_blocks.1.", "up_blocks.0.attentions.1."),
@@ -40,10 +40,10 @@ class Layer:
 
     number: int
     name: str
-    attention: Any  # the host's CrossAttention: to_q, to_k, to_out and heads are all we ask of it
+    attention: Any  # the host's CrossAttention: we use to_q, to_k, to_out and heads
     transformer: (
         nn.Module
-    )  # the spatial transformer around it: sees the feature map as (batch, channels, height, width)
+    )  # the spatial transformer around it: gets the feature map as (batch, channels, height, width)
 
     @property
     def heads(self) -> int:
@@ -51,13 +51,25 @@ class Layer:
 
     @property
     def to_q(self) -> nn.Module:
-        """Makes Q."""
+        """The projection to Q."""
         module: nn.Module = self.attention.to_q
         return module
 
     @property
+    def to_k(self) -> nn.Module:
+        """The projection of text tokens to K."""
+        module: nn.Module = self.attention.to_k
+        return module
+
+    @property
+    def to_v(self) -> nn.Module:
+        """The projection of text tokens to V."""
+        module: nn.Module = self.attention.to_v
+        return module
+
+    @property
     def to_out(self) -> nn.Module:
-        """The output projection: receives Z."""
+        """The output projection: its input is Z."""
         module: nn.Module = self.attention.to_out[0]
         return module
 
@@ -78,7 +90,7 @@ class Layer:
 
 
 def linear_shape(linear: Any) -> tuple[int, int]:
-    """(out, in) channels of a linear layer; quantised weights lie in other shapes, so its attributes come first."""
+    """(out, in) channels of a linear layer. Attributes come first: quantised weights have other shapes."""
     wrapped = getattr(linear, "base_layer", linear)  # LoRA wrappers of diffusers
     if hasattr(wrapped, "out_features"):
         return int(wrapped.out_features), int(wrapped.in_features)
@@ -87,12 +99,12 @@ def linear_shape(linear: Any) -> tuple[int, int]:
 
 
 def cross_attention_layers(unet: nn.Module) -> tuple[Layer, ...]:
-    """Every attn2 of `unet`, numbered; empty for a network that is no such UNet."""
+    """Every attn2 of `unet`, numbered. Empty for any other network."""
     modules = dict(unet.named_modules())
-    found = sorted(_named(modules))
+    names = [name for _, name in sorted(_named(modules))]
     return tuple(
         Layer(2 * index + 1, name, modules[name], modules[name.rsplit(".transformer_blocks.", 1)[0]])
-        for index, (_, name) in enumerate(found)
+        for index, name in enumerate(names)
     )
 
 

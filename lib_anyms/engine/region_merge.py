@@ -1,8 +1,7 @@
-"""Z_text + s * Z_image of one layer in one UNet call, by the mode and in the form that is quickest on the device.
+"""Z_text + s * Z_image of one layer in one UNet call, for each mode, in the fastest form for the device.
 
-crop-merge: `attention.crop_and_merge`, subject by subject, or `one_call.fused_crop_and_merge`. The other modes are what
-it is compared with. What does not depend on the layer or the step is made once and kept: crops, masks, the boxes of
-other modes.
+crop-merge: `attention.crop_and_merge`, subject by subject, or `fused.fused_crop_and_merge`. The other modes are
+comparisons (ablations.py). Crops, masks and boxes do not depend on the layer or the step, so they are cached.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 
-from lib_anyms.engine.ablations import MERGES
-from lib_anyms.engine.attention import Crop, crop_and_merge, crops_of, one_set
+from lib_anyms.engine.ablations import MERGE_FUNCTIONS
+from lib_anyms.engine.attention import Crop, crop_and_merge, crops_of, merged_by_weight
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.fused import FusedCrops, fused_crop_and_merge, is_launch_bound
 from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
+from lib_anyms.engine.local_text import LocalText
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 
@@ -28,118 +28,146 @@ _Key = tuple[TokenGrid, CondMap, _Weights, torch.dtype, torch.device]
 
 @dataclass(frozen=True)
 class _Part:
-    """What all layers of one feature map do with neighbouring rows of the batch, `rows`; None: with all of them.
+    """What every layer of one size does with the batch entries `entries` (None: all).
 
-    crops: for one attention each; together: for one of all, where that pays.
+    crops: one attention each; fused: or one attention for all, on devices where launches cost more than arithmetic.
     """
 
-    rows: slice | None
+    entries: slice | None
     is_cond: bool
     crops: tuple[Crop, ...]
-    together: FusedCrops | None = None
+    fused: FusedCrops | None = None
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Its rows of a batch."""
-        return tensor if self.rows is None else tensor[self.rows]
+        """Its entries of a batch: a view."""
+        return tensor if self.entries is None else tensor[self.entries]
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """What it keeps."""
-        return [*(crop.rows for crop in self.crops), *(self.together.tensors if self.together is not None else ())]
+        """All tensors it holds."""
+        held = [crop.token_idx for crop in self.crops]
+        if self.fused is not None:
+            held += self.fused.tensors
+        return held
 
 
 _Plan = tuple[_Part, ...]
 
 
 class RegionMerge:
-    """The image stream of one layout, apart from the UNet it hangs on."""
+    """The image stream of one layout, apart from the UNet it is attached to."""
 
     def __init__(
-        self, layout: Layout, keys_values: KeyValues, scale: float, mode: str, layers: Iterable[Layer]
+        self,
+        layout: Layout,
+        keys_values: KeyValues,
+        scale: float,
+        mode: str,
+        layers: Iterable[Layer],
+        influence: Influence | None = None,
+        local_text: LocalText | None = None,
     ) -> None:
         self.layout = layout
-        self.influence: Influence | None = None  # records where it acts, for a job that asked
-        self.grids: set[TokenGrid] = set()  # it has merged on
-        self.fused: bool | None = None  # which form; None: what pays on the device
+        self.local_text = local_text
+        self.influence = influence  # records where the stream acts, for a job that requests it
+        self.grids: set[TokenGrid] = set()  # where it has merged
+        self.use_fused: bool | None = None  # None: by the device
         self._keys_values = keys_values
         self._scale = scale
         self._mode = mode
-        self._sees = {
-            layer.number: tuple(layer.sees(subject.blocks) for subject in layout.subjects) for layer in layers
-        }
-        self._weights: dict[
-            tuple[bool, ...], _Weights
-        ] = {}  # w_j in this call, by which subjects a layer sees; () if nobody
+        self._sees: dict[int, tuple[bool, ...]] = {}  # by layer number: which subjects act in it
+        for layer in layers:
+            self._sees[layer.number] = tuple(layer.sees(subject.blocks) for subject in layout.subjects)
+        # w_j in this call by which subjects a layer sees; () if none acts
+        self._weights: dict[tuple[bool, ...], _Weights] = {}
         self._strengths: _Weights = ()
         self._plans: dict[_Key, _Plan] = {}
         self._last: tuple[_Key, _Plan] | None = None
         self._boxes: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
 
     def begin_call(self, progress: float) -> None:
-        """A UNet call at this share of the steps, 0..1."""
+        """Set the weights for a UNet call at `progress`, the share of the steps done, 0..1."""
         strengths = tuple(subject.strength(progress) for subject in self.layout.subjects)
+        if self.local_text is not None:
+            self.local_text.begin_call(strengths)
         if strengths == self._strengths:
             return
         self._strengths = strengths
-        self._plans.clear()  # what was made for other weights is not needed again
+        self._plans.clear()  # plans of other weights are not needed again
         self._last = None
         for seen in set(self._sees.values()):
             weights = tuple(weight if sees else 0.0 for weight, sees in zip(strengths, seen))
             self._weights[seen] = weights if self._scale and any(weights) else ()
 
     def acts_on(self, layer: Layer) -> bool:
-        """Whether any subject has an image stream in this layer and call."""
-        return bool(self._weights[self._sees[layer.number]])
+        """Whether any subject has an image stream or a prompt in this layer and call."""
+        return self.local_text is not None or bool(self._weights[self._sees[layer.number]])
 
     @property
     def bytes(self) -> int:
-        """Of memory: keys and values, and what is kept beside them."""
-        plans = [tensor for plan in self._plans.values() for part in plan for tensor in part.tensors]
-        kept = [*plans, *(rows for boxes in self._boxes.values() for rows in boxes)]
-        return self._keys_values.bytes + sum(tensor.untyped_storage().nbytes() for tensor in kept)
+        """Memory of keys, values and caches."""
+        tensors = [tensor for boxes in self._boxes.values() for tensor in boxes]
+        for plan in self._plans.values():
+            for part in plan:
+                tensors += part.tensors
+        return self._keys_values.bytes + sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def add(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: CondMap
+        self,
+        layer: Layer,
+        grid: TokenGrid,
+        query: torch.Tensor,
+        text: torch.Tensor,
+        conds: CondMap,
+        foreign_text: bool = False,
     ) -> torch.Tensor:
-        """Z_text + s * Z_image, (batch, tokens, channels), in place where `text` can be written to."""
+        """Z_text + s * Z_image, (batch, tokens, channels), in place where `text` can be written to.
+
+        foreign_text: another extension has made the text of this layer local. Then ours stays out.
+        """
         weights = self._weights[self._sees[layer.number]]
         self.grids.add(grid)
         text = text.contiguous()
+        if self.local_text is not None and not foreign_text:
+            self.local_text.apply(layer, grid, query, text, conds, self._is_fused(query.device))
+        if not weights:
+            return text
         before = text.clone() if self.influence is not None else None
         if self._mode == "crop-merge":
-            self._add_cropped(layer, query, text, self._plan((grid, rows, weights, query.dtype, query.device), query))
+            self._add_cropped(layer, query, text, self._plan((grid, conds, weights, query.dtype, query.device), query))
         else:
-            self._add_compared(layer, grid, query, text, rows, weights)
+            self._add_compared(layer, grid, query, text, conds, weights)
         if self.influence is not None and before is not None:
-            for part, is_cond in rows.runs:
+            for entries, is_cond in conds.runs:
                 if is_cond:
-                    self.influence.see(grid, before[part], text[part] - before[part], 1.0)
+                    self.influence.see(grid, before[entries], text[entries] - before[entries], 1.0)
         return text
 
     def _add_cropped(self, layer: Layer, query: torch.Tensor, text: torch.Tensor, plan: _Plan) -> None:
         for part in plan:
-            own = part.of(query)
-            if part.together is not None:
-                everyone = self._keys_values.by_heads(layer.number, layer.heads, own)
-                fused_crop_and_merge(part.of(text), own, everyone, part.together, layer.heads, self._scale)
+            queries = part.of(query)
+            if part.fused is not None:
+                sets = self._keys_values.by_heads(layer.number, layer.heads, queries)
+                fused_crop_and_merge(part.of(text), queries, sets, part.fused, layer.heads, self._scale)
             else:
-                sets = self._keys_values.of(layer.number, part.is_cond, own) or []
-                crop_and_merge(part.of(text), own, sets, part.crops, layer.heads, self._scale)
+                keys_values = self._keys_values.of(layer.number, part.is_cond, queries) or []
+                crop_and_merge(part.of(text), queries, keys_values, part.crops, layer.heads, self._scale)
 
     def _add_compared(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, rows: CondMap, weights: _Weights
+        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, conds: CondMap, weights: _Weights
     ) -> None:
         boxes = self._boxes_on(grid, query.device)
-        for part, is_cond in rows.runs:
-            sets = self._keys_values.of(layer.number, is_cond, query)
-            if sets is not None:
-                image = MERGES[self._mode](query[part], sets, boxes, weights, layer.heads)
-                text[part].add_(image.to(text.dtype), alpha=self._scale)
+        merge = MERGE_FUNCTIONS[self._mode]
+        for entries, is_cond in conds.runs:
+            keys_values = self._keys_values.of(layer.number, is_cond, query)
+            if keys_values is not None:
+                image = merge(query[entries], keys_values, boxes, weights, layer.heads)
+                text[entries].add_(image.to(text.dtype), alpha=self._scale)
 
-    # -- made once -----------------------------------------------------------------------------------------------------
+    # -- caches --------------------------------------------------------------------------------------------------------
 
     def _plan(self, key: _Key, like: torch.Tensor) -> _Plan:
-        if self._last is not None and self._last[0] == key:  # as the layer before: nothing to hash
+        if self._last is not None and self._last[0] == key:  # as in the layer before: saves hashing the key
             return self._last[1]
         if key not in self._plans:
             self._plans[key] = self._make_plan(key, like)
@@ -147,26 +175,39 @@ class RegionMerge:
         return self._plans[key]
 
     def _make_plan(self, key: _Key, like: torch.Tensor) -> _Plan:
-        grid, rows, weights, _, device = key
+        grid, conds, weights, _, device = key
         crops = crops_of(self.layout.visible_tokens(grid), weights, device)
-        places, uncond = self._keys_values.places, self._keys_values.uncond
         if not crops:
             return ()
-        if not (is_launch_bound(device) if self.fused is None else self.fused):
-            parts = [(part, is_cond) for part, is_cond in rows.runs if is_cond or uncond]
-            return tuple(_Part(part, is_cond, crops if is_cond else one_set(crops)) for part, is_cond in parts)
-        if uncond:  # conditional and unconditional rows differ in the mask only
-            return (_Part(None, True, (), FusedCrops.of(crops, places, uncond, rows.is_cond, like)),)
-        conds = [part for part, is_cond in rows.runs if is_cond]
-        return tuple(
-            _Part(part, True, (), FusedCrops.of(crops, places, None, rows.is_cond[part], like)) for part in conds
-        )
+        return self._fused_parts(crops, conds, like) if self._is_fused(device) else self._cropped_parts(crops, conds)
+
+    def _is_fused(self, device: torch.device) -> bool:
+        return is_launch_bound(device) if self.use_fused is None else self.use_fused
+
+    def _cropped_parts(self, crops: tuple[Crop, ...], conds: CondMap) -> _Plan:
+        parts = []
+        for entries, is_cond in conds.runs:
+            if is_cond:
+                parts.append(_Part(entries, True, crops))
+            elif self._keys_values.uncond:
+                parts.append(_Part(entries, False, merged_by_weight(crops)))
+        return tuple(parts)
+
+    def _fused_parts(self, crops: tuple[Crop, ...], conds: CondMap, like: torch.Tensor) -> _Plan:
+        spans, uncond = self._keys_values.spans, self._keys_values.uncond
+        if uncond:  # conditional and unconditional entries differ only in the mask
+            return (_Part(None, True, (), FusedCrops.of(crops, spans, uncond, conds.is_cond, like)),)
+        parts = []
+        for entries, is_cond in conds.runs:
+            if is_cond:
+                fused = FusedCrops.of(crops, spans, None, conds.is_cond[entries], like)
+                parts.append(_Part(entries, True, (), fused))
+        return tuple(parts)
 
     def _boxes_on(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
-        """Each subject's token numbers, of its whole box."""
+        """The token numbers of each subject's whole box."""
         key = grid, device
         if key not in self._boxes:
-            self._boxes[key] = [
-                torch.tensor(numbers, dtype=torch.long, device=device) for numbers in self.layout.box_tokens(grid)
-            ]
+            boxes = self.layout.box_tokens(grid)
+            self._boxes[key] = [torch.tensor(numbers, dtype=torch.long, device=device) for numbers in boxes]
         return self._boxes[key]

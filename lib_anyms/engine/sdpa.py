@@ -1,4 +1,4 @@
-"""softmax(Q K^T / sqrt d) V: torch's fused attention, and plain softmax where a device raises in it."""
+"""softmax(Q K^T / sqrt d) V: PyTorch's fused attention, and plain softmax on devices where that raises an error."""
 
 from __future__ import annotations
 
@@ -6,35 +6,41 @@ import torch
 import torch.nn.functional as F
 
 from lib_anyms.engine.memory import out_of_memory
+from lib_anyms.runtime import runtime
 
-# (device, dtype) whose fused attention raised -> how. Kept, so that it is tried once and not once a layer.
-REFUSED_BY: dict[tuple[str, torch.dtype], str] = {}
+
+class FusedRefusals(dict[tuple[str, torch.dtype], str]):
+    """(device type, dtype) whose fused attention raised an error -> which. So it is tried once, not in every layer."""
+
+
+REFUSED_BY = runtime.of(FusedRefusals)
 
 
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Queries (..., rows, channels) over keys and values (..., tokens, channels) -> as query.
+    """Queries (..., queries, channels) over keys and values (..., tokens, channels) -> as query.
 
-    `mask` is added to the scores.
+    mask: added to the scores, broadcast to (..., queries, tokens). Raises what the device raises when memory runs out.
     """
-    place = (query.device.type, query.dtype)
-    if REFUSED_BY and place in REFUSED_BY:
+    kind = (query.device.type, query.dtype)
+    if REFUSED_BY and kind in REFUSED_BY:
         return plain_softmax(query, key, value, mask)
     try:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     except RuntimeError as error:
         if out_of_memory(error):
             raise
-        attended = plain_softmax(query, key, value, mask)  # first: where the tensors are at fault it raises too
-        REFUSED_BY[place] = f"{type(error).__name__} on {place[0]}"
-        return attended
+        # Compute before remembering: where the tensors are at fault, this raises too.
+        result = plain_softmax(query, key, value, mask)
+        REFUSED_BY[kind] = f"{type(error).__name__} on {kind[0]}"
+        return result
 
 
 def plain_softmax(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The same, written out; computed in float32 at least."""
+    """The same as `attend`, written out. Computes in float32 at least."""
     precise = torch.promote_types(query.dtype, torch.float32)
     scores = query.to(precise) @ key.to(precise).transpose(-1, -2) / query.shape[-1] ** 0.5
     if mask is not None:
@@ -43,7 +49,7 @@ def plain_softmax(
 
 
 def is_fused(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether fused attention runs there: asked by trying it."""
+    """Whether fused attention runs on `device` in `dtype`. Tries it."""
     probe = torch.zeros(1, 1, 1, 8, device=device, dtype=dtype)
     attend(probe, probe, probe)
     return (device.type, dtype) not in REFUSED_BY

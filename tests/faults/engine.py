@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 
 ATTENTION = "tests/laws/test_attention.py"
-ONE_CALL = "tests/laws/test_fused.py"
+FUSED = "tests/laws/test_fused.py"
+LOCAL_TEXT = "tests/laws/test_local_text.py"
 STREAM = "tests/laws/test_image_stream.py tests/laws/test_layers.py"
 
 FAULTS = (
@@ -19,50 +20,50 @@ FAULTS = (
     Fault(
         "cond and uncond swapped",
         "lib_anyms/engine/region_merge.py",
-        "for part, is_cond in rows.runs if is_cond or uncond]",
-        "for part, is_cond in rows.runs if not is_cond or uncond]",
+        "            if is_cond:\n                parts.append(_Part(entries, True, crops))",
+        "            if not is_cond:\n                parts.append(_Part(entries, True, crops))",
         STREAM + " -k cond_only",
     ),
     Fault(
-        "cond and uncond swapped where all rows go at once",
+        "cond and uncond swapped in the fused form",
         "lib_anyms/engine/fused.py",
         "if conditional or uncond is None",
         "if not conditional or uncond is None",
-        ONE_CALL,
+        FUSED,
     ),
     Fault(
-        "subjects see each other's tokens at once",
+        "subjects see each other's tokens in the fused form",
         "lib_anyms/engine/fused.py",
-        "slice(*place)] = 0",
-        "place[0] :] = 0",
-        ONE_CALL,
+        "slice(*span)] = 0",
+        "span[0] :] = 0",
+        FUSED,
     ),
     Fault(
         "subjects of one weight alone see the unconditional set",
         "lib_anyms/engine/attention.py",
-        "torch.cat([crop.rows for crop in same])",
-        "same[0].rows",
-        ONE_CALL + " -k whole",
+        "torch.cat([crop.token_idx for crop in group])",
+        "group[0].token_idx",
+        FUSED + " -k whole",
     ),
     Fault(
-        "a mask kept from other rows",
+        "a mask kept from other batch entries",
         "lib_anyms/engine/region_merge.py",
         "if self._last is not None and self._last[0] == key:",
         "if self._last is not None and self._last[0][:1] == key[:1]:",
-        ONE_CALL + " -k calls",
+        FUSED + " -k calls",
     ),
     Fault(
-        "a neighbour's tensor written to",
+        "a neighbour's tensor overwritten",
         "lib_anyms/engine/image_stream.py",
-        "if not alone:",
+        "if not only_hook:",
         "if False:",
-        ONE_CALL + " -k neighbour",
+        FUSED + " -k neighbour",
     ),
     Fault(
         "everything conditional",
         "lib_anyms/engine/cond_map.py",
-        "row == 0 or flag != self.is_cond[row - 1]",
-        "row == 0",
+        "entry == 0 or flag != flags[entry - 1]",
+        "entry == 0",
         STREAM + " -k 'cond or batch'",
     ),
     Fault(
@@ -89,9 +90,9 @@ FAULTS = (
     Fault(
         "hooks kept after a refusal",
         "lib_anyms/engine/image_stream.py",
-        "            self.eject()\n            raise\n\n\ndef _refuse_count",
-        "            raise\n\n\ndef _refuse_count",
-        STREAM + " -k 'row_map or fire'",
+        "            self.eject()\n            raise\n\n\ndef _map_of_copies",
+        "            raise\n\n\ndef _map_of_copies",
+        STREAM + " -k 'cond_map or fire'",
     ),
     Fault(
         "an armed refusal stays",
@@ -129,17 +130,17 @@ FAULTS = (
         ATTENTION,
     ),
     Fault(
-        "the subject's weight forgotten where all rows go at once",
+        "the subject's weight forgotten in the fused form",
         "lib_anyms/engine/fused.py",
-        "image = image * together.shares",
+        "image = image * crops.relative_weights",
         "pass",
-        ONE_CALL + " -k crop_and_merge",
+        FUSED + " -k conditional_entries",
     ),
     Fault(
         "image stream in place of the text",
         "lib_anyms/engine/attention.py",
-        "    return text\n",
-        "    return text.zero_()\n",
+        "alpha=scale * crop.weight)\n    return text\n",
+        "alpha=scale * crop.weight)\n    return text.zero_()\n",
         STREAM,
     ),
     Fault(
@@ -150,17 +151,17 @@ FAULTS = (
         ATTENTION,
     ),
     Fault(
-        "a subject's set on unconditional rows",
+        "a subject's set on unconditional entries",
         "lib_anyms/engine/region_merge.py",
-        "sets = self._keys_values.of(layer.number, part.is_cond, own) or []",
-        "sets = self._keys_values.of(layer.number, True, own) or []",
-        ONE_CALL + " -k whole",
+        "self._keys_values.of(layer.number, part.is_cond, queries)",
+        "self._keys_values.of(layer.number, True, queries)",
+        FUSED + " -k whole",
     ),
     Fault(
         "a pass with fewer subjects takes the first ones' pictures",
         "lib_anyms/engine/key_values.py",
-        "[self.places[number] for number in numbers]",
-        "[self.places[number] for number in range(len(numbers))]",
+        "[self.spans[number] for number in numbers]",
+        "[self.spans[number] for number in range(len(numbers))]",
         "tests/unit/test_session_viewport.py -k half",
     ),
     Fault(
@@ -173,15 +174,15 @@ FAULTS = (
     Fault(
         "fused attention tried in every layer",
         "lib_anyms/engine/sdpa.py",
-        "if REFUSED_BY and place in REFUSED_BY:",
-        "if place is None:",
+        "if REFUSED_BY and kind in REFUSED_BY:",
+        "if kind is None:",
         "tests/unit/test_sdpa.py -k oracle",
     ),
     Fault(
         "a known cause is refused",
         "lib_anyms/engine/image_stream.py",
-        "self.excused = self._excuse()",
-        "self.excused = None",
+        "self._aside = self._aside_reason()",
+        "self._aside = None",
         "tests/unit/test_aside.py -k known_cause",
     ),
     Fault(
@@ -192,14 +193,14 @@ FAULTS = (
         "tests/unit/test_aside.py -k compiled",
     ),
     Fault(
-        "rows of another number believed to be copies",
+        "entries of another number taken for copies",
         "lib_anyms/engine/image_stream.py",
-        "if (query - query[sources]).abs().max() <= near and",
-        "if near > 0 and",
+        "if (query - query[sources]).abs().max() <= tolerance and",
+        "if tolerance > 0 and",
         "tests/contract/test_neighbours.py -k no_copies",
     ),
     Fault(
-        "unconditional rows taken to be copied too",
+        "unconditional entries taken for copies too",
         "lib_anyms/engine/cond_map.py",
         "copies = times if chunk[0] or not any(self.is_cond) else 1",
         "copies = times",
@@ -232,5 +233,40 @@ FAULTS = (
         "        trim(0)\n",
         "        pass\n",
         "tests/unit/test_memory.py",
+    ),
+    Fault(
+        "local text: the share is ignored",
+        "lib_anyms/engine/attention.py",
+        "torch.lerp(host, local.to(text.dtype), share)",
+        "local.to(text.dtype)",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text: the prompt stands in for the text to avoid",
+        "lib_anyms/engine/local_text.py",
+        "{True: conditional, False: unconditional}",
+        "{True: conditional, False: conditional}",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text: elsewhere covers the subjects too",
+        "lib_anyms/engine/local_text.py",
+        "free -= set(tokens)",
+        "free -= set()",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text: a subject outside its steps keeps its tokens",
+        "lib_anyms/engine/local_text.py",
+        "if tokens and active:",
+        "if tokens:",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text: the first prompt of all steps",
+        "lib_anyms/engine/local_text.py",
+        "case = layer.number, id(context)",
+        "case = layer.number, 0",
+        LOCAL_TEXT,
     ),
 )

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib_anyms.engine.ablations import MERGES
+from lib_anyms.engine.ablations import MERGE_FUNCTIONS
 from lib_anyms.engine.attention import crop_and_merge, crops_of, image_attention
 from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import MAX_SUBJECTS, Layout, Subject
@@ -18,8 +18,8 @@ HEADS, WIDTH = 2, 16
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
-def queries(grid: TokenGrid, dtype: torch.dtype = torch.float32, rows: int = 2) -> torch.Tensor:
-    return torch.randn(rows, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(
+def queries(grid: TokenGrid, dtype: torch.dtype = torch.float32, entries: int = 2) -> torch.Tensor:
+    return torch.randn(entries, grid.tokens, WIDTH, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(
         dtype
     )
 
@@ -31,7 +31,7 @@ def pairs(count: int, dtype: torch.dtype = torch.float32, tokens: int = 4):
 def merged(
     layout: Layout, grid: TokenGrid, dtype: torch.dtype = torch.float32, weights=None, sets=None
 ) -> torch.Tensor:
-    """Z_image, (rows, tokens, channels): what is added to a text stream of nothing."""
+    """Z_image, (batch, tokens, channels): the result for a text stream of zeros."""
     visible = layout.visible_tokens(grid)
     query = queries(grid, dtype)
     crops = crops_of(visible, weights or [1.0] * len(visible), query.device)
@@ -40,7 +40,7 @@ def merged(
 
 @st.composite
 def boxes(draw) -> Box:
-    """Anything a user may draw, in thousandths of the picture: thin, nested, hanging over an edge."""
+    """Any box a user may draw, in thousandths of the image: thin, nested, over an edge."""
     x0, y0 = draw(st.integers(-300, 999)), draw(st.integers(-300, 999))
     x1, y1 = draw(st.integers(max(1, x0 + 1), 1300)), draw(st.integers(max(1, y0 + 1), 1300))
     return Box(x0 / 1000, y0 / 1000, x1 / 1000, y1 / 1000)
@@ -88,7 +88,7 @@ def test_image_attention_is_the_softmax_of_the_paper() -> None:
         assert (image_attention(query, key, value, HEADS)[..., part] - expected).abs().max() < 1e-13
 
 
-def test_nobody_s_tokens_get_exactly_nothing() -> None:
+def test_unowned_tokens_do_not_change() -> None:
     layout, grid = layout_of((0.1, 0.1, 0.4, 0.5), (0.5, 0.2, 0.9, 0.9)), TokenGrid(16, 16)
     free = torch.tensor(layout.owner_map(grid)) < 0
     result = merged(layout, grid)
@@ -124,7 +124,7 @@ def test_the_order_of_disjoint_subjects_is_irrelevant() -> None:
     assert torch.equal(merged(layout, grid), merged(shuffled, grid, sets=[pairs(3)[number] for number in order]))
 
 
-def test_the_ablations_are_what_they_say() -> None:
+def test_the_ablations_match_their_definitions() -> None:
     grid, layout = TokenGrid(8, 8), layout_of((0.0, 0.0, 0.5, 1.0), (0.25, 0.0, 1.0, 0.5))
     query, sets, weights = queries(grid, torch.float64), pairs(2, torch.float64), [1.0, 0.5]
     alone = [image_attention(query, key, value, HEADS) for key, value in sets]
@@ -132,7 +132,7 @@ def test_the_ablations_are_what_they_say() -> None:
     total = alone[0] + 0.5 * alone[1]
     masks = [torch.zeros(grid.tokens, 1, dtype=torch.float64).index_fill(0, rows, 1.0) for rows in whole]
     masked = masks[0] * alone[0] + 0.5 * masks[1] * alone[1]
-    results = {mode: merge(query, sets, whole, weights, HEADS) for mode, merge in MERGES.items()}
+    results = {mode: merge(query, sets, whole, weights, HEADS) for mode, merge in MERGE_FUNCTIONS.items()}
     assert torch.allclose(results["global-sum"], total, atol=1e-12)
     assert torch.allclose(results["global-mean"], total / 2, atol=1e-12)
     assert torch.allclose(results["masked-sum"], masked, atol=1e-12)
@@ -154,12 +154,14 @@ def split(tensor: torch.Tensor) -> torch.Tensor:
 
 def test_one_softmax_leaves_out_who_has_no_weight_and_of_one_subject_is_its_attention() -> None:
     query, sets = queries(TokenGrid(8, 8), torch.float64), pairs(2, torch.float64)
-    alone = MERGES["one-softmax"](query, sets, [], [0.0, 0.7], HEADS)
+    alone = MERGE_FUNCTIONS["one-softmax"](query, sets, [], [0.0, 0.7], HEADS)
     assert torch.allclose(alone, 0.7 * image_attention(query, *sets[1], HEADS), atol=1e-12)
 
 
 def test_disjoint_boxes_make_masked_sum_and_crop_and_merge_one() -> None:
     grid, layout = TokenGrid(12, 12), layout_of((0.0, 0.0, 0.5, 1.0), (0.5, 0.25, 1.0, 1.0))
     whole = [torch.tensor(tokens) for tokens in layout.box_tokens(grid)]
-    masked = MERGES["masked-sum"](queries(grid, torch.float64), pairs(2, torch.float64), whole, [1.0, 1.0], HEADS)
+    masked = MERGE_FUNCTIONS["masked-sum"](
+        queries(grid, torch.float64), pairs(2, torch.float64), whole, [1.0, 1.0], HEADS
+    )
     assert (masked - merged(layout, grid, torch.float64)).abs().max() < 1e-12

@@ -1,4 +1,4 @@
-"""Token grids and boxes: exact at every size, with no torch in the engine and torch as the judge."""
+"""Token grids and boxes are exact at every size. torch is the reference; the geometry itself uses none."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_grids_at_every_size_are_a_stride_2_convolution_s() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 25, 33, 64, 129])
-def test_touching_boxes_share_no_token_and_leave_none(count: int) -> None:
+def test_touching_boxes_share_no_token_and_leave_no_gap(count: int) -> None:
     grid = TokenGrid(count, count)
     for cut in range(1, 1000):
         left, right = Box(0, 0, cut / 1000, 1).on(grid), Box(cut / 1000, 0, 1, 1).on(grid)
         if left.left < left.right == right.left < right.right:
             assert (left.left, right.right) == (0, count)
-        else:  # a box under half a token keeps one, in its neighbour's place
+        else:  # a box under half a token keeps one token of its neighbour
             assert min(cut, 1000 - cut) / 1000 * count < 0.5 + 1e-9
 
 
@@ -63,7 +63,7 @@ def test_one_pixel_keeps_one_token_on_every_grid(box: tuple[float, float, float,
         assert rect.left <= box[0] * grid.width + 0.5
 
 
-def test_what_hangs_over_is_clipped() -> None:
+def test_parts_outside_the_image_are_clipped() -> None:
     assert Box(-0.5, 0.25, 0.5, 1.5) == Box(0, 0.25, 0.5, 1)
 
 
@@ -79,13 +79,13 @@ def test_what_hangs_over_is_clipped() -> None:
         ((0, 0, float("inf"), 1), "box_form"),
     ],
 )
-def test_boxes_that_are_none_are_refused(box: tuple[float, float, float, float], cause: str) -> None:
+def test_boxes_without_area_or_outside_are_refused(box: tuple[float, float, float, float], cause: str) -> None:
     with pytest.raises(Refused) as refusal:
         Box(*box)
     assert refusal.value.cause == cause
 
 
 @pytest.mark.parametrize("value", [None, "0,0,1,1", [0, 0, 1], [0, 0, 1, "1"], [0, 0, 1, True], {"x0": 0}])
-def test_what_is_no_list_of_four_numbers_is_refused(value: object) -> None:
+def test_anything_but_four_numbers_is_refused(value: object) -> None:
     with pytest.raises(Refused, match="four numbers"):
         Box.read(value)

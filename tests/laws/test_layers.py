@@ -1,6 +1,4 @@
-"""The image stream layer by layer: the right tokens, the oracle's values, the right steps and blocks, every layer
-counted.
-"""
+"""The image stream layer by layer: the right tokens, values, steps and blocks, and the count of layers that fired."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
 from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
 from tests.support import oracle
-from tests.support.streams import Rows, hook_count, injected, key_values, layer_changes, layout_of, stream_on
+from tests.support.streams import NextCall, hook_count, injected, key_values, layer_changes, layout_of, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 
-def test_outside_all_boxes_and_in_every_layer_there_is_the_text_alone() -> None:
+def test_outside_all_boxes_every_layer_has_the_text_alone() -> None:
     unet = tiny_unet()
     layout = layout_of((0.0, 0.0, 0.5, 0.5))
     x = inputs(1, 16, 16)
@@ -32,8 +30,8 @@ def test_outside_all_boxes_and_in_every_layer_there_is_the_text_alone() -> None:
         sets = key_values(unet, [0])
         for other in cross_attention_layers(unet):
             if other.number != layer.number:
-                sets.everyone(other.number, x[0])[1].zero_()
-        return stream_on(unet, layout, Rows(COND), sets=sets)
+                sets.all_sets(other.number, x[0])[1].zero_()
+        return stream_on(unet, layout, NextCall(COND), sets=sets)
 
     with torch.no_grad():
         for layer in cross_attention_layers(unet):
@@ -51,22 +49,22 @@ def test_changing_one_subject_in_one_layer_changes_its_visible_tokens_there_and_
         for layer in cross_attention_layers(unet):
             for number in range(3):
                 sets, other = key_values(unet, [0, 1, 2]), key_values(unet, [0, 1, 2])
-                strange = key_values(unet, [77]).of(layer.number, True, x[0])[0]
-                for kept, tensor in zip(other.of(layer.number, True, x[0])[number], strange):
-                    kept.copy_(tensor)
-                streams = [stream_on(unet, LAYOUT, Rows(COND), sets=each) for each in (sets, other)]
+                other_set = key_values(unet, [77]).of(layer.number, True, x[0])[0]
+                for target, tensor in zip(other.of(layer.number, True, x[0])[number], other_set):
+                    target.copy_(tensor)
+                streams = [stream_on(unet, LAYOUT, NextCall(COND), sets=each) for each in (sets, other)]
                 before, after = layer_changes(unet, lambda: unet(*x), *streams)
                 changed = (before[layer.name] != after[layer.name]).any(-1)[0]
                 side = round(len(changed) ** 0.5)
                 assert torch.equal(changed, torch.tensor(LAYOUT.owner_map(TokenGrid(side, side))) == number), layer.name
 
 
-def test_the_order_of_disjoint_subjects_is_irrelevant_to_the_picture() -> None:
+def test_the_order_of_disjoint_subjects_is_irrelevant() -> None:
     unet = tiny_unet()
     boxes = [(0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 1.0), (0.0, 0.5, 0.5, 1.0)]
-    with injected(stream_on(unet, layout_of(*boxes), Rows(UNCOND, COND), seeds=[0, 1, 2])):
+    with injected(stream_on(unet, layout_of(*boxes), NextCall(UNCOND, COND), seeds=[0, 1, 2])):
         straight = run(unet)
-    with injected(stream_on(unet, layout_of(*boxes[::-1]), Rows(UNCOND, COND), seeds=[2, 1, 0])):
+    with injected(stream_on(unet, layout_of(*boxes[::-1]), NextCall(UNCOND, COND), seeds=[2, 1, 0])):
         assert torch.equal(run(unet), straight)
 
 
@@ -85,7 +83,7 @@ def test_odd_sizes_through_a_unet_equal_the_oracle_in_every_layer(seed: int) -> 
         name, attention = layer.name, layer.attention
         probes.append(attention.to_q.register_forward_hook(lambda _m, _a, out, n=name: queries.__setitem__(n, out)))
         probes.append(attention.to_out[0].register_forward_pre_hook(lambda _m, a, n=name: texts.__setitem__(n, a[0])))
-    with torch.no_grad(), injected(stream_on(unet, LAYOUT, Rows(COND), sets=sets, scale=0.7)):
+    with torch.no_grad(), injected(stream_on(unet, LAYOUT, NextCall(COND), sets=sets, scale=0.7)):
         for layer in layers:
             name = layer.name
             probes.append(
@@ -116,7 +114,7 @@ def test_a_subject_acts_from_start_to_end_and_keeps_its_place() -> None:
     always = Layout((Subject("under", boxes[0]), Subject("over", boxes[1])))
 
     def at(layout, progress):
-        with injected(stream_on(unet, layout, Rows(UNCOND, COND, progress=progress))):
+        with injected(stream_on(unet, layout, NextCall(UNCOND, COND, progress=progress))):
             return run(unet)
 
     for progress, same in ((0.0, idle), (0.49, idle), (0.5, always), (0.79, always), (0.8, idle)):
@@ -129,7 +127,7 @@ def test_an_idle_subject_keeps_its_tokens_from_those_below() -> None:
     layout = Layout((Subject("under", Box(0, 0, 1, 1)), Subject("over", Box(0.25, 0.25, 0.75, 0.75), weight=0.0)))
     x = inputs(1, 16, 16)
     with torch.no_grad():
-        plain, streamed = layer_changes(unet, lambda: unet(*x), None, stream_on(unet, layout, Rows(COND)))
+        plain, streamed = layer_changes(unet, lambda: unet(*x), None, stream_on(unet, layout, NextCall(COND)))
     first = next(iter(plain))
     changed = (streamed[first] != plain[first]).any(-1)[0]
     assert torch.equal(changed, torch.tensor(layout.owner_map(TokenGrid(8, 8))) == 0)
@@ -139,7 +137,7 @@ def test_an_idle_subject_keeps_its_tokens_from_those_below() -> None:
 def test_block_presets_touch_their_blocks_only(preset: str, block: str) -> None:
     unet = tiny_unet()
     x = inputs(1, 16, 16)
-    stream = stream_on(unet, layout_of((0, 0, 1, 1), blocks=preset), Rows(COND))
+    stream = stream_on(unet, layout_of((0, 0, 1, 1), blocks=preset), NextCall(COND))
     with torch.no_grad():
         plain, streamed = layer_changes(unet, lambda: unet(*x), None, stream)
     layers = cross_attention_layers(unet)
@@ -152,20 +150,22 @@ def test_block_presets_touch_their_blocks_only(preset: str, block: str) -> None:
 
 def test_every_call_counts_its_layers() -> None:
     unet = tiny_unet()
-    with injected(stream_on(unet, LAYOUT, Rows(UNCOND, COND))) as stream:
+    with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))) as stream:
         run(unet)
         run(unet)
-        assert (stream.calls, stream.step_calls) == (2, 2)
+        assert (stream.result.calls, stream.result.step_calls) == (2, 2)
+        stream.begin_step()
+        assert (stream.result.calls, stream.result.step_calls) == (2, 0)
 
 
 def test_a_layer_that_does_not_fire_is_refused_in_the_step_it_happens() -> None:
     unet = tiny_unet()
     before = run(unet)
-    stream = stream_on(unet, LAYOUT, Rows(UNCOND, COND))
+    stream = stream_on(unet, LAYOUT, NextCall(UNCOND, COND))
     stream.inject()
     run(unet)
     attention = unet.middle_block[1].transformer_blocks[0].attn2
-    attention.forward = lambda x, context=None: x  # a neighbour that replaces the layer
+    attention.forward = lambda x, context=None: x  # another extension replaces the layer
     with pytest.raises(Refused) as refusal:
         run(unet)
     assert refusal.value.cause == "none_fired"
@@ -178,11 +178,11 @@ def test_a_layer_that_does_not_fire_is_refused_in_the_step_it_happens() -> None:
 def test_calls_that_are_not_ours_pass_through() -> None:
     unet = tiny_unet()
     before = run(unet)
-    rows = Rows(UNCOND, COND)
+    rows = NextCall(UNCOND, COND)
     with injected(stream_on(unet, LAYOUT, rows)) as stream:
         rows.call = None
         assert torch.equal(run(unet), before)
-        assert stream.calls == 0
+        assert stream.result.calls == 0
         rows.call = UNetCall(CondMap((UNCOND, COND)), 0.0)
         assert not torch.equal(run(unet), before)
 
@@ -192,7 +192,7 @@ def test_tokens_that_are_not_the_grid_s_are_refused() -> None:
     block = unet.input_blocks[7][1].transformer_blocks[0]
     plain = block.attn2.forward
     block.attn2.forward = lambda x, context: plain(x[:, ::2], context).repeat_interleave(2, 1)  # token merging
-    with injected(stream_on(unet, LAYOUT, Rows(UNCOND, COND))), pytest.raises(Refused) as refusal:
+    with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))), pytest.raises(Refused) as refusal:
         run(unet)
     assert refusal.value.cause == "tokens_unknown"
     assert hook_count(unet) == 0

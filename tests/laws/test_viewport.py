@@ -1,4 +1,4 @@
-"""What a pass shows of a layout: exact crops of the owner map, and nothing changes where the whole picture is shown."""
+"""A layout inside a viewport: the owner map is an exact crop, and the whole canvas changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout, Subject
 
-CELLS = 24  # of the picture's grid along a side
+CELLS = 24  # tokens along a side of the canvas
 
 
 @st.composite
@@ -28,34 +28,34 @@ def viewport_of(across: tuple[int, int], down: tuple[int, int]) -> Viewport:
 
 boxes = st.builds(box_of, spans(), spans())
 layouts = st.lists(boxes, min_size=1, max_size=4).map(
-    lambda chosen: Layout(
-        tuple(Subject(f"s{number}", box, weight=1 + number / 10) for number, box in enumerate(chosen))
+    lambda placed: Layout(
+        tuple(Subject(f"s{number}", box, weight=1 + number / 10) for number, box in enumerate(placed))
     )
 )
 
 
 def owners_in(layout: Layout, viewport: Viewport, grid: TokenGrid) -> list[int]:
-    """The owner of each token of a pass, by the numbers of the whole layout."""
-    shown = layout.seen_in(viewport)
-    if not shown:
+    """The owner of each token of a pass, as an index into the whole layout."""
+    visible = layout.seen_in(viewport)
+    if not visible:
         return [-1] * grid.tokens
-    numbers = [*shown, -1]
-    return [numbers[owner] for owner in Layout(tuple(shown.values())).owner_map(grid)]
+    numbers = [*visible, -1]
+    return [numbers[owner] for owner in Layout(tuple(visible.values())).owner_map(grid)]
 
 
 @given(layouts)
-def test_the_whole_picture_changes_nothing(layout: Layout) -> None:
+def test_the_whole_canvas_changes_nothing(layout: Layout) -> None:
     assert layout.seen_in(WHOLE) == dict(enumerate(layout.subjects))
 
 
 @pytest.mark.parametrize("edge", [1 / 3, 0.1, 1e-12, 1 - 1e-12])
-def test_the_whole_picture_keeps_the_smallest_box(edge: float) -> None:
+def test_the_whole_canvas_keeps_the_smallest_box(edge: float) -> None:
     for box in (Box(0, edge, 1, 1), Box(0, 0, edge, 1)):
         assert WHOLE.place(box) == box
 
 
 @given(layouts, spans(), spans())
-def test_a_pass_owns_what_the_whole_picture_owns_there(
+def test_owners_in_a_viewport_are_the_canvas_s_owners_there(
     layout: Layout, across: tuple[int, int], down: tuple[int, int]
 ) -> None:
     whole = layout.owner_map(TokenGrid(CELLS, CELLS))
@@ -65,23 +65,24 @@ def test_a_pass_owns_what_the_whole_picture_owns_there(
 
 
 @given(layouts, spans(-CELLS // 2, CELLS + CELLS // 2), spans(-CELLS // 2, CELLS + CELLS // 2))
-def test_beyond_the_picture_is_nobody(layout: Layout, across: tuple[int, int], down: tuple[int, int]) -> None:
+def test_outside_the_canvas_tokens_have_no_owner(
+    layout: Layout, across: tuple[int, int], down: tuple[int, int]
+) -> None:
     whole = layout.owner_map(TokenGrid(CELLS, CELLS))
-    inside = range(CELLS)
-    there = [
-        whole[row * CELLS + column] if row in inside and column in inside else -1
-        for row in range(*down)
-        for column in range(*across)
-    ]
+    there = []
+    for row in range(*down):
+        for column in range(*across):
+            inside = row in range(CELLS) and column in range(CELLS)
+            there.append(whole[row * CELLS + column] if inside else -1)
     grid = TokenGrid(down[1] - down[0], across[1] - across[0])
     assert owners_in(layout, viewport_of(across, down), grid) == there
 
 
 @given(layouts, st.tuples(spans(), spans()), st.tuples(st.integers(0, 9), st.integers(10, 20)))
-def test_a_frame_within_a_frame_is_one_frame(
+def test_a_viewport_within_a_viewport_is_one_viewport(
     layout: Layout, outer: tuple[tuple[int, int], ...], part: tuple[int, int]
 ) -> None:
-    """Seen through a viewport and then through a part of that, as seen through the part at once."""
+    """A viewport, then a part of it, gives the same boxes as that part at once."""
     first, inner = viewport_of(*outer), Viewport(part[0] / 20, 0.25, part[1] / 20, 1)
     wide, high = first.x1 - first.x0, first.y1 - first.y0
     both = Viewport(
@@ -99,7 +100,7 @@ def test_a_frame_within_a_frame_is_one_frame(
         assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((other.x0, other.y0, other.x1, other.y1), abs=1e-9)
 
 
-def test_a_subject_keeps_all_but_its_box() -> None:
+def test_only_the_box_of_a_subject_changes() -> None:
     hat = Subject("hat", Box(0.5, 0, 1, 0.5), role="attribute", weight=1.5, start=0.1, end=0.9, blocks="style")
     sea = Subject("sea", Box(0, 0, 0.5, 1), role="background")
     shown = Layout((sea, hat)).seen_in(Viewport(0.5, 0, 1, 1))
@@ -109,13 +110,13 @@ def test_a_subject_keeps_all_but_its_box() -> None:
 
 
 @pytest.mark.parametrize("edge", [1 / 3, 0.1, 0.7, 0.999])
-def test_a_box_that_only_touches_the_frame_is_outside(edge: float) -> None:
+def test_a_box_that_only_touches_the_viewport_is_outside(edge: float) -> None:
     for nudge in (0.0, 1e-17, -1e-17, edge * 1e-16):
         assert Viewport(edge + nudge, 0, 1, 1).place(Box(0, 0, edge, 1)) is None
         assert Viewport(0, 0, 1, edge + nudge).place(Box(0, edge, 1, 1)) is None
 
 
 @pytest.mark.parametrize("edges", [(0.5, 0, 0.5, 1), (0, 1, 1, 0), (0, 0, float("nan"), 1)])
-def test_a_frame_has_an_area(edges: tuple[float, float, float, float]) -> None:
+def test_a_viewport_has_an_area(edges: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="without area"):
         Viewport(*edges)

@@ -1,4 +1,4 @@
-"""Random image streams for laws: no files, no encoder."""
+"""Random image streams for the laws. Need neither files nor an encoder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from lib_anyms.engine.attention import KeyValue
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
-from lib_anyms.engine.key_values import KeyValues, side_by_side
+from lib_anyms.engine.key_values import KeyValues, spans_of
 from lib_anyms.engine.layer_map import cross_attention_layers
+from lib_anyms.engine.local_text import LocalText
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 
@@ -31,21 +32,23 @@ def random_pair(seed: int, tokens: int, width: int, dtype: torch.dtype) -> KeyVa
 def key_values(
     unet, seeds: list[int], dtype: torch.dtype = torch.float32, tokens: int = 4, uncond: bool = True
 ) -> KeyValues:
-    """Every subject's sets follow from its seed alone, so a subject keeps its tokens in another order."""
+    """A subject's keys and values depend on its seed alone: subjects in another order keep theirs."""
     layers = cross_attention_layers(unet)
 
     def at(layer, seed: int) -> KeyValue:
         return random_pair(1000 * seed + layer.number, tokens, layer.width, dtype)
 
-    drawn = [*seeds, *([UNCOND_SEED] if uncond else [])]
-    sets = {layer.number: [at(layer, seed) for seed in drawn] for layer in layers}
-    everyone = {number: tuple(torch.cat(parts) for parts in zip(*pairs)) for number, pairs in sets.items()}
-    places = side_by_side([tokens] * len(drawn))
-    return KeyValues(everyone, places[: len(seeds)], places[-1] if uncond else None)
+    all_seeds = [*seeds, *([UNCOND_SEED] if uncond else [])]
+    by_layer = {}
+    for layer in layers:
+        keys, values = zip(*(at(layer, seed) for seed in all_seeds))
+        by_layer[layer.number] = (torch.cat(keys), torch.cat(values))
+    spans = spans_of([tokens] * len(all_seeds))
+    return KeyValues(by_layer, spans[: len(seeds)], spans[-1] if uncond else None)
 
 
-class Rows:
-    """The host's part: what the test says about the next UNet call."""
+class NextCall:
+    """The host's side: which batch entries of the next UNet call are conditional, and the progress of the steps."""
 
     def __init__(self, *is_cond: bool, progress: float = 0.0) -> None:
         self.call: UNetCall | None = UNetCall(CondMap(is_cond), progress)
@@ -57,15 +60,16 @@ class Rows:
 def stream_on(
     unet,
     layout: Layout,
-    rows: Rows,
+    call: NextCall,
     seeds: list[int] | None = None,
     scale: float = 1.0,
     mode: str = "crop-merge",
     sets: KeyValues | None = None,
+    local_text: LocalText | None = None,
 ) -> ImageStream:
     dtype = next(unet.parameters()).dtype
     sets = sets or key_values(unet, seeds or list(range(len(layout.subjects))), dtype)
-    return ImageStream(unet, cross_attention_layers(unet), sets, layout, scale, mode, rows)
+    return ImageStream(unet, cross_attention_layers(unet), sets, layout, scale, mode, call, local_text=local_text)
 
 
 @contextmanager
@@ -83,20 +87,22 @@ def hook_count(unet) -> int:
 
 
 def layer_changes(unet, run, *streams: ImageStream | None) -> list[dict[str, torch.Tensor]]:
-    """For each stream (None: none) the input of every attn2.to_out[0] during `run()`: Z_text + s * Z_image, by layer
-    name.
+    """The input of each attn2.to_out[0] during `run()`, Z_text + s * Z_image, by layer name; one dict per stream.
+
+    None in place of a stream: without one.
     """
-    seen = []
+    results = []
     for stream in streams:
         if stream is not None:
             stream.inject()
         record: dict[str, torch.Tensor] = {}
-        handles = [
-            layer.to_out.register_forward_pre_hook(
-                lambda _, args, name=layer.name, to=record: to.update({name: args[0].clone()})
-            )
-            for layer in cross_attention_layers(unet)
-        ]
+        handles = []
+        for layer in cross_attention_layers(unet):  # after inject(): the hooks run in the order of their registration
+
+            def remember(_module, args, name=layer.name, record=record) -> None:
+                record[name] = args[0].clone()
+
+            handles.append(layer.to_out.register_forward_pre_hook(remember))
         try:
             run()
         finally:
@@ -104,5 +110,5 @@ def layer_changes(unet, run, *streams: ImageStream | None) -> list[dict[str, tor
                 handle.remove()
             if stream is not None:
                 stream.eject()
-        seen.append(record)
-    return seen
+        results.append(record)
+    return results

@@ -13,7 +13,7 @@ def parts(layers) -> list[str]:
     return [layer.name.split(".transformer_blocks")[0] for layer in layers]
 
 
-def test_sdxl_depths_give_sdxl_s_numbers() -> None:
+def test_sdxl_depths_give_the_numbers_of_sdxl() -> None:
     layers = cross_attention_layers(tiny_unet(depths=(0, 2, 10)))
     assert [layer.number for layer in layers] == list(range(1, 140, 2))
     by_part: dict[str, list[int]] = {}

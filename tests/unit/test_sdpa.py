@@ -1,4 +1,4 @@
-"""Attention where the device has no fused one, and tensors whose type and place no weight tells."""
+"""Devices without fused attention, and UNets whose weights do not show where and in what type they compute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lib_anyms.engine.attention import crop_and_merge, crops_of
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.sdpa import REFUSED_BY, attend, is_fused
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.job.encoding import prepare
+from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import close_session, live
 from lib_anyms.layout.geometry import TokenGrid
@@ -26,7 +26,7 @@ from lib_anyms.models.model_files import choose_pair
 from lib_anyms.webui import lifecycle
 from tests.support import oracle
 from tests.support.fake_host import FakeHost, sample
-from tests.support.streams import Rows, injected, layer_changes, layout_of, random_pair, stream_on
+from tests.support.streams import NextCall, injected, layer_changes, layout_of, random_pair, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 
 LAYOUT = layout_of((0.0, 0.0, 0.6, 0.7), (0.4, 0.3, 1.0, 0.8))
@@ -34,19 +34,19 @@ LAYOUT = layout_of((0.0, 0.0, 0.6, 0.7), (0.4, 0.3, 1.0, 0.8))
 
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """A device whose fused attention raises; the type of each query it was asked for."""
-    asked: list[torch.dtype] = []
+    """A device whose fused attention raises; the dtypes of the queries it got."""
+    calls: list[torch.dtype] = []
 
     def raising(query: torch.Tensor, *_rest: Any, **_more: Any) -> torch.Tensor:
-        asked.append(query.dtype)
+        calls.append(query.dtype)
         raise RuntimeError("scaled_dot_product_attention is not implemented for this device")
 
     monkeypatch.setattr(sdpa.F, "scaled_dot_product_attention", raising)
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_without_fused_attention_the_result_is_the_oracle_s(
+def test_without_fused_attention_the_result_equals_the_oracle(
     tries: list[torch.dtype], dtype: torch.dtype, bound: float
 ) -> None:
     make = torch.Generator().manual_seed(3)
@@ -54,9 +54,9 @@ def test_without_fused_attention_the_result_is_the_oracle_s(
     sets = [random_pair(number, 4 + number, 32, dtype) for number in range(2)]
     weights = [1.0, 0.5]
     crops = crops_of(LAYOUT.visible_tokens(TokenGrid(12, 16)), weights, query.device)
-    found = crop_and_merge(torch.zeros_like(query), query, sets, crops, heads=4, scale=1.0)
-    wanted = oracle.image_stream(query, sets, oracle.owners(LAYOUT, 12, 16), weights, heads=4)
-    assert (found - wanted).abs().max() <= bound
+    result = crop_and_merge(torch.zeros_like(query), query, sets, crops, heads=4, scale=1.0)
+    expected = oracle.image_stream(query, sets, oracle.owners(LAYOUT, 12, 16), weights, heads=4)
+    assert (result - expected).abs().max() <= bound
     assert tries == [dtype]  # tried once, not once a subject
     assert list(REFUSED_BY) == [("cpu", dtype)]
 
@@ -68,7 +68,7 @@ def test_where_the_tensors_are_at_fault_nothing_is_remembered() -> None:
     assert is_fused(torch.device("cpu"), torch.float32)
 
 
-def test_memory_that_runs_out_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_does_not_disable_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     def raising(*_args: Any, **_more: Any) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
@@ -87,20 +87,20 @@ def test_half_precision_is_computed_in_float32(tries: list[torch.dtype]) -> None
 
 
 def test_the_encoder_is_built_without_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing(
-        "plus"
-    )
+    def encode() -> torch.Tensor:
+        encoder = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32)
+        return encoder.encode_unconditional("plus")
+
+    expected = encode()
     monkeypatch.setitem(REFUSED_BY, ("cpu", torch.float32), "a test")
-    asked = []
+    calls = []
     fused = F.scaled_dot_product_attention
     monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda *args, **more: asked.append(1) or fused(*args, **more)
+        F, "scaled_dot_product_attention", lambda *args, **more: calls.append(1) or fused(*args, **more)
     )
-    found = Encoder(read_encoder(folder / "encoder.safetensors"), torch.device("cpu"), torch.float32).encode_nothing(
-        "plus"
-    )
-    assert asked == []
-    assert (found - expected).abs().max() < 1e-5
+    result = encode()
+    assert calls == []
+    assert (result - expected).abs().max() < 1e-5
 
 
 # -- in a job ----------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     close_session()
 
 
-def wish() -> Request:
+def request() -> Request:
     return Request.from_json(
         {"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]}
     )
@@ -123,15 +123,17 @@ def wish() -> Request:
 
 def play(job: Any, steps: int = 3) -> torch.Tensor:
     lifecycle.job_begins(job)
-    lifecycle.pass_begins(job, wish)
+    lifecycle.pass_begins(job, request)
     for step in range(steps):
         lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=job), progress=step / steps))
-        made = sample(job.host.current)
+        output = sample(job.host.current)
     lifecycle.pass_ends(job)
-    return made
+    return output
 
 
-def test_it_is_noted_once_a_job_and_the_picture_is_the_same(job: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_plain_softmax_is_noted_once_a_job_and_the_image_is_the_same(
+    job: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     fused = play(job)
     assert job.comments == []
     REFUSED_BY["cpu", torch.float32] = "RuntimeError on cpu"
@@ -148,11 +150,11 @@ def test_it_is_noted_once_a_job_and_the_picture_is_the_same(job: Any, caplog: py
     assert job.extra_generation_params.keys() == {"AnyMS"}
 
 
-# -- no weight is asked ------------------------------------------------------------------------------------------------
+# -- weights in another type -------------------------------------------------------------------------------------------
 
 
 class EightBits(nn.Module):
-    """As hosts keep a Linear in fp8: cast at each call to what samples, on the device that samples."""
+    """A Linear in fp8 as hosts keep it: each call casts it to the type and device of the sampling."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype, device: str) -> None:
         super().__init__()
@@ -191,61 +193,58 @@ def half() -> torch.dtype:
     return torch.float16
 
 
-def test_weights_in_fp8_are_multiplied_as_the_query_is(folder: Path) -> None:
+def test_weights_in_fp8_are_multiplied_in_the_type_of_the_query(folder: Path) -> None:
     unet = in_eight_bits(half())
     layers = cross_attention_layers(unet)
     assert (layers[0].width, layers[0].context_width) == (32, 24)
     host = EightBitHost(unet, folder)
-    keys_values, _ = prepare(host, choose_pair([folder], unet, layers), wish())
+    keys_values, _ = prepare(host, choose_pair([folder], unet, layers), request())
     kept = keys_values.of(1, True, torch.zeros(1, dtype=half()))
     assert kept is not None
     assert kept[0][0].dtype == half()
-    exact = prepare(FakeHost(tiny_unet(), folder), choose_pair([folder], unet, layers), wish())[0]
-    wanted = exact.of(1, True, torch.zeros(1))
-    assert wanted is not None
-    assert (kept[0][0].float() - wanted[0][0]).abs().max() < 1e-2 * wanted[0][
-        0
-    ].abs().max()  # fp8 would be off by six times that
+    exact = prepare(FakeHost(tiny_unet(), folder), choose_pair([folder], unet, layers), request())[0]
+    expected = exact.of(1, True, torch.zeros(1))
+    assert expected is not None
+    error = (kept[0][0].float() - expected[0][0]).abs().max()
+    assert error < 1e-2 * expected[0][0].abs().max()  # in fp8 it would be six times larger
     x, t, context = inputs(2, 12, 16, half())
     with torch.no_grad():
         plain = unet(x, t, context)
-        with injected(stream_on(unet, LAYOUT, Rows(False, True), sets=exact.of_subjects((0, 0)))) as stream:
-            made = unet(x, t, context)
-    assert made.dtype == half()
-    assert made.isfinite().all()
-    assert (made - plain).abs().max() > 1e-3
-    assert stream.calls == 1
+        with injected(stream_on(unet, LAYOUT, NextCall(False, True), sets=exact.of_subjects((0, 0)))) as stream:
+            output = unet(x, t, context)
+    assert output.dtype == half()
+    assert output.isfinite().all()
+    assert (output - plain).abs().max() > 1e-3
+    assert stream.result.calls == 1
 
 
-def test_keys_and_values_go_where_the_query_is(folder: Path) -> None:
-    """--lowvram, --always-cpu: what the host had announced need not be where it samples."""
+def test_keys_and_values_follow_the_query(folder: Path) -> None:
+    """--lowvram, --always-cpu: a host may sample on another device than it announced."""
     unet = in_eight_bits(torch.float32, "meta")
     keys_values, _ = prepare(
-        FakeHost(tiny_unet(), folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish()
+        FakeHost(tiny_unet(), folder), choose_pair([folder], unet, cross_attention_layers(unet)), request()
     )
     x, t, context = (tensor.to("meta") for tensor in inputs(2, 12, 16, torch.float32))
     changed = []
     attn2 = cross_attention_layers(unet)[0]
     with (
         torch.no_grad(),
-        injected(stream_on(unet, LAYOUT, Rows(False, True), sets=keys_values.of_subjects((0, 0)))) as stream,
+        injected(stream_on(unet, LAYOUT, NextCall(False, True), sets=keys_values.of_subjects((0, 0)))) as stream,
     ):
         handle = attn2.to_out.register_forward_pre_hook(lambda _module, args: changed.append(args[0].device.type))
         unet(x, t, context)
         handle.remove()
-    assert (stream.calls, changed) == (1, ["meta"])
+    assert (stream.result.calls, changed) == (1, ["meta"])
 
 
-# -- layers on grids of their own --------------------------------------------------------------------------------------
+# -- layers on other grids --------------------------------------------------------------------------------------
 
 
-def test_a_level_that_shrinks_in_mid_sampling_is_placed_on_its_own_grid() -> None:
-    """As with Kohya HRFix and DeepShrink: in the first steps one level, and what lies below it, is computed half as
-    large.
-    """
+def test_a_level_that_shrinks_during_sampling_uses_its_own_grid() -> None:
+    """As with Kohya HRFix and DeepShrink: the first steps compute one level, and all below it, at half size."""
     unet = tiny_unet()
     names = {layer.name: layer for layer in cross_attention_layers(unet)}
-    stream = stream_on(unet, layout_of((0.0, 0.0, 0.5, 1.0)), Rows(False, True))
+    stream = stream_on(unet, layout_of((0.0, 0.0, 0.5, 1.0)), NextCall(False, True))
 
     def run() -> None:
         with torch.no_grad():
@@ -260,10 +259,10 @@ def test_a_level_that_shrinks_in_mid_sampling_is_placed_on_its_own_grid() -> Non
         assert after[first].shape[1] == height * width
 
     shrinks = unet.input_blocks[3].register_forward_hook(
-        lambda _stage, _args, made: F.interpolate(made, scale_factor=0.5)
+        lambda _stage, _args, output: F.interpolate(output, scale_factor=0.5)
     )
     reached(6, 8)
     assert {(grid.height, grid.width) for grid in stream.grids} == {(6, 8), (3, 4)}
     shrinks.remove()
     reached(12, 16)
-    assert stream.calls == 2
+    assert stream.result.calls == 2
