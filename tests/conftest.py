@@ -1,34 +1,40 @@
-"""What holds for every test: in CI a test that is skipped has failed, unless it needs a real host that is not there."""
+"""For every test: a new runtime, and in CI a skipped test is a failed one, unless it needs a real host."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from lib_anyms.engine import sdpa
-from lib_anyms.job import encoding
-from lib_anyms.models.file_index import index
+from lib_anyms.runtime import runtime
 from tests.support.node_packages import Unavailable, packages
 
-NEEDS_HOST = "host:"  # how such a skip's reason starts
+IN_CI = os.environ.get("CI") == "true"
+# A loaded machine must not fail a test, so examples have no deadline. CI draws the same examples in every run.
+settings.register_profile("anyms", deadline=None, suppress_health_check=list(HealthCheck), derandomize=IN_CI)
+settings.load_profile("anyms")
+
+NEEDS_HOST = "host:"  # the reason of an allowed skip starts with this
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> None:
-    """Each test begins as a process does."""
-    encoding.kept.clear()
-    index.clear()
-    sdpa.REFUSED_BY.clear()
+def _new_runtime() -> None:
+    """Each test starts with the state of a new process."""
+    runtime.reset()
 
 
 def _forbidden_skips(config: pytest.Config) -> list[str]:
-    if os.environ.get("CI") != "true":
+    if not IN_CI:
         return []
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     skips = reporter.stats.get("skipped", []) if reporter else []
-    told = [(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in skips]
-    return [f"{node}: {reason}" for node, reason in told if not reason.startswith(NEEDS_HOST)]
+    forbidden = []
+    for report in skips:
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(NEEDS_HOST):
+            forbidden.append(f"{report.nodeid}: {reason}")
+    return forbidden
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -45,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The script that looks for what keeps people out, of the small page and of the hosts'."""
+    """The accessibility checker, as a script for a page."""
     try:
         return (packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
     except Unavailable as error:

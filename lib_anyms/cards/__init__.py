@@ -1,4 +1,4 @@
-"""Subject cards: a subject as one small file, with its image tokens for one adapter or several.
+"""Subject cards: a subject as one small file, with its image tokens for one or several adapters.
 
-docs/cards.md is the format.
+docs/cards.md describes the format.
 """

@@ -1,6 +1,6 @@
-"""A card as one of a slot's pictures: its thumbnail as a data: address that also says which card it stands for.
+"""A card as one of a slot's pictures: its thumbnail as a data: address that also names the card.
 
-A media type may have parameters that nobody need know, so a page shows the address as any other picture.
+The card's hash is a parameter of the media type. Browsers ignore unknown parameters and show the picture.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ _HEAD = re.compile(r"data:image/[a-z]+;card=([0-9a-f]{12});base64,")
 
 
 def address(card: Card) -> str:
-    """The thumbnail's data: address, or a checkered square's for a card that keeps no picture."""
+    """The data: address of the thumbnail, or of a checkered square for a card without pictures."""
     return _data(card.pictures[0] if card.pictures else BLANK, f";card={card.hash}")
 
 
 def plain_addresses(card: Card) -> list[str]:
-    """Its pictures' own addresses: with these in a slot they are encoded anew."""
-    return [_data(each, "") for each in card.pictures]
+    """The pictures' addresses without the card's hash: in a slot, they are encoded again."""
+    return [_data(picture, "") for picture in card.pictures]
 
 
-def card_of(given: object) -> str:
-    """The hash of the card that an address of a slot stands for; "" for that of a picture."""
-    match = _HEAD.match(given) if isinstance(given, str) else None
+def card_of(value: object) -> str:
+    """The hash of the card that a slot's address stands for; "" for the address of a picture, or no address."""
+    match = _HEAD.match(value) if isinstance(value, str) else None
     return match[1] if match else ""
 
 

@@ -1,7 +1,7 @@
-"""A subject card: image tokens c_j for one adapter or several, name, role and small pictures, as bytes and back.
+"""Write and read a subject card: image tokens c_j for one or several adapters, name, role and small pictures.
 
-A card is a .safetensors file of at most MAX_BYTES. Nothing in it is trusted: every size is bounded before it is used,
-no tensor that is not expected is looked at, and its pictures are opened as PNG or WebP only, when they are asked for.
+A card is a .safetensors file of at most MAX_BYTES. Nothing in it is trusted: every size is checked before use, an
+unexpected tensor is refused, and its pictures are opened on demand, as PNG or WebP only.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ from lib_anyms.layout.fields import COMBINES, FITS, Field, read_fields
 from lib_anyms.layout.layout import SUBJECT_FIELDS
 
 VERSION = 1
-KEY = "anyms.card"  # of the file's metadata
+KEY = "anyms.card"  # metadata entry with the card's JSON object
 MAX_BYTES, MAX_HEADER = 16 * 2**20, 64 * 2**10
-MAX_ENCODINGS = 8  # adapters a card is for
+MAX_ENCODINGS = 8  # adapters per card
 MAX_TOKENS, MAX_WIDTH = 1024, 8192
 DTYPES = {"F16": torch.float16, "F32": torch.float32}
 HASH_DIGITS = 12
 
-Stored = dict[str, Mapping[str, Any]]  # a tensor's name -> its dtype, shape and data
+TOKENS, UNCOND = "tokens", "nobody"  # parts of a tensor's name in the file; "nobody" are the unconditional tokens
 
-CARD_FIELDS = tuple(row for row in SUBJECT_FIELDS if row.name in ("name", "role"))
+StoredTensors = dict[str, Mapping[str, Any]]  # a tensor's name -> its dtype, shape and data
+
+CARD_FIELDS = tuple(field for field in SUBJECT_FIELDS if field.name in ("name", "role"))
 ENCODING_FIELDS = (
     Field("adapter", "", "SHA-256 of the adapter's projection, 64 hexadecimal digits", high=64),
-    Field("file", "", "the adapter's file name when the card was made", high=260),
+    Field("file", "", "the adapter's file name when the card was saved", high=260),
     Field("kind", "plus", "the adapter's kind", choices=("base", "plus")),
-    Field("fit", "pad", "how its pictures became the encoder's square", choices=FITS),
-    Field("combine", "average", "how its pictures were made one", choices=COMBINES),
+    Field("fit", "pad", "how its pictures were fitted into the encoder's square", choices=FITS),
+    Field("combine", "average", "how its pictures were combined", choices=COMBINES),
 )
 _ADAPTER = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """c_j of the subject (tokens, C) and the adapter's unconditional tokens (T, C), both float16 or float32.
+    """The subject's tokens c_j (tokens, C) and the adapter's unconditional tokens (T, C), both float16 or float32.
 
-    `adapter` is the `fingerprint` of the adapter they are of; `file` was its name, for sentences only.
+    `adapter` is the adapter's `fingerprint`; `file` is its file name at that time, for messages only.
     """
 
     adapter: str
@@ -63,9 +65,9 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Card:
-    """A subject: what the prompt calls it, its role, its tokens for each adapter, and small copies of its pictures.
+    """A subject: its name in the prompt, its role, its tokens for each adapter, and small copies of its pictures.
 
-    `pictures` are PNG or WebP files, the first is the thumbnail; `hash` is the file's SHA-256, 12 digits of it.
+    `pictures` are PNG or WebP files; the first is the thumbnail. `hash` is the first 12 digits of the file's SHA-256.
     """
 
     name: str
@@ -75,116 +77,134 @@ class Card:
     hash: str = ""
 
     def encoding_for(self, fingerprint: str) -> Encoding | None:
-        """What the card holds for the adapter of this fingerprint."""
-        return next((each for each in self.encodings if each.adapter == fingerprint), None)
+        """The tokens for the adapter with this fingerprint, or None."""
+        return next((encoding for encoding in self.encodings if encoding.adapter == fingerprint), None)
 
     def picture(self, number: int = 0) -> Image.Image:
-        """A kept picture, RGB. Raises Refused: it has none, or that one is no picture."""
+        """Decode a kept picture to RGB. Raises Refused if there is no such picture, or it is no image."""
         if number >= len(self.pictures):
             raise Refused("card_pictures", name=self.name)
         return open_kept(self.pictures[number], self.name)
 
     def fits(self, adapter: AdapterCheckpoint, fingerprint: str) -> bool:
-        """Whether it can be used with this adapter."""
-        found = self.encoding_for(fingerprint)
-        return found is not None and found.uncond.shape == (adapter.tokens, adapter.context_width)
+        """Whether the card can be used with this adapter."""
+        encoding = self.encoding_for(fingerprint)
+        return encoding is not None and encoding.uncond.shape == (adapter.tokens, adapter.context_width)
 
 
 def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Sequence[bytes]) -> bytes:
-    """A card's file; `read_card` is the inverse. Raises Refused for what a card cannot hold."""
-    told = [{row.name: getattr(each, row.name) for row in ENCODING_FIELDS} for each in encodings]
-    tensors = {f"pictures.{n}": torch.frombuffer(bytearray(data), dtype=torch.uint8) for n, data in enumerate(pictures)}
-    for n, each in enumerate(encodings):
-        for part, tensor in (("tokens", each.tokens), ("nobody", each.uncond)):
-            tensors[f"encodings.{n}.{part}"] = tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-    header = {"version": VERSION, "name": name, "role": role, "encodings": told}
+    """The bytes of a card's file; `read_card` is the inverse. Raises Refused for values that a card cannot hold."""
+    tensors = {}
+    for number, picture in enumerate(pictures):
+        tensors[f"pictures.{number}"] = torch.frombuffer(bytearray(picture), dtype=torch.uint8)
+    descriptions = []
+    for number, encoding in enumerate(encodings):
+        tensors[f"encodings.{number}.{TOKENS}"] = _on_cpu(encoding.tokens)
+        tensors[f"encodings.{number}.{UNCOND}"] = _on_cpu(encoding.uncond)
+        descriptions.append({field.name: getattr(encoding, field.name) for field in ENCODING_FIELDS})
+    header = {"version": VERSION, "name": name, "role": role, "encodings": descriptions}
     data = safetensors.torch.save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
-    read_card(data, name)
+    read_card(data, name)  # refuses a card that could not be read again
     return data
 
 
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+
+
 def read_card(data: bytes, where: str) -> Card:
-    """The card in a file's bytes; `where` names it in sentences. Raises Refused, one cause at a time."""
+    """Read a card from a file's bytes; `where` names it in messages. Raises Refused with the first cause."""
     if len(data) > MAX_BYTES:
-        raise Refused(
-            "card_too_large", card=where, got=f"{len(data) / 2**20:.0f} MiB", high=f"{MAX_BYTES // 2**20} MiB"
-        )
-    told = _header(data, where)
-    values = read_fields(CARD_FIELDS, told, f"the card {where}", ("version", "encodings"))
-    listed = told.get("encodings")
-    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_ENCODINGS:
+        size, high = f"{len(data) / 2**20:.0f} MiB", f"{MAX_BYTES // 2**20} MiB"
+        raise Refused("card_too_large", card=where, got=size, high=high)
+    header = _header(data, where)
+    values = read_fields(CARD_FIELDS, header, f"the card {where}", ("version", "encodings"))
+    descriptions = header.get("encodings")
+    if not isinstance(descriptions, list) or not 1 <= len(descriptions) <= MAX_ENCODINGS:
         raise _damaged(where, f"no list of 1 to {MAX_ENCODINGS} encodings")
-    try:
-        stored: Stored = dict(safetensors.deserialize(data))
-    except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise _damaged(where, str(error)[:120]) from error
-    encodings = tuple(_encoding(stored, where, number, each) for number, each in enumerate(listed))
-    if len({each.adapter for each in encodings}) < len(encodings):
+    stored = _tensors(data, where)
+    encodings = tuple(_encoding(stored, where, number, value) for number, value in enumerate(descriptions))
+    if len({encoding.adapter for encoding in encodings}) < len(encodings):
         raise _damaged(where, "two encodings for one adapter")
     count = min(MAX_KEPT, sum(name.startswith("pictures.") for name in stored))
     pictures = tuple(_picture(stored, where, f"pictures.{number}") for number in range(count))
-    if stored:
+    if stored:  # each expected tensor was taken out
         raise _damaged(where, f"a tensor named {next(iter(stored))[:40]!a}")
     digest = hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
     return Card(values["name"] or "subject", values["role"], encodings, pictures, digest)
 
 
+def _tensors(data: bytes, where: str) -> StoredTensors:
+    try:
+        return dict(safetensors.deserialize(data))
+    except (safetensors.SafetensorError, ValueError, TypeError, OverflowError) as error:
+        raise _damaged(where, str(error)[:120]) from error
+
+
 def _header(data: bytes, where: str) -> dict[str, Any]:
-    """The card's own JSON object, version checked."""
+    """The card's JSON object, its version checked. Parses at most MAX_HEADER bytes."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(MAX_HEADER, len(data) - 8):
         raise Refused("card_kind", card=where)
     try:
         metadata = json.loads(data[8 : 8 + size]).get("__metadata__")
-        told = json.loads(metadata[KEY])
-        version = told["version"]
+        header = json.loads(metadata[KEY])
+        version = header["version"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Refused("card_kind", card=where) from error
     if version != VERSION:
         raise Refused("card_version", card=where, got=repr(version)[:20], expected=VERSION)
-    for text in (told.get("name"), *(each.get("file") for each in _objects(told.get("encodings")))):
-        if isinstance(text, str) and not text.isprintable():
+    for name in _names(header):
+        if isinstance(name, str) and not name.isprintable():  # would reach the console and the page
             raise _damaged(where, "a name with characters that cannot be printed")
-    return told
+    return header
 
 
-def _objects(given: Any) -> list[dict[str, Any]]:
-    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+def _names(header: dict[str, Any]) -> list[Any]:
+    """The values in place of names, whatever their type: the subject's, and each adapter's file."""
+    names = [header.get("name")]
+    descriptions = header.get("encodings")
+    for description in descriptions if isinstance(descriptions, list) else []:
+        if isinstance(description, dict):
+            names.append(description.get("file"))
+    return names
 
 
-def _encoding(stored: Stored, where: str, number: int, given: Any) -> Encoding:
-    if not isinstance(given, dict):
-        raise _damaged(where, "an encoding that is no object")
-    facts = read_fields(ENCODING_FIELDS, given, f"an encoding of the card {where}")
-    if not _ADAPTER.fullmatch(facts["adapter"]):
-        raise _damaged(where, "an adapter's hash that is none")
-    tokens, uncond = (_tokens(stored, where, f"encodings.{number}.{part}") for part in ("tokens", "nobody"))
-    pictures, rest = divmod(len(tokens), len(uncond))
-    most = MAX_KEPT if facts["combine"] == "concatenate" else 1
-    if tokens.shape[1] != uncond.shape[1] or rest or not 1 <= pictures <= most:
+def _encoding(stored: StoredTensors, where: str, number: int, description: Any) -> Encoding:
+    if not isinstance(description, dict):
+        raise _damaged(where, "an encoding that is not an object")
+    values = read_fields(ENCODING_FIELDS, description, f"an encoding of the card {where}")
+    if not _ADAPTER.fullmatch(values["adapter"]):
+        raise _damaged(where, "an adapter's hash that is not a hash")
+    tokens = _tokens(stored, where, f"encodings.{number}.{TOKENS}")
+    uncond = _tokens(stored, where, f"encodings.{number}.{UNCOND}")
+    images, rest = divmod(len(tokens), len(uncond))
+    most = MAX_KEPT if values["combine"] == "concatenate" else 1
+    if tokens.shape[1] != uncond.shape[1] or rest or not 1 <= images <= most:
         raise _damaged(where, f"tokens of {tuple(tokens.shape)} beside unconditional ones of {tuple(uncond.shape)}")
-    return Encoding(tokens=tokens, uncond=uncond, **facts)
+    return Encoding(tokens=tokens, uncond=uncond, **values)
 
 
-def _tokens(stored: Stored, where: str, name: str) -> torch.Tensor:
-    found = _take(stored, where, name)
-    shape, dtype = list(found["shape"]), DTYPES.get(found["dtype"])
+def _tokens(stored: StoredTensors, where: str, name: str) -> torch.Tensor:
+    tensor = _take(stored, where, name)
+    shape, dtype = list(tensor["shape"]), DTYPES.get(tensor["dtype"])
     if dtype is None or len(shape) != 2 or not (1 <= shape[0] <= MAX_TOKENS and 1 <= shape[1] <= MAX_WIDTH):
-        raise _damaged(where, f"{name} of {found['dtype']} {shape}")
-    tokens = torch.frombuffer(bytearray(found["data"]), dtype=dtype).reshape(shape)
+        raise _damaged(where, f"{name} of {tensor['dtype']} {shape}")
+    tokens = torch.frombuffer(bytearray(tensor["data"]), dtype=dtype).reshape(shape)
     if not torch.isfinite(tokens).all():
-        raise _damaged(where, f"{name} holds what is no number")
+        raise _damaged(where, f"{name} holds values that are not finite")
     return tokens
 
 
-def _picture(stored: Stored, where: str, name: str) -> bytes:
-    found = _take(stored, where, name)
-    if found["dtype"] != "U8" or not 1 <= len(found["data"]) <= MAX_KEPT_BYTES:
-        raise _damaged(where, f"{name} of {found['dtype']} {list(found['shape'])}")
-    return bytes(found["data"])
+def _picture(stored: StoredTensors, where: str, name: str) -> bytes:
+    tensor = _take(stored, where, name)
+    if tensor["dtype"] != "U8" or not 1 <= len(tensor["data"]) <= MAX_KEPT_BYTES:
+        raise _damaged(where, f"{name} of {tensor['dtype']} {list(tensor['shape'])}")
+    return bytes(tensor["data"])
 
 
-def _take(stored: Stored, where: str, name: str) -> Mapping[str, Any]:
+def _take(stored: StoredTensors, where: str, name: str) -> Mapping[str, Any]:
+    """Take a tensor out of `stored`."""
     if name not in stored:
         raise _damaged(where, f"no {name}")
     return stored.pop(name)

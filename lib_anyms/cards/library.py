@@ -1,8 +1,7 @@
-"""The folder where a user's cards are: listed, searched, read by name or hash, and added to without ever replacing a
-card.
+"""A user's folder of cards: list and search them, read one by name or hash, add new ones. Never replaces a card.
 
-A name from outside is only compared with what is there, never made a path of. What a link leads to outside is not
-looked at.
+A name from outside is compared with the files' names and never becomes a path. Links that lead out of the folder are
+ignored.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from lib_anyms.errors import Refused
 log = logging.getLogger("anyms")
 SUFFIX = ".safetensors"
 MAX_LISTED = 5000
-_LONGEST = 60  # characters of a file's stem made from a name
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # by Windows
+_LONGEST = 60  # characters of a file name's stem, without a number
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows reserves
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A card of the library as it is listed: `adapters` are the fingerprints it has tokens for."""
+    """A card in the library's list. `adapters` are the fingerprints of the adapters it has tokens for."""
 
     file: str
     name: str
@@ -37,57 +36,60 @@ class Entry:
 
 
 class Library:
-    """The cards in `folder`, which need not exist yet. Subfolders are left alone."""
+    """The cards in `folder`, which need not exist yet. Ignores subfolders."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def entries(self, wanted: str = "") -> list[Entry]:
-        """Cards by file name; of `wanted` every word must be in the file's name, the subject's name or its role."""
-        words = wanted.casefold().split()
-        found = []
+    def entries(self, search: str = "") -> list[Entry]:
+        """Cards sorted by file name. Each word of `search` must occur in the file name, subject name or role."""
+        words = search.casefold().split()
+        entries = []
         for path in self._files():
             try:
                 entry = _entry(path)
             except Refused as reason:
-                log.debug("%s passed over: %s", path.name, reason)
+                log.debug("%s skipped: %s", path.name, reason)
                 continue
-            told = f"{path.stem} {entry.name} {entry.role}".casefold()
-            if all(word in told for word in words):
-                found.append(entry)
-        return found
+            text = f"{path.stem} {entry.name} {entry.role}".casefold()
+            if all(word in text for word in words):
+                entries.append(entry)
+        return entries
 
     def find(self, name: str) -> Card:
-        """The card of this file name, stem or hash. Raises Refused: there is none, or it is not sound."""
+        """Read the card with this file name, stem or hash. Raises Refused if there is none, or it is damaged."""
         paths = {path.name: path for path in self._files()}
-        named = next((path for path in paths.values() if name in (path.name, path.stem)), None)
-        if named is None and (file := self.named(name)) is not None:
-            named = paths.get(file)
-        if named is None:
+        match = next((path for path in paths.values() if name in (path.name, path.stem)), None)
+        if match is None:
+            match = paths.get(self.named(name) or "")
+        if match is None:
             raise Refused("card_unknown", got=name, expected=_few([path.stem for path in paths.values()]))
-        return read_file(named)
+        return read_file(match)
 
     def named(self, digest: str) -> str | None:
-        """The file name of the card of this hash."""
+        """The file name of the card with this hash, or None."""
         return next((entry.file for entry in self.entries() if entry.hash == digest), None)
 
     def add(self, data: bytes) -> str:
-        """Keep a card's bytes under its subject's name, with a number where that is taken -> the file's name.
+        """Save a card's bytes under its subject's name; a number follows a name in use. Returns the file name.
 
         Raises Refused.
         """
         stem = file_stem(read_card(data, "to be saved").name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            taken = {path.name.casefold() for path in self.folder.iterdir()}
-            names = (stem + (f"-{number}" if number > 1 else "") + SUFFIX for number in range(1, MAX_LISTED))
-            name = next(name for name in names if name.casefold() not in taken)
+            name = self._free_name(stem)
             write_new(self.folder / name, data)
         except (OSError, StopIteration) as error:
-            raise Refused(
-                "card_unwritten", folder=self.folder.name, got=getattr(error, "strerror", None) or error
-            ) from error
+            got = getattr(error, "strerror", None) or error
+            raise Refused("card_unwritten", folder=self.folder.name, got=got) from error
         return name
+
+    def _free_name(self, stem: str) -> str:
+        """A file name that is not in use; upper and lower case are one. Raises StopIteration if all are in use."""
+        used = {path.name.casefold() for path in self.folder.iterdir()}
+        names = (stem + (f"-{number}" if number > 1 else "") + SUFFIX for number in range(1, MAX_LISTED))
+        return next(name for name in names if name.casefold() not in used)
 
     def _files(self) -> Iterator[Path]:
         try:
@@ -102,18 +104,18 @@ class Library:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """`write_over` where there is no such file yet; else raises FileExistsError."""
+    """`write_over` for a new file. Raises FileExistsError if the file exists, else OSError."""
     if path.exists():
-        raise FileExistsError(f"{path.name} is there already")
+        raise FileExistsError(f"{path.name} exists already")
     write_over(path, data)
 
 
 def write_over(path: Path, data: bytes) -> None:
-    """Write a file that gets its name when it is whole; what has that name is kept until then. Raises OSError."""
+    """Write a file under another name and rename it once complete; an old file stays until then. Raises OSError."""
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
     try:
         half.unlink(missing_ok=True)
-        half.touch(exist_ok=False)  # never through a link of that name
+        half.touch(exist_ok=False)  # never write through a link of that name
         half.write_bytes(data)
         half.replace(path)
     finally:
@@ -121,13 +123,13 @@ def write_over(path: Path, data: bytes) -> None:
 
 
 def file_stem(name: str) -> str:
-    """A file name for a subject's name, on every system: letters, digits and single hyphens."""
+    """A stem for a subject's file name, valid on every system: letters, digits and single hyphens."""
     stem = "-".join(re.findall(r"\w+", name))[:_LONGEST].strip("-_")
     return f"card-{stem}" if not stem or _RESERVED.fullmatch(stem) else stem
 
 
 def read_file(path: Path) -> Card:
-    """The card in a file. Raises Refused."""
+    """Read the card in a file. Raises Refused."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -147,9 +149,12 @@ def _entry(path: Path) -> Entry:
 @lru_cache(maxsize=MAX_LISTED)
 def _listed(path: Path, _size: int, _changed: int) -> Entry:
     card = read_file(path)
-    return Entry(path.name, card.name, card.role, card.hash, tuple(each.adapter for each in card.encodings))
+    adapters = tuple(encoding.adapter for encoding in card.encodings)
+    return Entry(path.name, card.name, card.role, card.hash, adapters)
 
 
 def _few(names: list[str]) -> str:
-    shown = ", ".join(names[:10])
-    return (f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown) or "none"
+    """The first ten names, for a message."""
+    if len(names) > 10:
+        return f"{', '.join(names[:10])} and {len(names) - 10} more"
+    return ", ".join(names) or "none"

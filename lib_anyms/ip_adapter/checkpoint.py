@@ -1,9 +1,8 @@
-"""An IP-Adapter file described from its header: its kind, its sizes and where its parts lie. By shapes, never by file
-name.
+"""Describe an IP-Adapter file from its header: kind, sizes and keys. Shapes decide, never the file name.
 
-`base` spreads one image embedding over T tokens, `plus` gathers T tokens from the encoder's hidden states. Many files
-have an IP-Adapter's keys, or some of them, and would load without an error: the tables below know them. Whether the
-sizes fit the loaded UNet is decided against that UNet (model_files.py), so no size of SDXL stands here.
+`base` spreads one image embedding over T tokens; `plus` gathers T tokens from the encoder's hidden states. Many other
+files have some or all of an IP-Adapter's keys and would load without an error: the tables below recognise them.
+model_files.py checks the sizes against the loaded UNet, so this file contains no size of SDXL.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from lib_anyms.tensor_files.tensor_file import open_tensors
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")  # the second of each as the training scripts save
+PROJECTION_PREFIXES = ("image_proj.", "image_proj_model.")  # the second of each: written by training scripts
 LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 
-# Files that are something else, by a key's name; the first row that matches any key wins.
+# Other files, recognised by a key's name: cause, pattern. The first pattern that matches any key decides.
 LOOK_ALIKE_KEYS = (
     ("adapter_faceid", r"(^|\.)[0-9]+\.to_(q|k|v|out)_lora\."),
     ("adapter_lora", r"(^|[._])lora_(down|up|A|B)\.|\.lora\.(down|up)\.|_lora\.(down|up)\.|\.(hada_w|lokr_w)[12]"),
@@ -39,14 +38,14 @@ LOOK_ALIKE_KEYS = (
     ),
     ("adapter_encoder", r"^(vision_model|visual|text_model|visual_projection)\."),
 )
-# The same by a size of the projection, for those that only a size tells: cause, name, axis, size.
+# Other files, recognised by a size of the projection: cause, name, axis, size.
 LOOK_ALIKE_SIZES = (
     ("adapter_instantid", "proj_in.weight", 1, 512),  # the vector of a face recognition model
     ("adapter_kolors", "latents", 2, 2048),
 )
 
-# The parts of each projection: name -> its axes. A letter is a size, the same wherever it stands: C image tokens'
-# width, E encoder's width, R = T * C, T tokens, D resampler's width, H its heads together, F its feed-forward's width.
+# The parts of each projection: name -> its axes. A letter stands for one size everywhere: C width of the image tokens,
+# E width of the encoder, T tokens, R = T * C, D width of the resampler, H width of its heads, F of its feed-forward.
 BASE = {"norm.weight": "C", "norm.bias": "C", "proj.weight": "R E", "proj.bias": "R"}
 PLUS = {
     "latents": "1 T D",
@@ -76,7 +75,7 @@ _LAYER_KEY = re.compile(r"(0|[1-9][0-9]{0,5})\.(to_k_ip|to_v_ip)\.weight")
 
 @dataclass(frozen=True)
 class AdapterLayer:
-    """One cross-attention layer's weights: keys of to_k_ip and to_v_ip, both (width, context_width)."""
+    """One cross-attention layer: the file's keys of to_k_ip and to_v_ip, both (width, context_width)."""
 
     number: int
     key_name: str
@@ -86,10 +85,10 @@ class AdapterLayer:
 
 @dataclass(frozen=True)
 class AdapterCheckpoint:
-    """An IP-Adapter for a UNet. `encoder_width` is the projected width for base, the hidden width for plus.
+    """An IP-Adapter for a UNet. `encoder_width`: projected width for base, hidden width for plus.
 
-    `layers` are in the order of their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to the
-    file's key.
+    `layers` are ordered by their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to its key
+    in the file.
     """
 
     path: Path
@@ -102,40 +101,50 @@ class AdapterCheckpoint:
 
 
 def read_adapter(path: Path) -> AdapterCheckpoint:
-    """What the file's header says; no tensor is read. Raises Refused with what the file is instead."""
+    """Read a file's header, no tensor. Raises Refused, which names the kind of any other file."""
     with open_tensors(path) as file:
         return identify(path, file.shapes)
 
 
 def identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
-    """The adapter that consists of tensors of these names and shapes. Raises Refused."""
-    for cause, pattern in LOOK_ALIKE_KEYS:
-        found = next(filter(re.compile(pattern).search, shapes), None)
-        if found is not None:
-            raise Refused(cause, path=path.name, got=found)
+    """Describe the adapter with tensors of these names and shapes. Raises Refused."""
+    _refuse_look_alike_keys(path, shapes)
     projection, layers = _part(shapes, PROJECTION_PREFIXES), _part(shapes, LAYER_PREFIXES)
     if not projection and not layers:
         raise Refused("adapter_none", path=path.name, got=next(iter(shapes), "no tensor at all"))
-    for cause, name, axis, size in LOOK_ALIKE_SIZES:
-        shape = shapes.get(projection.get(name, ""), ())
-        if shape[axis : axis + 1] == (size,):
-            raise Refused(cause, path=path.name, got=f"{name} of {size}")
+    _refuse_look_alike_sizes(path, projection, shapes)
     kind, schema = _schema(path, projection)
     _check_names(path, projection, schema)
     sizes = _sizes(path, {projection[name]: axes for name, axes in schema.items()}, shapes)
+    _check_multiple(path, "rows of proj.weight", sizes.get("R", 0), sizes["C"])
+    _check_multiple(path, "rows of to_q", sizes.get("H", 0), HEAD_WIDTH)
     tokens = sizes["T"] if kind == "plus" else sizes["R"] // sizes["C"]
-    for what, letter, unit in (("rows of proj.weight", "R", sizes["C"]), ("rows of to_q", "H", HEAD_WIDTH)):
-        if sizes.get(letter, unit) % unit:
-            raise Refused(
-                "adapter_shapes", path=path.name, what=what, got=sizes[letter], expected=f"a multiple of {unit}"
-            )
     return AdapterCheckpoint(
         path, kind, tokens, sizes["E"], sizes["C"], _layers(path, layers, shapes, sizes["C"]), projection
     )
 
 
+def _refuse_look_alike_keys(path: Path, shapes: Shapes) -> None:
+    for cause, pattern in LOOK_ALIKE_KEYS:
+        key = next(filter(re.compile(pattern).search, shapes), None)
+        if key is not None:
+            raise Refused(cause, path=path.name, got=key)
+
+
+def _refuse_look_alike_sizes(path: Path, projection: Mapping[str, str], shapes: Shapes) -> None:
+    for cause, name, axis, size in LOOK_ALIKE_SIZES:
+        shape = shapes.get(projection.get(name, ""), ())
+        if shape[axis : axis + 1] == (size,):  # a slice is empty where the shape has no such axis
+            raise Refused(cause, path=path.name, got=f"{name} of {size}")
+
+
+def _check_multiple(path: Path, what: str, size: int, unit: int) -> None:
+    if size % unit:
+        raise Refused("adapter_shapes", path=path.name, what=what, got=size, expected=f"a multiple of {unit}")
+
+
 def _part(shapes: Shapes, prefixes: tuple[str, ...]) -> dict[str, str]:
-    """The keys under the first of the prefixes that the file has: name without prefix -> key."""
+    """The keys with the first prefix that occurs in the file: name without prefix -> key."""
     for prefix in prefixes:
         names = {key[len(prefix) :]: key for key in shapes if key.startswith(prefix)}
         if names:
@@ -144,18 +153,21 @@ def _part(shapes: Shapes, prefixes: tuple[str, ...]) -> dict[str, str]:
 
 
 def _schema(path: Path, projection: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The kind that these parts belong to, and all parts it must have."""
+    """The kind of adapter with these parts, and all parts that kind must have."""
     if not projection:
         raise Refused("adapter_truncated", path=path.name, got="image_proj")
     if BASE.keys() & projection.keys():
         return "base", BASE
-    last = max((int(match[1]) for match in map(_PLUS_NUMBER.match, projection) if match), default=0)
-    deep = {f"layers.{i}.{name}": axes for i in range(last + 1) for name, axes in PLUS_LAYER.items()}
-    return "plus", {**PLUS, **deep}
+    numbers = [int(match[1]) for match in map(_PLUS_NUMBER.match, projection) if match]
+    schema = dict(PLUS)
+    for number in range(max(numbers, default=0) + 1):
+        for name, axes in PLUS_LAYER.items():
+            schema[f"layers.{number}.{name}"] = axes
+    return "plus", schema
 
 
 def _check_names(path: Path, projection: Mapping[str, str], schema: Mapping[str, str]) -> None:
-    """A part too many would silently be left out of the mathematics, so it is refused like one too few."""
+    """Refuse missing parts, and extra ones too: the computation would silently leave them out."""
     for name, key in projection.items():
         if name not in schema:
             raise Refused("adapter_variant", path=path.name, got=key)
@@ -165,37 +177,47 @@ def _check_names(path: Path, projection: Mapping[str, str], schema: Mapping[str,
 
 
 def _sizes(path: Path, expected: Mapping[str, str], shapes: Shapes, **known: int) -> dict[str, int]:
-    """What the letters stand for, read off the shapes; every later place of a letter must agree with its first."""
+    """Read each letter's size off the shapes. The first place sets it; Refused where a later place differs."""
     sizes = dict(known)
     for key, axes in expected.items():
         shape, symbols = shapes[key], axes.split()
-        agreed = len(shape) == len(symbols)
-        for symbol, size in zip(symbols, shape):
-            letter = symbol.lstrip("12")
-            factor = int(symbol[: len(symbol) - len(letter)] or 1)
-            agreed = (
-                agreed and size >= 1 and size == factor * (sizes.setdefault(letter, size // factor) if letter else 1)
-            )
-        if not agreed:
-            wanted = " x ".join(f"{symbol} ({sizes[symbol]})" if symbol in sizes else symbol for symbol in symbols)
-            raise Refused("adapter_shapes", path=path.name, what=key, got=" x ".join(map(str, shape)), expected=wanted)
+        if len(shape) == len(symbols) and all(_fits(symbol, size, sizes) for symbol, size in zip(symbols, shape)):
+            continue
+        expected_shape = " x ".join(f"{symbol} ({sizes[symbol]})" if symbol in sizes else symbol for symbol in symbols)
+        got = " x ".join(map(str, shape))
+        raise Refused("adapter_shapes", path=path.name, what=key, got=got, expected=expected_shape)
     return sizes
 
 
+def _fits(symbol: str, size: int, sizes: dict[str, int]) -> bool:
+    """Whether an axis has the size of its symbol ("D", "2H", "1"); a new letter enters `sizes` with this axis."""
+    letter = symbol.lstrip("12")
+    factor = int(symbol.removesuffix(letter) or 1)
+    if not letter:
+        return size == factor
+    return size >= 1 and size == factor * sizes.setdefault(letter, size // factor)
+
+
 def _layers(path: Path, names: Mapping[str, str], shapes: Shapes, context: int) -> tuple[AdapterLayer, ...]:
-    """The layers by number; files list them as text: 1, 101, 103, ..."""
-    found: dict[int, dict[str, str]] = {}
-    for name, key in names.items():
-        match = _LAYER_KEY.fullmatch(name)
-        if match is None:
-            raise Refused("adapter_variant", path=path.name, got=key)
-        found.setdefault(int(match[1]), {})[match[2]] = key
+    """The layers ordered by number; files order them as text: 1, 101, 103, ..."""
+    pairs = _layer_keys(path, names)
     layers = []
-    for number in range(1, 2 * max(1, len(found)), 2):
-        pair = found.get(number, {})
+    for number in range(1, 2 * max(1, len(pairs)), 2):
+        pair = pairs.get(number, {})
         for part in ("to_k_ip", "to_v_ip"):
             if part not in pair:
                 raise Refused("adapter_truncated", path=path.name, got=f"{number}.{part}")
         sizes = _sizes(path, dict.fromkeys((pair["to_k_ip"], pair["to_v_ip"]), "W C"), shapes, C=context)
         layers.append(AdapterLayer(number, pair["to_k_ip"], pair["to_v_ip"], sizes["W"]))
     return tuple(layers)
+
+
+def _layer_keys(path: Path, names: Mapping[str, str]) -> dict[int, dict[str, str]]:
+    """{number: {"to_k_ip": key, "to_v_ip": key}}, as far as the file has them. Raises Refused for any other name."""
+    pairs: dict[int, dict[str, str]] = {}
+    for name, key in names.items():
+        match = _LAYER_KEY.fullmatch(name)
+        if match is None:
+            raise Refused("adapter_variant", path=path.name, got=key)
+        pairs.setdefault(int(match[1]), {})[match[2]] = key
+    return pairs

@@ -1,7 +1,6 @@
-"""What of a reference picture the encoder is to see: a part of it, or the subject alone on white.
+"""Crop a reference image, mask it, or remove its background before the encoder reads it.
 
-A background is removed only when asked, by rembg where the user has installed it and one of its models; AnyMS fetches
-neither.
+rembg removes backgrounds, and only on request. The user installs rembg and one of its models; AnyMS downloads neither.
 """
 
 from __future__ import annotations
@@ -20,80 +19,79 @@ from lib_anyms.ip_adapter.references import BACKGROUND
 from lib_anyms.layout.geometry import Box
 
 log = logging.getLogger("anyms")
-MODELS = ("bria-rmbg", "isnet-general-use", "u2net", "silueta", "u2netp")  # of rembg, the better first
+MODELS = ("bria-rmbg", "isnet-general-use", "u2net", "silueta", "u2netp")  # rembg's, best first
 
 
-def cropped(picture: Image.Image, box: Box) -> Image.Image:
-    """The part of the picture in `box` (fractions of it), at least one pixel."""
-    left, top = (min(int(edge * side), side - 1) for edge, side in ((box.x0, picture.width), (box.y0, picture.height)))
-    right, bottom = (int(edge * side + 0.5) for edge, side in ((box.x1, picture.width), (box.y1, picture.height)))
-    return picture.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+def cropped(image: Image.Image, box: Box) -> Image.Image:
+    """The part of the image inside `box` (fractions of the image), at least one pixel."""
+    left = min(int(box.x0 * image.width), image.width - 1)
+    top = min(int(box.y0 * image.height), image.height - 1)
+    right = int(box.x1 * image.width + 0.5)
+    bottom = int(box.y1 * image.height + 0.5)
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
-def masked(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """`picture` where `mask` is white, BACKGROUND where it is black; a mask of another size is resized to the
-    picture's.
+def masked(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """`image` where `mask` is white, BACKGROUND where it is black; RGB, of the image's size.
 
-    A mask with transparency is read by that, any other one by its brightness.
+    A mask of another size is resized. A mask with transparency is read by its alpha, any other by its brightness.
     """
-    transparent = mask.mode in ("RGBA", "LA", "PA") or "transparency" in mask.info
-    share = mask.convert("RGBA").getchannel("A") if transparent else ImageOps.exif_transpose(mask).convert("L")
-    share = share.resize(picture.size, Image.Resampling.BILINEAR)
-    return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size, BACKGROUND), share)
+    if mask.mode in ("RGBA", "LA", "PA") or "transparency" in mask.info:
+        opacity = mask.convert("RGBA").getchannel("A")
+    else:
+        opacity = ImageOps.exif_transpose(mask).convert("L")
+    opacity = opacity.resize(image.size, Image.Resampling.BILINEAR)
+    return Image.composite(image.convert("RGB"), Image.new("RGB", image.size, BACKGROUND), opacity)
 
 
-def remover() -> str | None:
-    """The model a background would be removed with; None where rembg, or every model of it, is missing.
-
-    Nothing is imported.
-    """
+def background_model() -> str | None:
+    """Name of the model that would remove a background; None without rembg or without a model. Imports nothing."""
     return next((name for name, _ in _models()), None) if find_spec("rembg") else None
 
 
-def without_background(picture: Image.Image) -> Image.Image:
-    """The subject alone on BACKGROUND, as rembg finds it. Raises Refused as `background_mask`."""
-    return masked(picture, background_mask(picture))
+def without_background(image: Image.Image) -> Image.Image:
+    """The subject alone on BACKGROUND, as rembg finds it. Raises Refused as `background_mask` does."""
+    return masked(image, background_mask(image))
 
 
-def background_mask(picture: Image.Image) -> Image.Image:
-    """Grey, white where rembg finds the subject. Raises Refused: it is not there, or it fails."""
+def background_mask(image: Image.Image) -> Image.Image:
+    """A greyscale mask, white where rembg finds the subject. Raises Refused if rembg is missing or fails."""
     if find_spec("rembg") is None:
         raise Refused("rembg_absent")
     try:
-        return _mask(picture.convert("RGB"))
+        return _mask(image.convert("RGB"))
     except Refused:
         raise
-    except Exception as error:  # whatever another program raises
+    except Exception as error:  # rembg and its runtime may raise anything
         log.debug("rembg failed", exc_info=True)
         raise Refused("rembg_failed", got=f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def _mask(picture: Image.Image) -> Image.Image:
-    kinds = _session_kinds() if remover() else {}  # slow to import, and it starts a runtime of its own
-    name, path = next((found for found in _models() if found[0] in kinds), ("", None))
+def _mask(image: Image.Image) -> Image.Image:
+    sessions = _session_classes() if background_model() else {}  # slow to import, and it starts a runtime
+    name, path = next((model for model in _models() if model[0] in sessions), ("", None))
     if path is None:
-        raise Refused(
-            "rembg_model", folder=" or ".join(dict.fromkeys(map(str, _folders()))), expected=", ".join(MODELS)
-        )
+        folders = dict.fromkeys(map(str, _folders()))
+        raise Refused("rembg_model", folder=" or ".join(folders), expected=", ".join(MODELS))
     from onnxruntime import SessionOptions
     from rembg import remove
 
-    # by itself rembg fetches a model that has another check sum than the known one, or that another version has kept
-    # elsewhere
-    opened = type(name, (kinds[name],), {"download_models": classmethod(lambda *_, **__: str(path))})
-    return remove(picture, session=opened(name, SessionOptions()), only_mask=True).convert("L")
+    # rembg downloads a model that has an unknown checksum, or that another version of rembg stored elsewhere.
+    # This subclass opens the local file instead.
+    local = type(name, (sessions[name],), {"download_models": classmethod(lambda *_, **__: str(path))})
+    return remove(image, session=local(name, SessionOptions()), only_mask=True).convert("L")
 
 
-def _session_kinds() -> dict[str, Any]:
-    """rembg's classes by the model's name."""
-    import onnxruntime  # noqa: F401  # first: where it is missing, rembg ends the whole process
+def _session_classes() -> dict[str, Any]:
+    """rembg's session classes by model name."""
+    import onnxruntime  # noqa: F401  # first: without it, importing rembg ends the whole process
     from rembg.sessions import sessions_class
 
-    return {kind.name(): kind for kind in sessions_class}
+    return {session.name(): session for session in sessions_class}
 
 
 def _models() -> Iterator[tuple[str, Path]]:
-    """Name and file of those that are there, the better first."""
+    """Name and file of each model on the disk, best first."""
     newer, older = _folders()
     for name in MODELS:
         for path in (newer / "models" / name / f"{name}.onnx", older / f"{name}.onnx"):
@@ -102,9 +100,7 @@ def _models() -> Iterator[tuple[str, Path]]:
 
 
 def _folders() -> tuple[Path, Path]:
-    """Where newer versions of rembg keep their models, each in a folder of its own, and where older ones did, side by
-    side.
-    """
-    told, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
-    newer = told or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
-    return Path(newer).expanduser(), Path(told or f"{data or '~'}/.u2net").expanduser()
+    """The model folders of newer versions of rembg (one subfolder per model) and of older ones (all files in one)."""
+    folder, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
+    newer = folder or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
+    return Path(newer).expanduser(), Path(folder or f"{data or '~'}/.u2net").expanduser()

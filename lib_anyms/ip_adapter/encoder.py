@@ -1,6 +1,4 @@
-"""The CLIP image encoder an IP-Adapter was trained with: described from its header, loaded for the encoding, gone
-afterwards.
-"""
+"""The CLIP image encoder of an IP-Adapter: described from its header, loaded only while it encodes."""
 
 from __future__ import annotations
 
@@ -24,20 +22,21 @@ from lib_anyms.ip_adapter.encoder_names import (
     POSITION,
     PROJECTION,
     TOWER,
-    Stored,
-    stored_names,
+    Shapes,
+    StoredWeight,
+    stored_weights,
 )
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
 _FC1 = f"{LAYER}0.mlp.fc1.weight"
 _RANKS = {PATCH: 4, POSITION: 2, PROJECTION: 2, _FC1: 2}
-CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of our own small encoders
+CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of AnyMS's own small encoders
 
-# What shapes do not tell: hidden width -> (attention heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
+# Settings that do not follow from shapes: hidden width -> (heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
 _ACTIVATIONS = ("gelu", "quick_gelu")
 _KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
-# Encoders of pictures that are no such CLIP, by a key's name.
+# Other files, recognised by a key's name: kind, pattern.
 LOOK_ALIKES = (
     ("a SigLIP encoder, as Flux Redux takes one", r"^vision_model\.head\."),
     ("an EVA-CLIP encoder, as PuLID takes one", r"^(visual\.)?blocks\.[0-9]+\.attn\.(q_bias|inner_attn_ln|rope\.)"),
@@ -50,7 +49,8 @@ LOOK_ALIKES = (
 class EncoderCheckpoint:
     """A CLIP vision tower with projection.
 
-    Widths in channels, `image_size` in pixels; `names`: where each weight lies.
+    Widths in channels, `image_size` in pixels, `parameters` a count. `config` holds the arguments of transformers'
+    CLIPVisionConfig; `weights` maps Hugging Face's name of a weight to its place in the file.
     """
 
     path: Path
@@ -59,73 +59,91 @@ class EncoderCheckpoint:
     image_size: int
     config: dict[str, Any]
     parameters: int = 0
-    names: Mapping[str, Stored] = field(default_factory=dict)
+    weights: Mapping[str, StoredWeight] = field(default_factory=dict)
 
     @property
     def activations(self) -> int:
-        """About how many numbers one picture takes: all hidden states, and one layer's scores and feed-forward at work."""
+        """About how many numbers encoding one image holds: all hidden states, one layer's scores and feed-forward."""
         config = self.config
         tokens = (self.image_size // config["patch_size"]) ** 2 + 1
-        kept = (config["num_hidden_layers"] + 6) * self.hidden_width + 2 * config["intermediate_size"]
-        return int(tokens * (kept + 2 * config["num_attention_heads"] * tokens))
+        per_token = (config["num_hidden_layers"] + 6) * self.hidden_width + 2 * config["intermediate_size"]
+        return int(tokens * (per_token + 2 * config["num_attention_heads"] * tokens))
 
     def width_for(self, kind: str) -> int:
-        """What this encoder gives an adapter of `kind`: projected embedding for base, hidden states for plus."""
+        """Output width for an adapter of `kind`: projected embedding for base, hidden states for plus."""
         return self.projection_width if kind == "base" else self.hidden_width
 
 
 def read_encoder(path: Path) -> EncoderCheckpoint:
-    """Header-only; raises Refused for a file that is no CLIP vision encoder with projection."""
+    """Read a file's header, no tensor. Raises Refused for any file but a CLIP vision encoder with projection."""
     with open_tensors(path) as file:
         return identify_encoder(path, file.shapes, file.metadata)
 
 
-def identify_encoder(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]
-) -> EncoderCheckpoint:
-    """The encoder that consists of tensors of these names and shapes, whole. Raises Refused."""
-    names = stored_names(shapes)
-    found = {name: stored.shape(shapes) for name, stored in names.items()}
-    for name, rank in _RANKS.items():
-        if len(found.get(name, ())) != rank or 0 in found[name]:
-            raise Refused("encoder_form", path=path.name, got=_look_alike(shapes) or f"no {name} of {rank} axes")
-    projection, hidden = found[PROJECTION]
-    sizes = {"H": hidden, "P": projection, "F": found[_FC1][0], "S": found[PATCH][-1], "T": found[POSITION][0], "3": 3}
-    for name, shape in found.items():
-        wanted = tuple(sizes[axis] for axis in (TOWER.get(name) or PER_LAYER[name.split(".", 4)[-1]]).split())
-        if shape != wanted:
-            got = f"{name} is {list(shape)}, not {list(wanted)}" if shape else f"no {names[name].key}"
-            raise Refused("encoder_form", path=path.name, got=got)
-    size = math.isqrt(max(0, sizes["T"] - 1)) * sizes["S"]
-    told = {
-        "hidden_size": hidden,
+def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
+    """Describe the encoder with tensors of these names and shapes. Raises Refused unless it is complete."""
+    weights = stored_weights(shapes)
+    weight_shapes = {name: weight.shape(shapes) for name, weight in weights.items()}
+    sizes = _sizes(path, shapes, weight_shapes)
+    _check_shapes(path, weights, weight_shapes, sizes)
+    image_size = math.isqrt(max(0, sizes["T"] - 1)) * sizes["S"]
+    if (image_size // sizes["S"]) ** 2 + 1 != sizes["T"]:
+        raise Refused("encoder_form", path=path.name, got=f"{sizes['T']} positions, not a square number plus one")
+    config = {
+        "hidden_size": sizes["H"],
         "intermediate_size": sizes["F"],
-        "projection_dim": projection,
-        "num_hidden_layers": sum(name.startswith(LAYER) for name in names) // len(PER_LAYER),
-        "image_size": size,
+        "projection_dim": sizes["P"],
+        "num_hidden_layers": sum(name.startswith(LAYER) for name in weights) // len(PER_LAYER),
+        "image_size": image_size,
         "patch_size": sizes["S"],
+        **_heads_and_activation(path, sizes["H"], metadata.get(CONFIG_KEY)),
     }
-    if (size // sizes["S"]) ** 2 + 1 != sizes["T"]:
-        raise Refused("encoder_form", path=path.name, got=f"{sizes['T']} positions, which is no square and one")
-    config = {**told, **_untold(path, hidden, metadata.get(CONFIG_KEY))}
-    parameters = sum(map(math.prod, found.values()))
-    return EncoderCheckpoint(path, hidden, projection, size, config, parameters, names)
+    parameters = sum(map(math.prod, weight_shapes.values()))
+    return EncoderCheckpoint(path, sizes["H"], sizes["P"], image_size, config, parameters, weights)
 
 
-def _look_alike(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return next((what for what, pattern in LOOK_ALIKES if any(map(re.compile(pattern).search, shapes))), "")
+def _sizes(path: Path, shapes: Shapes, weight_shapes: Shapes) -> dict[str, int]:
+    """The sizes behind the letters of encoder_names.TOWER, from the four weights that define them."""
+    for name, rank in _RANKS.items():
+        if len(weight_shapes.get(name, ())) != rank or 0 in weight_shapes[name]:
+            raise Refused("encoder_form", path=path.name, got=_look_alike(shapes) or f"no {name} of {rank} axes")
+    projection, hidden = weight_shapes[PROJECTION]
+    return {
+        "H": hidden,
+        "P": projection,
+        "F": weight_shapes[_FC1][0],
+        "S": weight_shapes[PATCH][-1],
+        "T": weight_shapes[POSITION][0],
+        "3": 3,
+    }
 
 
-def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
-    """Heads and activation: from our own files' metadata, else by the width of a known encoder."""
+def _check_shapes(
+    path: Path, weights: Mapping[str, StoredWeight], weight_shapes: Shapes, sizes: Mapping[str, int]
+) -> None:
+    for name, shape in weight_shapes.items():
+        axes = TOWER.get(name) or PER_LAYER[name.split(".", 4)[-1]]
+        expected = tuple(sizes[axis] for axis in axes.split())
+        if shape != expected:
+            got = f"{name} is {list(shape)}, not {list(expected)}" if shape else f"no {weights[name].key}"
+            raise Refused("encoder_form", path=path.name, got=got)
+
+
+def _look_alike(shapes: Shapes) -> str:
+    """The kind of file, where a key's name reveals it; else ""."""
+    return next((kind for kind, pattern in LOOK_ALIKES if any(map(re.compile(pattern).search, shapes))), "")
+
+
+def _heads_and_activation(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
+    """From the metadata of AnyMS's own files, else from the hidden width of a known encoder. Raises Refused."""
     if config is None:
         if hidden not in _KNOWN:
             raise Refused("encoder_form", path=path.name, got=f"hidden width {hidden}, known are {sorted(_KNOWN)}")
         heads, activation = _KNOWN[hidden]
     else:
         try:
-            given = json.loads(config)
-            heads, activation = given["num_attention_heads"], given["hidden_act"]
+            values = json.loads(config)
+            heads, activation = values["num_attention_heads"], values["hidden_act"]
         except (ValueError, TypeError, KeyError) as error:
             raise Refused("encoder_form", path=path.name, got=f"{CONFIG_KEY} cannot be read: {error}") from error
         if type(heads) is not int or heads < 1 or hidden % heads or activation not in _ACTIVATIONS:
@@ -136,45 +154,47 @@ def _untold(path: Path, hidden: int, config: str | None) -> dict[str, Any]:
 
 
 class Encoder:
-    """A loaded encoder on one device; drop it to free its memory."""
+    """A loaded encoder on one device. Delete it to free its memory."""
 
     def __init__(self, checkpoint: EncoderCheckpoint, device: torch.device, dtype: torch.dtype) -> None:
-        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # the hosts bring it; slow to import
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection  # slow to import
 
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
-        written_out = {} if is_fused(device, dtype) else {"attn_implementation": "eager"}
+        attention = {} if is_fused(device, dtype) else {"attn_implementation": "eager"}
         with torch.device("meta"):
-            model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config, **written_out))
+            model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config, **attention))
+        state = {}
         with open_tensors(checkpoint.path) as file:
-            state = {name: checkpoint.names[name].load(file).to(device, dtype) for name, _ in model.named_parameters()}
+            for name, _ in model.named_parameters():
+                state[name] = checkpoint.weights[name].load(file).to(device, dtype)
         model.load_state_dict(state, strict=False, assign=True)
         embeddings = model.vision_model.embeddings
         positions = torch.arange(embeddings.position_embedding.weight.shape[0], device=device)
-        embeddings.register_buffer(
-            "position_ids", positions[None], persistent=False
-        )  # left on the meta device by the above
+        embeddings.register_buffer("position_ids", positions[None], persistent=False)  # no weight: still on "meta"
         self._model = model.eval()
 
     @torch.no_grad()
-    def encode(self, pictures: Sequence[Image.Image], kind: str, fit: str) -> torch.Tensor:
-        """What an adapter of `kind` takes: (pictures, E) for base, (pictures, patches + 1, E) for plus; float32 or
-        wider.
+    def encode(self, images: Sequence[Image.Image], kind: str, fit: str) -> torch.Tensor:
+        """The input of an adapter of `kind`: (images, E) for base, (images, patches + 1, E) for plus.
+
+        float32, or float64 if the encoder is.
         """
-        return self._read(pixel_values(pictures, self.checkpoint.image_size, fit), kind)
+        return self._run(pixel_values(images, self.checkpoint.image_size, fit), kind)
 
     @torch.no_grad()
-    def encode_nothing(self, kind: str) -> torch.Tensor:
-        """The unconditional input adapters are trained with: zeros for base; for plus the encoding of zero pixel
-        values.
+    def encode_unconditional(self, kind: str) -> torch.Tensor:
+        """The unconditional input that adapters are trained with: (1, E) for base, (1, patches + 1, E) for plus.
+
+        Zeros for base; for plus the encoding of zero pixel values.
         """
         if kind == "base":
             return torch.zeros(1, self.checkpoint.projection_width, device=self.device)
         size = self.checkpoint.image_size
-        return self._read(torch.zeros(1, 3, size, size), kind)
+        return self._run(torch.zeros(1, 3, size, size), kind)
 
-    def _read(self, values: torch.Tensor, kind: str) -> torch.Tensor:
-        output = self._model(pixel_values=values.to(self.device, self.dtype), output_hidden_states=kind == "plus")
-        read = output.image_embeds if kind == "base" else output.hidden_states[-2]
-        return read if read.dtype == torch.float64 else read.float()
+    def _run(self, pixels: torch.Tensor, kind: str) -> torch.Tensor:
+        output = self._model(pixel_values=pixels.to(self.device, self.dtype), output_hidden_states=kind == "plus")
+        encoding: torch.Tensor = output.image_embeds if kind == "base" else output.hidden_states[-2]
+        return encoding if encoding.dtype == torch.float64 else encoding.float()

@@ -1,6 +1,6 @@
-"""The names CLIP's image encoder goes by: Hugging Face's, which the model is built with, and open_clip's.
+"""The weight names of CLIP's image encoder: Hugging Face's, which the model uses, and open_clip's.
 
-open_clip keeps query, key and value of a layer in one tensor, and its projection turned over.
+open_clip stores query, key and value of a layer in one tensor, and the projection transposed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PATCH, POSITION = "vision_model.embeddings.patch_embedding.weight", "vision_mode
 PROJECTION = "visual_projection.weight"
 LAYER = "vision_model.encoder.layers."
 
-# Hugging Face's names and axes: H hidden width, P projected width, F feed-forward's width, S patch's side, T patches +
-# 1.
+# Hugging Face's names and axes: H hidden width, P projected width, F feed-forward width, S side of a patch, T tokens
+# (patches + 1).
 TOWER = {
     "vision_model.embeddings.class_embedding": "H",
     PATCH: "H 3 S S",
@@ -32,15 +32,14 @@ TOWER = {
 }
 _LINEAR = {"self_attn.q_proj": "H H", "self_attn.k_proj": "H H", "self_attn.v_proj": "H H", "self_attn.out_proj": "H H"}
 _PARTS = {"layer_norm1": "H", "layer_norm2": "H", **_LINEAR, "mlp.fc1": "F H", "mlp.fc2": "H F"}
-PER_LAYER = {
-    f"{name}.{each}": axes if each == "weight" else axes[0]
-    for name, axes in _PARTS.items()
-    for each in ("weight", "bias")
-}
+PER_LAYER: dict[str, str] = {}
+for _name, _axes in _PARTS.items():
+    PER_LAYER[f"{_name}.weight"] = _axes
+    PER_LAYER[f"{_name}.bias"] = _axes[0]
 
-# What stands before the names in files that were saved as a part of something.
-_BEFORE_HF = ("", "model.", "module.", "image_encoder.")
-_BEFORE_OPEN_CLIP = ("visual.", "model.visual.", "module.visual.", "")
+# Prefixes of the names in files that were saved as a part of a larger model.
+_PREFIXES_HF = ("", "model.", "module.", "image_encoder.")
+_PREFIXES_OPEN_CLIP = ("visual.", "model.visual.", "module.visual.", "")
 
 _OPEN_CLIP = {
     "vision_model.embeddings.class_embedding": "class_embedding",
@@ -57,81 +56,82 @@ _OPEN_CLIP_LAYER = {
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Where a weight lies: a whole tensor of the file, or the `third` (0, 1, 2) of one along its first axis; or turned
-    over.
-    """
+class StoredWeight:
+    """Where a file stores a weight: as a whole tensor, transposed, or as a third (0, 1, 2) along the first axis."""
 
     key: str
     third: int | None = None
-    turned: bool = False
+    transposed: bool = False
 
     def shape(self, shapes: Shapes) -> tuple[int, ...]:
-        """Of the weight; () where the file lacks it."""
+        """Shape of the weight; () where the file lacks it."""
         shape = shapes.get(self.key, ())
         if self.third is not None and shape:
             return (shape[0] // 3, *shape[1:]) if shape[0] % 3 == 0 else ()
-        return shape[::-1] if self.turned else shape
+        return shape[::-1] if self.transposed else shape
 
     def load(self, file: TensorFile) -> torch.Tensor:
-        """The weight, on the CPU, contiguous."""
-        whole = file.load(self.key)
+        """The weight on the CPU, contiguous. Raises Refused."""
+        tensor = file.load(self.key)
         if self.third is not None:
-            whole = whole.chunk(3)[self.third].clone()
-        return whole.T.contiguous() if self.turned else whole
+            tensor = tensor.chunk(3)[self.third].clone()
+        return tensor.T.contiguous() if self.transposed else tensor
 
 
-def stored_names(shapes: Shapes) -> dict[str, Stored]:
-    """Hugging Face's name of every weight an image encoder needs -> where this file keeps it, whether it is there or
-    not.
+def stored_weights(shapes: Shapes) -> dict[str, StoredWeight]:
+    """Hugging Face's name of each weight an encoder needs -> where this file stores it, or would store it.
 
-    Told by the name of the first convolution; of a file that has none, as if it were Hugging Face's.
+    The name of the first convolution decides the naming; without one, Hugging Face's is assumed.
     """
-    for before in _BEFORE_HF:
-        if before + PATCH in shapes:
-            return _by_hugging_face(shapes, before)
-    for before in _BEFORE_OPEN_CLIP:
-        if before + "conv1.weight" in shapes and before + "positional_embedding" in shapes:
-            return _by_open_clip(shapes, before)
+    for prefix in _PREFIXES_HF:
+        if prefix + PATCH in shapes:
+            return _by_hugging_face(shapes, prefix)
+    for prefix in _PREFIXES_OPEN_CLIP:
+        if prefix + "conv1.weight" in shapes and prefix + "positional_embedding" in shapes:
+            return _by_open_clip(shapes, prefix)
     return _by_hugging_face(shapes, "")
 
 
-def _by_hugging_face(shapes: Shapes, before: str) -> dict[str, Stored]:
-    layers = range(_depth(shapes, before + LAYER))
-    names = [*TOWER, *(f"{LAYER}{number}.{name}" for number in layers for name in PER_LAYER)]
-    return {name: Stored(before + name) for name in names}
+def _by_hugging_face(shapes: Shapes, prefix: str) -> dict[str, StoredWeight]:
+    names = list(TOWER)
+    for number in range(_depth(shapes, prefix + LAYER)):
+        names += [f"{LAYER}{number}.{name}" for name in PER_LAYER]
+    return {name: StoredWeight(prefix + name) for name in names}
 
 
-def _by_open_clip(shapes: Shapes, before: str) -> dict[str, Stored]:
-    blocks = f"{before}transformer.resblocks."
-    found = {name: Stored(before + _renamed(name, _OPEN_CLIP), turned=name == PROJECTION) for name in TOWER}
+def _by_open_clip(shapes: Shapes, prefix: str) -> dict[str, StoredWeight]:
+    weights = {}
+    for name in TOWER:
+        weights[name] = StoredWeight(prefix + _renamed(name, _OPEN_CLIP), transposed=name == PROJECTION)
+    blocks = f"{prefix}transformer.resblocks."
     for number in range(_depth(shapes, blocks)):
         for name in PER_LAYER:
-            found[f"{LAYER}{number}.{name}"] = _of_block(f"{blocks}{number}.", name)
-    return found
+            weights[f"{LAYER}{number}.{name}"] = _of_block(f"{blocks}{number}.", name)
+    return weights
 
 
-def _of_block(block: str, name: str) -> Stored:
-    part, _, each = name.rpartition(".")
+def _of_block(block: str, name: str) -> StoredWeight:
+    """A weight of an open_clip block ("...resblocks.N."), by Hugging Face's name within the layer."""
+    part, _, parameter = name.rpartition(".")
     letter = part[len("self_attn.") : -len("_proj")] if part.startswith("self_attn.") else ""
     if letter in ("q", "k", "v"):
-        return Stored(f"{block}attn.in_proj_{each}", third="qkv".index(letter))
-    return Stored(block + _renamed(name, _OPEN_CLIP_LAYER))
+        return StoredWeight(f"{block}attn.in_proj_{parameter}", third="qkv".index(letter))
+    return StoredWeight(block + _renamed(name, _OPEN_CLIP_LAYER))
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """The whole name, or what stands before its last dot, by the table."""
-    part, _, each = name.rpartition(".")
-    return table[name] if name in table else f"{table[part]}.{each}"
+    """Rename by the table: the whole name, or the part before its last dot."""
+    part, _, parameter = name.rpartition(".")
+    return table[name] if name in table else f"{table[part]}.{parameter}"
 
 
-def _depth(shapes: Shapes, beginning: str) -> int:
-    """How many layers: one more than the highest number, so that one left out is missed."""
-    return max(_numbers(shapes, beginning), default=-1) + 1
+def _depth(shapes: Shapes, prefix: str) -> int:
+    """The number of layers: the highest index plus one, so that the check notices a missing layer."""
+    return max(_numbers(shapes, prefix), default=-1) + 1
 
 
-def _numbers(shapes: Shapes, beginning: str) -> Iterator[int]:
+def _numbers(shapes: Shapes, prefix: str) -> Iterator[int]:
     for key in shapes:
-        number = key[len(beginning) :].partition(".")[0] if key.startswith(beginning) else ""
+        number = key[len(prefix) :].partition(".")[0] if key.startswith(prefix) else ""
         if number.isascii() and number.isdigit() and len(number) <= 3:
             yield int(number)

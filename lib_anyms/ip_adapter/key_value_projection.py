@@ -1,7 +1,6 @@
 """K_j = W'_k c_j and V_j = W'_v c_j for every layer, once per generation: they do not depend on the step.
 
-The adapter is read layer by layer from its mapped file, so its 650 MiB are never in memory together. What stays is a
-few MiB a subject.
+The adapter is read layer by layer, so its 650 MiB are never in memory together. The result takes a few MiB per subject.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from lib_anyms.engine.attention import KeyValue
-from lib_anyms.engine.key_values import KeyValues, side_by_side
-from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, AdapterLayer
+from lib_anyms.engine.key_values import KeyValues, spans_of
+from lib_anyms.ip_adapter.adapter_file import adapter_file
+from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.tokens import ImageTokens
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile
 
 
 @torch.no_grad()
@@ -23,24 +23,33 @@ def project_key_values(
     device: torch.device,
     dtype: torch.dtype,
     unconditional: bool = True,
+    file: TensorFile | None = None,
 ) -> KeyValues:
-    """Project all subjects through all layers on `device`; computed in float32 (float64 if asked), kept in `dtype`.
+    """Project all subjects through all layers on `device`. Computes in float32, or float64; the result is in `dtype`.
 
-    unconditional=False leaves the unconditional rows without an image stream.
+    unconditional=False: no image stream on unconditional batch entries. file: the adapter's open file; None opens it.
+    Raises Refused for a file that cannot be read.
     """
     precise = torch.float64 if dtype == torch.float64 else torch.float32
-    sets = [*tokens.subjects, *([tokens.unconditional] if unconditional else [])]
-    inputs = torch.cat(sets).to(device, precise)
+    token_sets = list(tokens.subjects)
+    if unconditional:
+        token_sets.append(tokens.unconditional)
+    inputs = torch.cat(token_sets).to(device, precise)  # -> (all tokens, C)
 
-    def room(layer: AdapterLayer) -> torch.Tensor:
-        return torch.empty(len(inputs), layer.width, device=device, dtype=dtype)
+    # Allocate the results before loading weights; interleaved they would fragment the heap.
+    keys_values: dict[int, KeyValue] = {}
+    for layer in adapter.layers:
+        size = (len(inputs), layer.width)
+        key = torch.empty(size, device=device, dtype=dtype)
+        value = torch.empty(size, device=device, dtype=dtype)
+        keys_values[layer.number] = key, value
 
-    # before the weights: what stays, laid between what goes, would keep the allocator from giving the adapter's memory
-    # back
-    everyone: dict[int, KeyValue] = {layer.number: (room(layer), room(layer)) for layer in adapter.layers}
-    with open_tensors(adapter.path) as file:
+    with adapter_file(adapter, file) as weights:
         for layer in adapter.layers:
-            for name, made in zip((layer.key_name, layer.value_name), everyone[layer.number]):
-                made.copy_(F.linear(inputs, file.load(name).to(device, precise)))
-    *places, last = side_by_side([len(one) for one in sets])
-    return KeyValues(everyone, places, last) if unconditional else KeyValues(everyone, [*places, last], None)
+            key, value = keys_values[layer.number]
+            key.copy_(F.linear(inputs, weights.load(layer.key_name).to(device, precise)))
+            value.copy_(F.linear(inputs, weights.load(layer.value_name).to(device, precise)))
+
+    spans = spans_of([len(token_set) for token_set in token_sets])
+    uncond = spans.pop() if unconditional else None
+    return KeyValues(keys_values, spans, uncond)

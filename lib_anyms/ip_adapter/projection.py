@@ -1,5 +1,4 @@
-"""c_j = adapter(I_j): from an image embedding to the adapter's image tokens, as IP-Adapter (arXiv 2308.06721) defines
-it.
+"""c_j = adapter(I_j): project an image embedding to image tokens, as in IP-Adapter (arXiv 2308.06721).
 
 `base`: one linear layer spreads the CLIP image embedding over T tokens. `plus`: T learned latents gather from the
 encoder's penultimate hidden states (a perceiver resampler, arXiv 2204.14198).
@@ -15,25 +14,27 @@ import torch.nn.functional as F
 from lib_anyms.engine.sdpa import attend
 
 Weights = Mapping[str, torch.Tensor]
-HEAD_WIDTH = 64  # of every resampler IP-Adapter trained
+HEAD_WIDTH = 64  # channels per head in every published IP-Adapter resampler
 
 
 def project(kind: str, weights: Weights, embedding: torch.Tensor) -> torch.Tensor:
-    """Image tokens (pictures, T, C) in the weights' dtype.
+    """Image tokens (images, T, C) in the weights' dtype.
 
-    embedding: for `base` the projected image embedding (pictures, E), for `plus` the penultimate hidden states
-    (pictures, patches + 1, E).
+    embedding: for `base` the projected image embedding (images, E), for `plus` the penultimate hidden states
+    (images, patches + 1, E).
     """
     return PROJECTIONS[kind](weights, embedding)
 
 
 def _spread(weights: Weights, embedding: torch.Tensor) -> torch.Tensor:
+    """The projection of `base`: linear, then one layer norm per token."""
     width = weights["norm.weight"].shape[0]
     tokens = F.linear(embedding, weights["proj.weight"], weights["proj.bias"]).unflatten(-1, (-1, width))
     return F.layer_norm(tokens, (width,), weights["norm.weight"], weights["norm.bias"])
 
 
 def _resample(weights: Weights, hidden: torch.Tensor) -> torch.Tensor:
+    """The projection of `plus`: layers of attention and feed-forward with residuals."""
     features = F.linear(hidden, weights["proj_in.weight"], weights["proj_in.bias"])
     latents = weights["latents"].expand(hidden.shape[0], -1, -1)
     depth = 0
@@ -46,8 +47,9 @@ def _resample(weights: Weights, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _gather(weights: Weights, name: str, features: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """The latents attend to the picture's features and to themselves."""
-    features, latents = _norm(weights, f"{name}.norm1", features), _norm(weights, f"{name}.norm2", latents)
+    """The latents attend to the image's features and to themselves -> (images, T, D)."""
+    features = _norm(weights, f"{name}.norm1", features)
+    latents = _norm(weights, f"{name}.norm2", latents)
     both = torch.cat((features, latents), dim=1)
     query = F.linear(latents, weights[f"{name}.to_q.weight"])
     key, value = F.linear(both, weights[f"{name}.to_kv.weight"]).chunk(2, dim=-1)

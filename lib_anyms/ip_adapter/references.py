@@ -1,6 +1,6 @@
-"""Reference pictures: read, bounded, brought to the square the image encoder takes.
+"""Read reference images within bounds and fit them into the image encoder's square.
 
-Pillow, and torch for the last step.
+Uses Pillow, and torch for the last step.
 """
 
 from __future__ import annotations
@@ -19,62 +19,64 @@ from lib_anyms.errors import Refused
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 64 * 10**6
-ANIMATED = "anyms_animated"  # in a read picture's info: whether it was, which only its first frame tells of
-_ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # several pictures in a photo's file are no animation
-LONGEST = 4  # of a picture's longer side to its shorter: what lies beyond is cut before it is resized
-BACKGROUND = (255, 255, 255)  # under transparency and around a padded picture
+ANIMATED = "anyms_animated"  # key of `info`: the file was animated, and this is its first frame
+_ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # other formats may hold several images, such as a photo and its preview
+LONGEST = 4  # longest ratio of an image's sides; "crop" cuts off the rest before it resizes
+BACKGROUND = (255, 255, 255)  # behind transparency and around a padded image
 # CLIP's normalisation, openai/CLIP
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def read_picture(data: bytes, name: str) -> Image.Image:
-    """An RGB picture from file bytes: upright by its EXIF tag, first frame, transparency on white. Raises Refused."""
+    """Decode a file's bytes to RGB: upright by its EXIF tag, first frame, transparency on white.
+
+    `name` is the subject's name, for messages. Raises Refused.
+    """
     return _open(data, name, as_rgb)
 
 
 def read_base64(text: str, name: str) -> Image.Image:
-    """A picture from base64, with or without a data-URL head.
-
-    Addresses and file names are not opened: they are refused.
-    """
-    return read_picture(_decoded(text, name), name)
+    """`read_picture` of base64 text, with or without a data: prefix. Opens no address and no file. Raises Refused."""
+    return read_picture(_from_base64(text, name), name)
 
 
 def read_mask(data: bytes | str, name: str) -> Image.Image:
-    """A picture from file bytes or base64 as it is, upright: grey, or with its transparency. Raises Refused."""
-    return _open(_decoded(data, name) if isinstance(data, str) else data, name, ImageOps.exif_transpose)
+    """Decode a mask from file bytes or base64: upright, in the file's mode, with any transparency. Raises Refused."""
+    return _open(_from_base64(data, name) if isinstance(data, str) else data, name, ImageOps.exif_transpose)
 
 
 def _open(data: bytes, name: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Decoded only where its header tells a bounded size."""
+    """Decode and convert an image. Raises Refused, whatever error Pillow raises."""
     if len(data) > MAX_BYTES:
         raise _too_many_bytes(name, len(data))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                high = f"{MAX_PIXELS // 10**6} megapixels"
-                raise Refused("picture_too_large", name=name, got=f"{width} x {height}", high=high)
-            animated = picture.format in _ANIMATIONS and getattr(picture, "is_animated", False)
-            read = convert(picture)
-            read.load()
+            return _decode(Image.open(io.BytesIO(data)), name, convert)
     except Refused:
         raise
     except Image.DecompressionBombError as error:
-        raise Refused("picture_too_large", name=name, got="more", high=f"{MAX_PIXELS // 10**6} megapixels") from error
-    except UnidentifiedImageError as error:  # its words are about Python's objects
-        raise Refused("picture_unreadable", name=name, got="no picture of a known format") from error
-    except Exception as error:  # Pillow's decoders raise anything at damaged files
+        raise _too_many_pixels(name, "more") from error
+    except UnidentifiedImageError as error:  # its own message is about Python's objects
+        raise Refused("picture_unreadable", name=name, got="not an image of a known format") from error
+    except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
         raise Refused("picture_unreadable", name=name, got=str(error)[:120] or type(error).__name__) from error
+
+
+def _decode(image: Image.Image, name: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Decode an opened image, unless its header states too many pixels."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_many_pixels(name, f"{image.width} x {image.height}")
+    animated = image.format in _ANIMATIONS and getattr(image, "is_animated", False)
+    converted = convert(image)
+    converted.load()  # exif_transpose may return an image that is not decoded yet
     if animated:
-        read.info[ANIMATED] = True
-    return read
+        converted.info[ANIMATED] = True
+    return converted
 
 
-def _decoded(text: str, name: str) -> bytes:
+def _from_base64(text: str, name: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     if len(text) > MAX_BYTES * 4 // 3 + 4:
@@ -89,55 +91,58 @@ def _too_many_bytes(name: str, size: int) -> Refused:
     return Refused("picture_too_large", name=name, got=f"{size / 2**20:.0f} MiB", high=f"{MAX_BYTES // 2**20} MiB")
 
 
-def as_rgb(picture: Image.Image) -> Image.Image:
-    """Upright RGB; transparency composited on white, 16-bit grey scaled to 8, grey in floats from 0..1 or 0..255."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).astype(np.uint8))
-    elif picture.mode == "F":
-        grey = np.nan_to_num(np.asarray(picture))
-        picture = Image.fromarray((grey * (255 if grey.max() <= 1 else 1)).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (*BACKGROUND, 255))
-        picture = Image.alpha_composite(ground, picture)
-    return picture.convert("RGB")
+def _too_many_pixels(name: str, got: str) -> Refused:
+    return Refused("picture_too_large", name=name, got=got, high=f"{MAX_PIXELS // 10**6} megapixels")
 
 
-def _pad(picture: Image.Image, size: int) -> Image.Image:
-    """The longer side resized to `size`, BACKGROUND on both sides of the other."""
-    width, height = (max(1, round(size * side / max(picture.size))) for side in picture.size)
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Upright RGB: transparency on white, 16-bit grey scaled to 8, float grey read as 0..1 or 0..255."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
+    elif image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image))
+        scale = 255 if grey.max() <= 1 else 1
+        image = Image.fromarray((grey * scale).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    """Resize the longer side to `size`; BACKGROUND on both sides of the shorter."""
+    width, height = (max(1, round(size * side / max(image.size))) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
     square = Image.new("RGB", (size, size), BACKGROUND)
-    square.paste(
-        picture.resize((width, height), Image.Resampling.BICUBIC),
-        (round((size - width) / 2), round((size - height) / 2)),
-    )
+    square.paste(resized, (round((size - width) / 2), round((size - height) / 2)))
     return square
 
 
-def _crop(picture: Image.Image, size: int) -> Image.Image:
-    """As CLIP was trained: the shorter side resized to `size`, then the middle."""
-    shorter = min(picture.size)
-    if max(picture.size) > LONGEST * shorter:  # resized whole, a line of pixels would take gigabytes
-        picture = _middle(picture, min(picture.width, LONGEST * shorter), min(picture.height, LONGEST * shorter))
-    width, height = (size * side // shorter for side in picture.size)
-    return _middle(picture.resize((width, height), Image.Resampling.BICUBIC), size, size)
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    """As in CLIP's training: resize the shorter side to `size`, then crop the middle."""
+    shorter = min(image.size)
+    if max(image.size) > LONGEST * shorter:  # else resizing a line of pixels would take gigabytes
+        image = _middle(image, min(image.width, LONGEST * shorter), min(image.height, LONGEST * shorter))
+    width, height = (size * side // shorter for side in image.size)
+    return _middle(image.resize((width, height), Image.Resampling.BICUBIC), size, size)
 
 
-def _middle(picture: Image.Image, width: int, height: int) -> Image.Image:
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
+def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
-def _stretch(picture: Image.Image, size: int) -> Image.Image:
-    return picture.resize((size, size), Image.Resampling.BICUBIC)
+def _stretch(image: Image.Image, size: int) -> Image.Image:
+    return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 FITS: dict[str, Callable[[Image.Image, int], Image.Image]] = {"pad": _pad, "crop": _crop, "stretch": _stretch}
 
 
-def pixel_values(pictures: Sequence[Image.Image], size: int, fit: str = "pad") -> torch.Tensor:
-    """What a CLIP image encoder takes: (pictures, 3, size, size), float32, normalised."""
-    squares = [np.asarray(FITS[fit](as_rgb(picture), size), dtype=np.float32) / 255 for picture in pictures]
+def pixel_values(images: Sequence[Image.Image], size: int, fit: str = "pad") -> torch.Tensor:
+    """The input of a CLIP image encoder: (images, 3, size, size), float32, normalised."""
+    squares = [np.asarray(FITS[fit](as_rgb(image), size), dtype=np.float32) / 255 for image in images]
     values = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
     return (values - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""From reference pictures to image tokens c_j: encoder, projection, and several pictures made into one subject."""
+"""From reference pictures to image tokens c_j: image encoder, adapter projection, and several pictures per subject."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.adapter_file import adapter_file
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint
 from lib_anyms.ip_adapter.projection import project
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile
 
+# (pictures, tokens, C) -> (tokens, C)
 COMBINE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "average": lambda tokens: tokens.mean(0),
     "concatenate": lambda tokens: tokens.flatten(0, 1),
@@ -22,14 +24,14 @@ COMBINE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """c_j of each subject (tokens, C), and the unconditional tokens (T, C) all subjects share."""
+    """c_j of each subject (tokens, C), and the unconditional tokens (T, C) that all subjects share."""
 
     subjects: tuple[torch.Tensor, ...]
     unconditional: torch.Tensor
 
 
 def check_pair(adapter: AdapterCheckpoint, encoder: EncoderCheckpoint) -> None:
-    """Raises Refused unless `encoder` gives what `adapter` takes."""
+    """Raises Refused unless `encoder` has the width that `adapter` expects."""
     got = encoder.width_for(adapter.kind)
     if got != adapter.encoder_width:
         facts = {"encoder": encoder.path.name, "adapter": adapter.path.name}
@@ -43,15 +45,22 @@ def image_tokens(
     pictures: Iterable[Sequence[Image.Image]],
     fit: str = "pad",
     combine: str = "average",
+    file: TensorFile | None = None,
 ) -> ImageTokens:
-    """Encode the pictures of each subject; the order of a subject's pictures matters only to "concatenate"."""
+    """Encode the pictures of each subject. The order of a subject's pictures matters only to "concatenate".
+
+    file: the adapter's open file; None opens it. Raises Refused for an encoder that does not fit, or a file that cannot
+    be read.
+    """
     check_pair(adapter, encoder.checkpoint)
-    nothing = encoder.encode_nothing(adapter.kind)
-    with open_tensors(adapter.path) as file:
-        weights = {name: file.load(key).to(nothing.device, nothing.dtype) for name, key in adapter.projection.items()}
+    unconditional = encoder.encode_unconditional(adapter.kind)
+    weights: dict[str, torch.Tensor] = {}
+    with adapter_file(adapter, file) as source:
+        for name, key in adapter.projection.items():
+            weights[name] = source.load(key).to(unconditional.device, unconditional.dtype)
 
-    def tokens_of(embedding: torch.Tensor) -> torch.Tensor:
-        return project(adapter.kind, weights, embedding)
-
-    subjects = tuple(COMBINE[combine](tokens_of(encoder.encode(group, adapter.kind, fit))) for group in pictures)
-    return ImageTokens(subjects, tokens_of(nothing)[0])
+    subjects = []
+    for group in pictures:
+        embedding = encoder.encode(group, adapter.kind, fit)
+        subjects.append(COMBINE[combine](project(adapter.kind, weights, embedding)))
+    return ImageTokens(tuple(subjects), project(adapter.kind, weights, unconditional)[0])

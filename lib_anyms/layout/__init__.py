@@ -1,1 +1,1 @@
-"""Boxes, subjects and form fields. No torch, no host."""
+"""Boxes, subjects and form fields. Uses neither torch nor a host."""

@@ -1,6 +1,6 @@
-"""One row per user-facing value: its name, default, bounds and words.
+"""The table of user-facing fields: name, default, bounds and help text of each.
 
-API, CLI, page and infotext all read these rows.
+API, command line, page and infotext all read these tables.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from lib_anyms.errors import Refused
 
 @dataclass(frozen=True)
 class Field:
-    """A named value: a switch (bool default), a number (low..high), one of `choices`, or text of at most `high`
-    characters.
+    """A named value. The default's type sets its kind: switch (bool), number (low..high), or text.
+
+    A field with `choices` takes one of them. Text has at most `high` characters.
     """
 
     name: str
@@ -26,73 +27,82 @@ class Field:
     choices: tuple[str, ...] = ()
 
     def read(self, value: Any, where: str = "the request") -> Any:
-        """`value` checked against this row; raises Refused with the row's bounds. Numbers come back as float."""
+        """Check `value` and return it; numbers become float. Raises Refused with this field's bounds."""
         label = f"{self.name} of {where}"
         if isinstance(self.default, bool):
-            return self._typed(value, bool, "true or false", label)
+            return _typed(value, bool, "true or false", label)
         if self.choices:
             if value not in self.choices:
                 raise Refused("field_choice", field=label, got=value, expected=", ".join(self.choices))
             return value
         if isinstance(self.default, str):
-            self._typed(value, str, "text", label)
-            if any("\ud800" <= letter <= "\udfff" for letter in value):  # half a character: no picture could carry it
-                raise Refused("field_type", field=label, got=_short(value), expected="text of whole characters")
-            if len(value) > self.high:
-                raise Refused("field_range", field=f"the length of {label}", got=len(value), low=0, high=int(self.high))
-            return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return self._text(value, label)
+        return self._number(value, label)
+
+    def _text(self, value: Any, label: str) -> str:
+        text: str = _typed(value, str, "text", label)
+        if any("\ud800" <= letter <= "\udfff" for letter in text):  # half a surrogate pair: no image file can store it
+            raise Refused("field_type", field=label, got=_short(text), expected="text of whole characters")
+        if len(text) > self.high:
+            raise Refused("field_range", field=f"the length of {label}", got=len(text), low=0, high=int(self.high))
+        return text
+
+    def _number(self, value: Any, label: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):  # bool is an int in Python
             raise Refused("field_type", field=label, got=_short(value), expected="a number")
         if not (math.isfinite(value) and self.low <= value <= self.high):
             raise Refused("field_range", field=label, got=value, low=self.low, high=self.high)
         return float(value)
 
     def schema(self) -> dict[str, Any]:
-        """The row as JSON Schema."""
-        told = {"description": self.help, "default": self.default}
+        """The field as JSON Schema."""
+        common = {"description": self.help, "default": self.default}
         if isinstance(self.default, bool):
-            return {"type": "boolean", **told}
+            return {"type": "boolean", **common}
         if self.choices:
-            return {"enum": list(self.choices), **told}
+            return {"enum": list(self.choices), **common}
         if isinstance(self.default, str):
-            return {"type": "string", "maxLength": int(self.high), **told}
-        return {"type": "number", "minimum": self.low, "maximum": self.high, **told}
-
-    @staticmethod
-    def _typed(value: Any, kind: type, words: str, label: str) -> Any:
-        if not isinstance(value, kind):
-            raise Refused("field_type", field=label, got=_short(value), expected=words)
-        return value
+            return {"type": "string", "maxLength": int(self.high), **common}
+        return {"type": "number", "minimum": self.low, "maximum": self.high, **common}
 
 
 AUTO, OFF = "auto", "off"
-# The tables of what each does are where it is done: ablations.MERGES, references.FITS, tokens.COMBINE.
+# The functions behind these names: ablations.MERGES, references.FITS, tokens.COMBINE.
 MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", "one-softmax", OFF)
 UNCONDITIONALS = ("trained", "cond-only")
 FITS = ("pad", "crop", "stretch")
 COMBINES = ("average", "concatenate")
 
 REQUEST_FIELDS = (
-    Field("enabled", True, "whether AnyMS takes part"),
+    Field("enabled", True, "whether AnyMS is active"),
     Field("scale", 0.6, "s in Z_text + s * Z_image, for all subjects", low=0.0, high=2.0),
-    Field("mode", "crop-merge", "how the subjects' image streams meet", choices=MODES),
+    Field("mode", "crop-merge", "how the subjects' image streams are merged", choices=MODES),
     Field("adapter", AUTO, "IP-Adapter file, or auto for the first that fits the checkpoint", high=260),
     Field("encoder", AUTO, "image encoder file, or auto for the one that fits the adapter", high=260),
-    Field("unconditional", "trained", "image stream of the unconditional rows", choices=UNCONDITIONALS),
-    Field("fit", "pad", "how a picture becomes the encoder's square", choices=FITS),
-    Field("combine", "average", "how several pictures make one subject", choices=COMBINES),
+    Field("unconditional", "trained", "image stream of the unconditional batch entries", choices=UNCONDITIONALS),
+    Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS),
+    Field("combine", "average", "how several pictures of one subject are combined", choices=COMBINES),
 )
 
 
 def read_fields(
-    table: tuple[Field, ...], given: dict[str, Any], where: str, also: tuple[str, ...] = ()
+    table: tuple[Field, ...], values: dict[str, Any], where: str, also: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """All rows of `table`, from `given` or by default; a name in neither `table` nor `also` is refused."""
-    known = [row.name for row in table]
-    for name in given:
+    """Every field of `table`, checked; a field that `values` lacks has its default.
+
+    `also` names the keys that the caller reads. Raises Refused for any other key.
+    """
+    known = [field.name for field in table]
+    for name in values:
         if name not in known and name not in also:
             raise Refused("field_unknown", where=where, got=name, expected=", ".join([*also, *known]))
-    return {row.name: row.read(given.get(row.name, row.default), where) for row in table}
+    return {field.name: field.read(values.get(field.name, field.default), where) for field in table}
+
+
+def _typed(value: Any, kind: type, expected: str, label: str) -> Any:
+    if not isinstance(value, kind):
+        raise Refused("field_type", field=label, got=_short(value), expected=expected)
+    return value
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Where a box lies: fractions of the picture, and the token rows and columns they cover. No torch here.
+"""Boxes in fractions of the image, and the tokens of a feature map that they cover. No torch here.
 
 >>> box = Box(200 / 1024, 100 / 1024, 600 / 1024, 400 / 1024)
 >>> box.on(TokenGrid(64, 64))
@@ -14,9 +14,9 @@ from typing import Any
 
 from lib_anyms.errors import Refused
 
-LATENT_STRIDE = 8  # pixels a latent cell, for every SDXL VAE
-_HALF_UP = 0.5 + 1e-9  # 0.7 * 45 is 31.499999999999996 in floats and 31.5 on paper
-_TOUCHING = 1e-9  # of a box's side: edges that are one on paper differ by less in floats
+LATENT_STRIDE = 8  # pixels per latent cell, for every SDXL VAE
+_HALF_UP = 0.5 + 1e-9  # the float 0.7 * 45 is 31.499999999999996, the exact product 31.5
+_TOUCHING = 1e-9  # share of a box's side; equal edges differ by less in floats
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TokenGrid:
 
 
 def latent_grid(width: int, height: int) -> TokenGrid:
-    """The latent of a picture of `width` x `height` pixels."""
+    """The latent grid of an image of `width` x `height` pixels."""
     return TokenGrid(height // LATENT_STRIDE, width // LATENT_STRIDE)
 
 
@@ -50,16 +50,16 @@ class TokenRect:
     right: int
 
     def indices(self, grid: TokenGrid) -> Iterator[int]:
-        """The row-major token numbers inside."""
+        """The token indices inside, row-major."""
         for row in range(self.top, self.bottom):
             yield from range(row * grid.width + self.left, row * grid.width + self.right)
 
 
 @dataclass(frozen=True)
 class Box:
-    """A subject's box B_j in fractions of the picture, x to the right and y down; what hangs over the edge is clipped.
+    """A subject's box B_j in fractions of the image; x points right, y down.
 
-    Raises Refused for a box without area or wholly outside.
+    Parts outside the image are clipped. Raises Refused for a box without area or wholly outside.
     """
 
     x0: float
@@ -68,34 +68,37 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        given = (self.x0, self.y0, self.x1, self.y1)
-        shown = ", ".join(f"{value:g}" for value in given)
-        if not all(math.isfinite(value) for value in given):
-            raise Refused("box_form", got=shown)
+        edges = (self.x0, self.y0, self.x1, self.y1)
+        text = ", ".join(f"{edge:g}" for edge in edges)
+        if not all(math.isfinite(edge) for edge in edges):
+            raise Refused("box_form", got=text)
         if not (self.x0 < self.x1 and self.y0 < self.y1):
-            raise Refused("box_empty", box=shown)
+            raise Refused("box_empty", box=text)
         if self.x0 >= 1 or self.y0 >= 1 or self.x1 <= 0 or self.y1 <= 0:
-            raise Refused("box_outside", box=shown)
-        for name, value in zip(("x0", "y0", "x1", "y1"), given):
-            object.__setattr__(self, name, min(1.0, max(0.0, float(value))))
+            raise Refused("box_outside", box=text)
+        for name, edge in zip(("x0", "y0", "x1", "y1"), edges):
+            object.__setattr__(self, name, min(1.0, max(0.0, float(edge))))  # the class is frozen
 
     @classmethod
     def read(cls, value: Any) -> Box:
-        """A box from a list of four numbers, as JSON and the command line give it."""
-        numbers = isinstance(value, (list, tuple)) and all(
-            isinstance(number, (int, float)) and not isinstance(number, bool) for number in value
-        )
-        if not numbers or len(value) != 4:
+        """A box from a list of four numbers, as JSON and the command line have it. Raises Refused."""
+        if not isinstance(value, (list, tuple)) or len(value) != 4:
             raise Refused("box_form", got=value)
+        for number in value:
+            if isinstance(number, bool) or not isinstance(number, (int, float)):  # bool is an int in Python
+                raise Refused("box_form", got=value)
         return cls(*value)
 
     @property
     def area(self) -> float:
-        """Share of the picture, 0..1."""
+        """Share of the image, 0..1."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
     def on(self, grid: TokenGrid) -> TokenRect:
-        """The tokens of this box: both ends rounded half up, so that boxes that touch share no token and leave no gap."""
+        """The tokens this box covers, at least one.
+
+        Both ends round half up: boxes that touch share no token and leave no gap.
+        """
         top, bottom = _span(self.y0, self.y1, grid.height)
         left, right = _span(self.x0, self.x1, grid.width)
         return TokenRect(top, bottom, left, right)
@@ -103,7 +106,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Viewport:
-    """What a sampling pass shows, in fractions of the picture the user draws on; it may reach over the picture's edges.
+    """The crop of the canvas that a sampling pass renders, in fractions of the canvas; it may exceed the canvas.
 
     >>> Viewport(0.5, 0, 1, 1).place(Box(0.25, 0, 0.75, 1))
     Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
@@ -119,24 +122,26 @@ class Viewport:
             raise ValueError(f"a viewport without area: {self}")
 
     def place(self, box: Box) -> Box | None:
-        """`box` in fractions of this viewport, what hangs over clipped; None for a box wholly outside."""
-        across = _placed(box.x0, box.x1, self.x0, self.x1)
-        down = _placed(box.y0, box.y1, self.y0, self.y1)
+        """`box` in fractions of this viewport, clipped to it; None for a box wholly outside."""
+        across = _relative(box.x0, box.x1, self.x0, self.x1)
+        down = _relative(box.y0, box.y1, self.y0, self.y1)
         return Box(across[0], down[0], across[1], down[1]) if across and down else None
 
 
 WHOLE = Viewport(0.0, 0.0, 1.0, 1.0)
 
 
-def _placed(low: float, high: float, first: float, last: float) -> tuple[float, float] | None:
+def _relative(low: float, high: float, first: float, last: float) -> tuple[float, float] | None:
+    """(low, high) in fractions of (first, last), not clipped; None where the two only touch or lie apart."""
     if min(high, last) - max(low, first) <= _TOUCHING * (high - low):
         return None
     return (low - first) / (last - first), (high - first) / (last - first)
 
 
 def _span(low: float, high: float, count: int) -> tuple[int, int]:
+    """Half-open range of the tokens between two fractions of a side with `count` tokens."""
     first, last = math.floor(low * count + _HALF_UP), math.floor(high * count + _HALF_UP)
     if first < last:
         return first, last
-    middle = min(count - 1, math.floor((low + high) / 2 * count))
+    middle = min(count - 1, math.floor((low + high) / 2 * count))  # thinner than a token: the one at its centre
     return middle, middle + 1

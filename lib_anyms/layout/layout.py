@@ -1,4 +1,4 @@
-"""Who is where: subjects back to front, each with its box, and which of them owns a token. No torch here."""
+"""The subjects of an image from back to front, each with its box, and the owner of each token. No torch here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lib_anyms.layout.geometry import Box, TokenGrid, Viewport
 
 VERSION = 1
 MAX_SUBJECTS = 12
-HASHES = "pictures"  # of a subject of an infotext: what its pictures were, in their place; no part of a layout
-CARD = "card"  # of a subject of a request, in place of its pictures; of an infotext its hash
-ROLES = ("background", "subject", "attribute")  # back to front, as proposed
+HASHES = "pictures"  # key of an infotext's subject: hashes in place of its pictures; not part of a layout
+CARD = "card"  # key of a request's subject: the card in place of pictures; an infotext stores the card's hash
+ROLES = ("background", "subject", "attribute")  # in the proposed order, back to front
 BLOCKS = ("all", "style", "composition")
 
 SUBJECT_FIELDS = (
@@ -23,15 +23,15 @@ SUBJECT_FIELDS = (
         "role", "subject", "proposes the order: background, then subject, then attribute (hat, glasses)", choices=ROLES
     ),
     Field("weight", 1.0, "strength of this subject's image stream", low=0.0, high=2.0),
-    Field("start", 0.0, "fraction of the steps at which the subject sets in"),
-    Field("end", 1.0, "fraction of the steps at which the subject leaves off"),
-    Field("blocks", "all", "UNet blocks that see the subject", choices=BLOCKS),
+    Field("start", 0.0, "fraction of the steps at which the subject starts"),
+    Field("end", 1.0, "fraction of the steps at which the subject ends"),
+    Field("blocks", "all", "UNet blocks in which the subject acts", choices=BLOCKS),
 )
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject's place and strength. It owns its visible tokens at every step and any weight, start or end."""
+    """A subject's box and strength. It owns its visible tokens at every step, whatever its weight, start and end."""
 
     name: str
     box: Box
@@ -43,31 +43,31 @@ class Subject:
 
     def __post_init__(self) -> None:
         where = f"subject {self.name!r}"
-        for row in SUBJECT_FIELDS:
-            object.__setattr__(self, row.name, row.read(getattr(self, row.name), where))
+        for field in SUBJECT_FIELDS:
+            object.__setattr__(self, field.name, field.read(getattr(self, field.name), where))
         if self.start >= self.end:
             raise Refused("subject_window", name=self.name, start=self.start, end=self.end)
 
     def strength(self, progress: float) -> float:
-        """w_j at `progress` (0..1 of the steps done): the weight within [start, end), else 0."""
+        """w_j at `progress` (share of the finished steps, 0..1): the weight within [start, end), else 0."""
         return self.weight if self.start <= progress < self.end else 0.0
 
 
-def read_subject(given: Any, number: int, also: tuple[str, ...] = ()) -> Subject:
-    """A subject from its JSON object; `also` names the keys the caller reads itself."""
+def read_subject(value: Any, number: int, also: tuple[str, ...] = ()) -> Subject:
+    """A subject from its JSON object; `also` names the keys that the caller reads. Raises Refused."""
     where = f"subject {number}"
-    if not isinstance(given, dict):
-        raise Refused("field_type", field=where, got=type(given).__name__, expected="an object")
-    if "box" not in given:
+    if not isinstance(value, dict):
+        raise Refused("field_type", field=where, got=type(value).__name__, expected="an object")
+    if "box" not in value:
         raise Refused("field_missing", where=where, field="box")
-    values = read_fields(SUBJECT_FIELDS, given, where, ("box", *also))
+    values = read_fields(SUBJECT_FIELDS, value, where, ("box", *also))
     values["name"] = values["name"] or where
-    return Subject(box=Box.read(given["box"]), **values)
+    return Subject(box=Box.read(value["box"]), **values)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Subjects back to front: where boxes overlap the last one, the topmost, owns the tokens."""
+    """Subjects from back to front. Where boxes overlap, the last one (the topmost) owns the tokens."""
 
     subjects: tuple[Subject, ...]
 
@@ -76,7 +76,7 @@ class Layout:
             raise Refused("subject_count", got=len(self.subjects), low=1, high=MAX_SUBJECTS)
 
     def owner_map(self, grid: TokenGrid) -> list[int]:
-        """The owner of each row-major token: a subject's number, -1 for nobody."""
+        """The owner of each token, row-major: a subject's index, or -1 where no box lies."""
         owners = [-1] * grid.tokens
         for number, subject in enumerate(self.subjects):
             for token in subject.box.on(grid).indices(grid):
@@ -84,7 +84,7 @@ class Layout:
         return owners
 
     def visible_tokens(self, grid: TokenGrid) -> list[list[int]]:
-        """For each subject the tokens it owns: its box less whatever lies on top of it."""
+        """The token indices each subject owns: its box without the parts that other boxes cover."""
         tokens: list[list[int]] = [[] for _ in self.subjects]
         for token, owner in enumerate(self.owner_map(grid)):
             if owner >= 0:
@@ -92,35 +92,36 @@ class Layout:
         return tokens
 
     def box_tokens(self, grid: TokenGrid) -> list[list[int]]:
-        """For each subject the tokens of its whole box, hidden or not."""
+        """The token indices of each subject's whole box, hidden or not."""
         return [list(subject.box.on(grid).indices(grid)) for subject in self.subjects]
 
     def visible_shares(self, grid: TokenGrid) -> list[float]:
-        """For each subject the share of its box it owns, 0 (hidden) to 1."""
-        whole = self.box_tokens(grid)
-        return [len(seen) / len(all_) for seen, all_ in zip(self.visible_tokens(grid), whole)]
+        """The share of its box that each subject owns: 0 (hidden) to 1."""
+        visible, whole = self.visible_tokens(grid), self.box_tokens(grid)
+        return [len(owned) / len(covered) for owned, covered in zip(visible, whole)]
 
     def seen_in(self, viewport: Viewport) -> dict[int, Subject]:
-        """The subjects a pass that shows `viewport` has to do with, by their number here, back to front, boxes in its
-        fractions.
-        """
-        placed = {number: viewport.place(subject.box) for number, subject in enumerate(self.subjects)}
-        return {number: replace(self.subjects[number], box=box) for number, box in placed.items() if box is not None}
+        """The subjects inside `viewport` by their index in this layout, back to front; boxes in its fractions."""
+        seen = {}
+        for number, subject in enumerate(self.subjects):
+            box = viewport.place(subject.box)
+            if box is not None:
+                seen[number] = replace(subject, box=box)
+        return seen
 
     def to_json(self) -> dict[str, Any]:
-        """The layout as written to files, infotext and the clipboard."""
+        """The layout as files, infotext and clipboard store it."""
         return {"version": VERSION, "subjects": [subject_json(subject) for subject in self.subjects]}
 
     @classmethod
-    def from_json(cls, given: Any) -> Layout:
-        """The inverse of `to_json`; the order is kept as it is. Raises Refused."""
-        if not isinstance(given, dict) or not isinstance(given.get("subjects"), list):
-            raise Refused("layout_form", got=type(given).__name__)
-        if given.get("version") != VERSION:
-            raise Refused("layout_version", got=given.get("version"), expected=VERSION)
-        return cls(
-            tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(given["subjects"], 1))
-        )
+    def from_json(cls, value: Any) -> Layout:
+        """The inverse of `to_json`; keeps the order. Raises Refused."""
+        if not isinstance(value, dict) or not isinstance(value.get("subjects"), list):
+            raise Refused("layout_form", got=type(value).__name__)
+        if value.get("version") != VERSION:
+            raise Refused("layout_version", got=value.get("version"), expected=VERSION)
+        numbered = enumerate(value["subjects"], 1)
+        return cls(tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in numbered))
 
 
 def subject_json(subject: Subject) -> dict[str, Any]:
@@ -134,7 +135,7 @@ _BACKGROUNDS = frozenset("background scene room beach street forest sky landscap
 
 
 def propose_role(name: str) -> str:
-    """A role read off the name's last word ("a straw hat" -> attribute); the user decides."""
+    """Guess a role from the name's last word ("a straw hat" -> attribute). The user may change it."""
     word = (name.lower().split() or [""])[-1]
     if word in _ATTRIBUTES:
         return "attribute"
@@ -142,16 +143,21 @@ def propose_role(name: str) -> str:
 
 
 def propose_order(subjects: list[Subject]) -> list[int]:
-    """Back-to-front order for subjects nobody has ordered: by role, then smaller over larger; else as given."""
-    return sorted(range(len(subjects)), key=lambda n: (ROLES.index(subjects[n].role), -_size(subjects[n].box)))
+    """Indices from back to front: by role, then large before small; equal ones keep their order."""
+
+    def rank(number: int) -> tuple[int, int]:
+        subject = subjects[number]
+        return ROLES.index(subject.role), -_size(subject.box)
+
+    return sorted(range(len(subjects)), key=rank)
 
 
 def _size(box: Box) -> int:
-    """Thousandths of the picture: boxes that differ by rounding are of one size.
+    """Area in thousandths of the image: boxes that differ only by rounding get the same size.
 
-    Plain fractions lie on no boundary of these.
+    The offset keeps areas that are simple fractions away from the boundary between two sizes.
     """
     return math.floor(box.area * 1000 + 0.3718)
 
 
-assert {row.name for row in SUBJECT_FIELDS} | {"box"} == {field.name for field in fields(Subject)}
+assert {field.name for field in SUBJECT_FIELDS} | {"box"} == {field.name for field in fields(Subject)}

@@ -1,6 +1,6 @@
-"""Files of named tensors, opened by what they contain: .safetensors, and the zip that `torch.save` writes.
+"""Files of named tensors, recognised by content: .safetensors, and the zip that `torch.save` writes.
 
-torch's own reader is never used: it runs code of the file on every torch the hosts pin (CVE-2025-32434,
+`torch.load` is never used: with every torch version the hosts pin it can run code from the file (CVE-2025-32434,
 CVE-2026-24747).
 """
 
@@ -19,19 +19,19 @@ from lib_anyms.errors import Refused
 from lib_anyms.tensor_files.torch_pickle import TENSOR_LIMIT
 from lib_anyms.tensor_files.torch_zip import TorchZip
 
-HEADER_LIMIT = 16 * 2**20  # bytes; that of a whole SDXL checkpoint takes 0.3 MiB
+HEADER_LIMIT = 16 * 2**20  # bytes; the header of a whole SDXL checkpoint takes 0.3 MiB
 NAME_LIMIT = 256  # characters
-_START = 64  # bytes that tell the formats apart
-# What else users have under the suffix of a model: first bytes -> what it is.
-_STRANGERS = (
+_START = 64  # bytes; enough to recognise the format
+# Other files that users have under a model's suffix: first bytes -> what the file is.
+_OTHER_FILES = (
     (b"", "an empty file"),
     (b"version https://git-lfs", "a Git LFS pointer instead of the file itself"),
     (b"<", "a web page"),
     (b"GGUF", "a GGUF file"),
 )
-# Every type a weight comes in and that all supported versions of torch and safetensors know.
+# Types of weights that all supported versions of torch and safetensors know.
 _DTYPES = frozenset("BOOL U8 I8 I16 I32 I64 F16 BF16 F32 F64 F8_E4M3 F8_E5M2".split())
-_DAMAGE = (SafetensorError, OSError, RuntimeError, ValueError, TypeError, OverflowError)
+_READ_ERRORS = (SafetensorError, OSError, RuntimeError, ValueError, TypeError, OverflowError)
 
 
 class Source(Protocol):
@@ -41,19 +41,18 @@ class Source(Protocol):
     metadata: dict[str, str]
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor on the CPU, contiguous, in memory of its own."""
+        """The tensor on the CPU, contiguous, in its own memory."""
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         ...
 
 
 class TensorFile:
-    """An open file: `shapes` and `metadata` come from its header, tensors are read one by one.
+    """An open file: `shapes` and `metadata` come from its header; tensors are read one by one.
 
-    A context manager; afterwards nothing holds the file, so it can be replaced on Windows too, and loaded tensors stay
-    valid.
+    A context manager. After it, nothing holds the file: Windows can replace it too. Loaded tensors stay valid.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -71,7 +70,7 @@ class TensorFile:
         return self._source.read(name)
 
     def close(self) -> None:
-        """Let go of the file; again is harmless."""
+        """Release the file. A second call does nothing."""
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -86,10 +85,10 @@ class TensorFile:
 
 
 def open_tensors(path: Path) -> TensorFile:
-    """The file's header, read; its suffix does not matter. Raises Refused for every file that is not sound tensors."""
+    """Open a file and read its header; the suffix does not matter. Raises Refused for any other or damaged file."""
     try:
         size = path.stat().st_size
-        with path.open("rb", buffering=0) as file:  # no more than asked for: users have thousands of files
+        with path.open("rb", buffering=0) as file:  # read no more than needed: users have thousands of files
             start = file.read(_START)
     except (OSError, ValueError) as error:
         raise Refused("file_unreadable", path=path.name, got=getattr(error, "strerror", None) or error) from error
@@ -112,30 +111,37 @@ def _format(path: Path, start: bytes, size: int) -> Callable[[Path], Source]:
         return SafetensorsFile
     if start.startswith(b"\x80"):
         raise Refused("file_legacy", path=path.name)
-    what = next((what for magic, what in _STRANGERS if start.startswith(magic) and (magic or not start)), None)
-    raise Refused("file_kind", path=path.name, got=what or f"something that begins with {start[:8]!r}")
+    raise Refused("file_kind", path=path.name, got=_other_kind(start))
+
+
+def _other_kind(start: bytes) -> str:
+    """Name a file that is no file of tensors by its first bytes."""
+    for magic, kind in _OTHER_FILES:
+        if start.startswith(magic) and (magic or not start):  # the empty magic means an empty file
+            return kind
+    return f"something that begins with {start[:8]!r}"
 
 
 class SafetensorsFile:
-    """safetensors' own reader: the file is memory-mapped, and let go on close."""
+    """A `Source` on safetensors' own reader: memory-maps the file and releases it on close."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
-        with self._damage():
+        with self._refuse_damage():
             self._file = safe_open(str(path), framework="pt")
             try:
                 names = self._file.keys()
                 if len(names) > TENSOR_LIMIT:
-                    raise ValueError("more tensors than weights take")
+                    raise ValueError("more tensors than any model has")
                 self.shapes = {name: tuple(self._file.get_slice(name).get_shape()) for name in names}
                 self.metadata: dict[str, str] = dict(self._file.metadata() or {})
-            except BaseException:  # its traceback would keep the file
+            except BaseException:  # the error's traceback would hold the file open
                 self.close()
                 raise
 
     def read(self, name: str) -> torch.Tensor:
-        """As `Source.read`; safetensors alone would return a view of the mapped file."""
-        with self._damage():
+        """As `Source.read`; copied, because safetensors returns a view of the mapped file."""
+        with self._refuse_damage():
             dtype = self._file.get_slice(name).get_dtype()
             if dtype not in _DTYPES:
                 raise Refused("file_form", path=self._name, got=f"{dtype} in {name}", expected="a type of torch 2.1")
@@ -146,8 +152,8 @@ class SafetensorsFile:
         self._file.__exit__(None, None, None)
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _refuse_damage(self) -> Iterator[None]:
         try:
             yield
-        except _DAMAGE as error:
+        except _READ_ERRORS as error:
             raise Refused("file_damaged", path=self._name, got=str(error)[:120]) from error

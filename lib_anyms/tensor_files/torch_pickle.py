@@ -1,8 +1,8 @@
-"""The pickle inside torch's zip format, read as data: a stack machine that knows dicts, numbers, text and tensors.
+"""Read the pickle inside torch's zip as data: a stack machine for dicts, numbers, text and tensors.
 
-Python's unpickler imports what a pickle names and calls it. Here nothing is imported or called by name: opcodes and
-names outside the tables below end the reading, and those inside them build inert values of this module. What torch
-writes is in torch/_utils.py (`_rebuild_tensor_v2`, `_rebuild_parameter`) and torch/serialization.py (`persistent_id`).
+Python's unpickler imports and calls whatever a pickle names. This one imports and calls nothing by name: any opcode or
+name outside the tables below is refused, and those inside build inert values of this module. torch writes these pickles
+in torch/_utils.py (`_rebuild_tensor_v2`, `_rebuild_parameter`) and torch/serialization.py (`persistent_id`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import torch
 from lib_anyms.errors import Refused
 
 PICKLE_LIMIT = 16 * 2**20  # bytes; the pickle of a whole SDXL checkpoint takes 0.4 MiB
-STEP_LIMIT = 10**6  # opcodes, memo entries and entries of the dicts; a tensor takes about 30 opcodes
-STACK_LIMIT = 2**14  # pickle hands dict entries over by the thousand
+STEP_LIMIT = 10**6  # opcodes, memo entries and dict entries; a tensor takes about 30 opcodes
+STACK_LIMIT = 2**14  # pickle sets dict entries in batches of a thousand
 DEPTH_LIMIT = 16  # dicts in dicts
-TENSOR_LIMIT = 2**15  # of a file; a whole SDXL checkpoint has 2600
+TENSOR_LIMIT = 2**15  # tensors per file; a whole SDXL checkpoint has 2600
 NAME_LIMIT = 256  # characters
 NUMBER_LIMIT = 2**63
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies, as the pickle says and nobody has checked: elements of `dtype` in the storage called `key`."""
+    """A tensor's place as the pickle claims it, unchecked: elements of `dtype` in the storage named `key`."""
 
     dtype: torch.dtype
     key: str
@@ -41,7 +41,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class _Name:
-    """A global the pickle named, "module name"; never looked up."""
+    """A global that the pickle names, as "module name"; never looked up."""
 
     text: str
 
@@ -54,19 +54,18 @@ class _Storage:
 
 
 class _Malformed(ValueError):
-    """What is wrong in the pickle; becomes Refused in `read_pickle`."""
+    """The pickle is wrong; `read_pickle` turns this into Refused."""
 
 
 def read_pickle(pickle: bytes, path_name: str) -> dict[str, StoredTensor]:
-    """The tensors by dotted name ({"image_proj": {"proj.weight": t}} -> "image_proj.proj.weight"); other values are
-    left out.
+    """The tensors by dotted name: {"image_proj": {"proj.weight": t}} -> "image_proj.proj.weight".
 
-    Raises Refused for whatever is damaged, wants something run, or passes a limit.
+    Other values are left out. Raises Refused for a pickle that is damaged, needs code to run, or exceeds a limit.
     """
     try:
         tree = _Machine(path_name).run(pickle)
         if not isinstance(tree, dict):
-            raise _Malformed(f"{type(tree).__name__.strip('_')} where a dict of tensors belongs")
+            raise _Malformed(f"{type(tree).__name__.strip('_')} where a dict of tensors is expected")
         return _flatten(tree)
     except (ValueError, struct.error, OverflowError) as error:
         raise Refused("file_damaged", path=path_name, got=f"pickle: {str(error)[:120]!a}") from error
@@ -76,12 +75,12 @@ def _flatten(tree: dict[str, Any]) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for count, (name, value) in enumerate(_leaves(tree, "", 1)):
         if count > STEP_LIMIT or len(name) > NAME_LIMIT:
-            raise _Malformed("dicts without end")
+            raise _Malformed("too many names, or a name too long")
         if isinstance(value, StoredTensor):
             if name in tensors:
                 raise _Malformed(f"two tensors named {name}")
-            if len(tensors) == TENSOR_LIMIT:  # dicts in dicts make millions of a few bytes
-                raise _Malformed("more tensors than weights take")
+            if len(tensors) == TENSOR_LIMIT:  # shared nested dicts make millions of names from a few bytes
+                raise _Malformed("more tensors than any model has")
             tensors[name] = value
     return tensors
 
@@ -96,7 +95,7 @@ def _leaves(tree: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
 
 
 class _Machine:
-    """Pickle's stack and memo, for the opcodes of `_OPCODES`."""
+    """Pickle's stack and memo for the opcodes in `_OPCODES`."""
 
     def __init__(self, path_name: str) -> None:
         self.path_name = path_name
@@ -104,23 +103,23 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, pickle: bytes) -> Any:
-        """The value the pickle leaves on the stack."""
+        """The value that the pickle leaves on the stack."""
         stream = io.BytesIO(pickle)
         for _ in range(STEP_LIMIT):
             opcode = _CODES.get(stream.read(1))
             if opcode is None:
-                raise _Malformed("it breaks off, or is no pickle")
+                raise _Malformed("it ends early, or is not a pickle")
             if opcode.name not in _OPCODES:
                 raise self.refusal(f"the opcode {opcode.name}")
             _OPCODES[opcode.name](self, _argument(opcode, stream))
             if opcode.name == "STOP":
                 return self.pop()
             if len(self.stack) > STACK_LIMIT:
-                raise _Malformed("more values at once than weights take")
-        raise _Malformed("more steps than weights take")
+                raise _Malformed("more values at once than any model needs")
+        raise _Malformed("more steps than any model needs")
 
     def refusal(self, what: str) -> Refused:
-        """The error for what only running code could read."""
+        """The error for a value that only running code could read."""
         return Refused("file_code", path=self.path_name, got=what)
 
     def push(self, value: Any) -> None:
@@ -129,7 +128,7 @@ class _Machine:
     def pop(self, kind: type = object) -> Any:
         """The topmost value, which must be of `kind`."""
         if not self.stack or self.stack[-1] is _MARK or not isinstance(self.stack[-1], kind):
-            raise _Malformed(f"no {kind.__name__.strip('_')} where one belongs")
+            raise _Malformed(f"no {kind.__name__.strip('_')} where one is expected")
         return self.stack.pop()
 
     def pop_many(self, count: int) -> list[Any]:
@@ -140,7 +139,7 @@ class _Machine:
         while self.stack and self.stack[-1] is not _MARK:
             values.append(self.stack.pop())
         if not self.stack:
-            raise _Malformed("no mark where one belongs")
+            raise _Malformed("no mark where one is expected")
         self.stack.pop()
         return values[::-1]
 
@@ -150,10 +149,10 @@ class _Machine:
         self.push(value)
 
     def set_items(self, items: list[Any]) -> None:
-        """Keys and values in turn into the dict below them; keys as text."""
+        """Put alternating keys and values into the dict below them on the stack; keys become text."""
         target = self.pop(dict)
         if len(items) % 2 or not all(type(key) in (str, int) for key in items[::2]):
-            raise _Malformed("a dict whose keys are no names")
+            raise _Malformed("a dict with keys that are not names")
         target.update(zip(map(str, items[::2]), items[1::2]))
         self.push(target)
 
@@ -164,13 +163,13 @@ class _Machine:
 
     def put(self, number: int) -> None:
         if not number < STEP_LIMIT:
-            raise _Malformed("a memo beyond bounds")
+            raise _Malformed("a memo number out of bounds")
         self.push(self.pop())
         self.memo[number] = self.stack[-1]
 
     def get(self, number: int) -> None:
         if number not in self.memo:
-            raise _Malformed("a memo that was never put")
+            raise _Malformed("a memo that was never stored")
         self.push(self.memo[number])
 
     def name(self, text: str) -> None:
@@ -185,7 +184,7 @@ class _Machine:
         self.push(_CALLS[name.text](*_fitted(arguments, name.text)))
 
     def build(self, _: None) -> None:
-        """A state dict's `_metadata` arrives so: of no use here."""
+        """Drop the attributes of a state dict: torch stores `_metadata` there."""
         self.pop(dict)
         self.push(self.pop(dict))
 
@@ -202,16 +201,14 @@ class _Machine:
 
 
 def _argument(opcode: pickletools.OpcodeInfo, stream: io.BytesIO) -> Any:
-    """What follows the opcode. A name is read here: pickletools undoes backslashes in it, which unpicklers do not."""
+    """The opcode's argument. Names are read here: pickletools decodes backslashes in them, unpicklers do not."""
     if opcode.name == "GLOBAL":
         return " ".join(stream.readline()[:-1].decode() for _ in range(2))
     return opcode.arg.reader(stream) if opcode.arg else None
 
 
 def _fitted(arguments: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Arguments of a call, checked against the kinds its function takes; those beyond (gradients, hooks) mean nothing
-    here.
-    """
+    """A call's arguments, checked against the types its function takes; extra ones (gradients, hooks) are dropped."""
     kinds = _ARGUMENTS[name]
     if len(arguments) < len(kinds) or not all(type(value) is kind for value, kind in zip(arguments, kinds)):
         raise _Malformed(f"{name} of an unknown form")
@@ -250,11 +247,11 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils _rebuild_parameter": lambda tensor: tensor,
 }
 
-# pickletools knows how each opcode's argument is written. Its `genops` would decode those of refused opcodes as well,
-# and a number written in a million digits takes minutes.
+# pickletools knows how each opcode's argument is encoded. Its `genops` is not used: it also decodes the arguments of
+# refused opcodes, and a number of a million digits takes minutes.
 _CODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
-# What pickle's protocol 2, which `torch.save` writes, needs for such values.
+# The opcodes that pickle protocol 2, which `torch.save` uses, needs for such values.
 _OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
     "PROTO": lambda machine, _: None,
     "STOP": lambda machine, _: None,

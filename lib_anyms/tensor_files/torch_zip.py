@@ -1,11 +1,10 @@
-"""The zip that `torch.save` writes (.bin, .pth, .pt): uncompressed storages beside the pickle that says what lies in
-them.
+"""The zip that `torch.save` writes (.bin, .pth, .pt): uncompressed storages, and a pickle that describes them.
 
     NAME/data.pkl     names, shapes, strides (torch_pickle.py)
     NAME/data/KEY     one storage each, raw
     NAME/byteorder    "little"; absent before torch 2.1
 
-Check sums are not verified: that would read the whole file, and torch may write it without them.
+Checksums are not verified: that would read the whole file, and torch may write files without them.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ import torch
 from lib_anyms.errors import Refused
 from lib_anyms.tensor_files.torch_pickle import PICKLE_LIMIT, StoredTensor, read_pickle
 
-DIRECTORY_LIMIT = 4 * 2**20  # bytes; that of a whole SDXL checkpoint takes 0.3 MiB
+DIRECTORY_LIMIT = 4 * 2**20  # bytes; the directory of a whole SDXL checkpoint takes 0.3 MiB
 DIMENSION_LIMIT = 16
-SIZE_LIMIT = 2**62  # elements, of a shape whose zero makes it empty
+SIZE_LIMIT = 2**62  # elements of an empty tensor's shape, its zeros left out
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, then the lengths of name and extra field
 _ENCRYPTED = 1
 _ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, OverflowError, struct.error)
 
 
 class _Bounded(io.BufferedReader):
-    """zipfile reads a zip's directory in one piece, however large the file claims it is."""
+    """Bounds every read: zipfile reads the directory in one piece, whatever size the file claims."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(DIRECTORY_LIMIT + 1 if size is None or size < 0 else min(size, DIRECTORY_LIMIT + 1))
@@ -41,7 +40,7 @@ class _Bounded(io.BufferedReader):
 
 
 class TorchZip:
-    """A `Source` of tensor_file.py: the file memory-mapped, everything but the tensors' bytes checked on opening."""
+    """A `Source` on a memory-mapped zip; opening checks everything except the tensors' bytes."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
@@ -60,7 +59,7 @@ class TorchZip:
         self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
 
     def read(self, name: str) -> torch.Tensor:
-        """As `Source.read`: the bytes from the tensor's first element to its last are copied, nothing else."""
+        """As `Source.read`; copies only the bytes from the tensor's first element to its last."""
         tensor = self._tensors[name]
         if 0 in tensor.shape:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
@@ -77,6 +76,10 @@ class TorchZip:
         return Refused("file_damaged", path=self._name, got=ascii(what)[1:121])
 
     def _read_header(self, entries: dict[str, zipfile.ZipInfo], count: int) -> dict[str, StoredTensor]:
+        """The tensors that the pickle describes, each checked against its storage.
+
+        `count` is the number of entries in the zip; it differs from len(entries) where a name occurs twice.
+        """
         pickles = [name for name in entries if name.endswith("/data.pkl")]
         if count != len(entries) or len(pickles) != 1:
             raise self._damaged(f"{len(pickles)} entries named data.pkl among {len(entries)} of {count}")
@@ -103,7 +106,7 @@ class TorchZip:
         return self._map[start : start + entry.file_size]
 
     def _start(self, entry: zipfile.ZipInfo) -> int:
-        """The first byte of an entry's content, all of which lies within the file."""
+        """Offset of an entry's content. Raises Refused unless all of it lies within the file, stored as it is."""
         if (
             entry.compress_type != zipfile.ZIP_STORED
             or entry.compress_size != entry.file_size
@@ -122,9 +125,9 @@ class TorchZip:
 
 
 def _fits(tensor: StoredTensor, size: int) -> bool:
-    """Whether the tensor's numbers are numbers and every element lies within the `size` bytes of its storage.
+    """Whether the tensor's numbers are valid and every element lies within its storage of `size` bytes.
 
-    A tensor of more elements than its storage (an expanded one) does not: it could claim any amount of memory.
+    A tensor with more elements than its storage (an expanded one) does not fit: it could claim any amount of memory.
     """
     numbers = (tensor.storage_count, tensor.offset, *tensor.shape, *tensor.stride)
     if len(tensor.shape) > DIMENSION_LIMIT or len(tensor.shape) != len(tensor.stride):
@@ -139,5 +142,5 @@ def _fits(tensor: StoredTensor, size: int) -> bool:
 
 
 def _span(tensor: StoredTensor) -> int:
-    """Elements from the first to the last of a tensor that is not empty."""
+    """Number of storage elements from the first to the last element of a tensor that is not empty."""
     return 1 + sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride))

@@ -8,21 +8,21 @@ TOKENS = "tests/unit/test_tokens.py"
 
 FAULTS = (
     Fault(
-        "the middle is cut before the picture is resized",
+        "the image is cropped to its middle before it is resized",
         "lib_anyms/ip_adapter/references.py",
         "LONGEST = 4 ",
         "LONGEST = 1 ",
         "tests/unit/test_references.py -k transformers_own",
     ),
     Fault(
-        "a mask is used upside down",
+        "a mask is inverted",
         "lib_anyms/ip_adapter/cutting.py",
-        'return Image.composite(picture.convert("RGB"), Image.new("RGB", picture.size, BACKGROUND), share)',
-        'return Image.composite(Image.new("RGB", picture.size, BACKGROUND), picture.convert("RGB"), share)',
+        'return Image.composite(image.convert("RGB"), Image.new("RGB", image.size, BACKGROUND), opacity)',
+        'return Image.composite(Image.new("RGB", image.size, BACKGROUND), image.convert("RGB"), opacity)',
         "tests/unit/test_references.py -k mask",
     ),
     Fault(
-        "rembg fetches a model by itself",
+        "rembg downloads a model",
         "lib_anyms/ip_adapter/cutting.py",
         '{"download_models": classmethod(lambda *_, **__: str(path))}',
         "{}",
@@ -45,22 +45,22 @@ FAULTS = (
     Fault(
         "subjects' sets permuted",
         "lib_anyms/ip_adapter/key_value_projection.py",
-        "KeyValues(everyone, places, last)",
-        "KeyValues(everyone, places[::-1], last)",
+        "KeyValues(keys_values, spans, uncond)",
+        "KeyValues(keys_values, spans[::-1], uncond)",
         TOKENS,
     ),
     Fault(
         "keys and values exchanged",
         "lib_anyms/ip_adapter/key_value_projection.py",
-        "zip((layer.key_name, layer.value_name), everyone",
-        "zip((layer.value_name, layer.key_name), everyone",
+        "key, value = keys_values[layer.number]",
+        "value, key = keys_values[layer.number]",
         TOKENS,
     ),
     Fault(
         "uncond set of the first subject",
         "lib_anyms/ip_adapter/key_value_projection.py",
-        "KeyValues(everyone, places, last)",
-        "KeyValues(everyone, places, places[0])",
+        "KeyValues(keys_values, spans, uncond)",
+        "KeyValues(keys_values, spans, uncond and spans[0])",
         TOKENS,
     ),
     Fault(
@@ -75,6 +75,13 @@ FAULTS = (
         "lib_anyms/ip_adapter/projection.py",
         'return F.layer_norm(tokens, (width,), weights["norm.weight"], weights["norm.bias"])',
         "return tokens",
+        "tests/parity -k tokens",
+    ),
+    Fault(
+        "resampler: the norms of features and latents exchanged",
+        "lib_anyms/ip_adapter/projection.py",
+        'features = _norm(weights, f"{name}.norm1", features)\n    latents = _norm(weights, f"{name}.norm2", latents)',
+        'features = _norm(weights, f"{name}.norm2", features)\n    latents = _norm(weights, f"{name}.norm1", latents)',
         "tests/parity -k tokens",
     ),
     Fault(
@@ -106,10 +113,17 @@ FAULTS = (
         "tests/unit/test_finding.py -k every_naming",
     ),
     Fault(
-        "encoders: open_clip's projection is not turned",
+        "encoders: open_clip's layer norms exchanged",
         "lib_anyms/ip_adapter/encoder_names.py",
-        "return whole.T.contiguous() if self.turned else whole",
-        "return whole.reshape(whole.shape[::-1]) if self.turned else whole",
+        '"layer_norm1": "ln_1", "layer_norm2": "ln_2"',
+        '"layer_norm1": "ln_2", "layer_norm2": "ln_1"',
+        "tests/unit/test_finding.py -k every_naming",
+    ),
+    Fault(
+        "encoders: open_clip's projection is not transposed",
+        "lib_anyms/ip_adapter/encoder_names.py",
+        "return tensor.T.contiguous() if self.transposed else tensor",
+        "return tensor.reshape(tensor.shape[::-1]) if self.transposed else tensor",
         "tests/unit/test_finding.py -k every_naming",
     ),
 )

@@ -6,7 +6,7 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
-        "a loaded tensor is still the file",
+        "a loaded tensor is a view of the file",
         "lib_anyms/tensor_files/tensor_file.py",
         ".clone(memory_format=torch.contiguous_format)",
         ".contiguous()",

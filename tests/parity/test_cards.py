@@ -1,6 +1,4 @@
-"""On diffusers with the trained sprites: a card in float32 gives its pictures' output bit for bit, in float16 within a
-bound.
-"""
+"""A card replaces its pictures, on diffusers with the trained sprites: exact in float32, within a bound in float16."""
 
 from __future__ import annotations
 
@@ -15,17 +13,19 @@ from lib_anyms.cards.card import read_card
 from lib_anyms.hosts.diffusers import Diffusers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.job import encoding
 from lib_anyms.job.card_making import make_card
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.token_cache import TokenCache
+from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair
+from lib_anyms.runtime import runtime
 from lib_anyms.standalone import default_scene
 from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER, FILES, LIST, join_files
 from lib_anyms.standalone.generate import Models
 from lib_anyms.standalone.pipeline import load_pipeline
 
-BOUND = 1e-3  # of what the subjects change: the largest difference that rounding the tokens to half precision makes
+BOUND = 1e-3  # largest difference from float16 tokens, as a share of the subjects' effect
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +37,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def pipeline(checkpoint: Path):
-    made = load_pipeline(checkpoint, "cpu", torch.float32)
-    made._guidance_scale, made._cross_attention_kwargs = 7.0, None  # as within a call, for do_classifier_free_guidance
-    return made
+    pipe = load_pipeline(checkpoint, "cpu", torch.float32)
+    pipe._guidance_scale, pipe._cross_attention_kwargs = 7.0, None  # as within a call, for do_classifier_free_guidance
+    return pipe
 
 
 def request(cards: tuple, **settings) -> Request:
-    """The demo's scene with overlapping boxes, weights, and times; a subject has its card where there is one."""
+    """The demo's scene with weights; a subject has its card, or its pictures where the card is None."""
     subjects = default_scene.LAYOUT.subjects
     weights = (1.0, 0.7, 1.3)
-    layout = type(default_scene.LAYOUT)(tuple(replace(each, weight=weight) for each, weight in zip(subjects, weights)))
+    layout = Layout(tuple(replace(subject, weight=weight) for subject, weight in zip(subjects, weights)))
     pictures = tuple(() if card else group for card, group in zip(cards, default_scene.pictures()))
     return Request(layout, pictures, scale=2.0, cards=cards, **settings)
 
 
-def output(models: Models, wanted: Request | None) -> torch.Tensor:
-    """Of one UNet call with an unconditional and a conditional row."""
+def output(models: Models, request: Request | None) -> torch.Tensor:
+    """The output of one UNet call with an unconditional and a conditional batch entry."""
     pipe = pipeline(models.checkpoint)
     make = torch.Generator().manual_seed(3)
     config = pipe.unet.config
@@ -67,21 +67,21 @@ def output(models: Models, wanted: Request | None) -> torch.Tensor:
         Session(Diffusers(pipe, [models.adapter, *([models.encoder] if models.encoder else [])]), pipe)
     )
     try:
-        if wanted is not None:
-            session.begin_pass(wanted)
+        if request is not None:
+            session.begin_pass(request)
             session.begin_step(0.0)
         with torch.no_grad():
             return pipe.unet(sample, torch.tensor(500), context, added_cond_kwargs=added).sample
     finally:
         close_session()
-        encoding.kept.clear()
+        runtime.of(TokenCache).clear()
 
 
 @pytest.mark.parametrize("kind", sorted(ADAPTERS))
 @pytest.mark.parametrize(
     "settings", [{}, {"unconditional": "cond-only"}, {"mode": "masked-sum"}], ids=["", "cond-only", "masked-sum"]
 )
-def test_cards_are_their_pictures(files: Path, kind: str, settings: dict[str, str]) -> None:
+def test_cards_replace_their_pictures(files: Path, kind: str, settings: dict[str, str]) -> None:
     if not (files / ADAPTERS[kind]).is_file():
         pytest.fail(f"the trained small world has no {kind} adapter")
     models = Models(files / CHECKPOINT, files / ADAPTERS[kind], files / ENCODER)
@@ -89,9 +89,8 @@ def test_cards_are_their_pictures(files: Path, kind: str, settings: dict[str, st
 
     def cards(dtype: torch.dtype) -> tuple:
         named = zip(default_scene.LAYOUT.subjects, default_scene.pictures())
-        return tuple(
-            read_card(make_card(each.name, each.role, group, [pair], dtype=dtype), each.name) for each, group in named
-        )
+        files = [make_card(subject.name, subject.role, group, [pair], dtype=dtype) for subject, group in named]
+        return tuple(read_card(file, "a card") for file in files)
 
     none = (None,) * 3
     expected, plain = output(models, request(none, **settings)), output(models, None)

@@ -1,5 +1,6 @@
-"""With one full-viewport subject AnyMS IS IP-Adapter, with disjoint boxes IP-Adapter with masks: diffusers is the
-judge.
+"""One subject on the whole canvas equals IP-Adapter; disjoint boxes equal IP-Adapter with masks.
+
+diffusers is the reference.
 """
 
 from __future__ import annotations
@@ -29,17 +30,16 @@ from tests.support.streams import injected
 
 KINDS = ("base", "plus")
 CPU = torch.device("cpu")
-ROWS = (False, True)
+IS_COND = (False, True)
 SCALE = 0.8
-# One pixel of latent is 8 of the picture; on multiples of 32 px diffusers' resized masks are exactly 0 or 1 at both
-# levels.
+# On multiples of 32 pixels diffusers' resized masks are exactly 0 or 1 at both levels of the UNet.
 WIDTH, HEIGHT = 256, 192
 
 
-def picture(number: int) -> Image.Image:
-    made = Image.new("RGB", (60, 50), ("white", "#dddddd", "#eeeeff")[number % 3])
-    ImageDraw.Draw(made).ellipse((5 + number, 5, 50, 40), fill=("red", "green", "blue")[number % 3])
-    return made
+def reference(number: int) -> Image.Image:
+    image = Image.new("RGB", (60, 50), ("white", "#dddddd", "#eeeeff")[number % 3])
+    ImageDraw.Draw(image).ellipse((5 + number, 5, 50, 40), fill=("red", "green", "blue")[number % 3])
+    return image
 
 
 @cache
@@ -68,14 +68,14 @@ def encoder() -> Encoder:
 @cache
 def tokens(kind: str, count: int) -> ImageTokens:
     adapter = read_adapter(random_files().adapters[kind])
-    return image_tokens(adapter, encoder(), [[picture(number)] for number in range(count)])
+    return image_tokens(adapter, encoder(), [[reference(number)] for number in range(count)])
 
 
 def embeddings(kind: str, count: int) -> list[torch.Tensor]:
-    """What diffusers' projection takes for the unconditional and the conditional row: (2, count, ...)."""
-    shown = encoder().encode([picture(number) for number in range(count)], kind, "pad")
-    nothing = encoder().encode_nothing(kind).expand(shown.shape)
-    return [torch.stack((nothing, shown))]
+    """The input of diffusers' projection for an unconditional and a conditional batch entry: (2, count, ...)."""
+    cond = encoder().encode([reference(number) for number in range(count)], kind, "pad")
+    uncond = encoder().encode_unconditional(kind).expand(cond.shape)
+    return [torch.stack((uncond, cond))]
 
 
 def call(unet, embeds: list[torch.Tensor] | None = None, masks: torch.Tensor | None = None) -> torch.Tensor:
@@ -108,25 +108,25 @@ def ours(kind: str, boxes: Sequence[tuple[float, float, float, float]]) -> torch
     adapter = read_adapter(random_files().adapters[kind])
     sets = project_key_values(adapter, tokens(kind, len(boxes)), CPU, torch.float32)
     layout = Layout(tuple(Subject(f"s{number}", Box(*box)) for number, box in enumerate(boxes)))
-    stream = ImageStream(
-        unet, cross_attention_layers(unet), sets, layout, SCALE, "crop-merge", lambda *_: UNetCall(CondMap(ROWS), 0.0)
-    )
+    layers = cross_attention_layers(unet)
+    unet_call = UNetCall(CondMap(IS_COND), 0.0)
+    stream = ImageStream(unet, layers, sets, layout, SCALE, "crop-merge", lambda *_: unet_call)
     with injected(stream):
         return call(unet)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_full_frame_subject_is_ip_adapter(kind: str) -> None:
+def test_one_subject_on_the_whole_canvas_is_ip_adapter(kind: str) -> None:
     expected, plain = theirs(kind, 1), call(plain_unet())
     difference = (ours(kind, [(0, 0, 1, 1)]) - expected).abs().max().item()
     effect = (expected - plain).abs().amax(dim=(1, 2, 3))
     print(f"{kind}: {difference:.2g} from diffusers' IP-Adapter, whose effect is {effect.tolist()}")
     assert difference <= 1e-5
-    assert (effect > 1e-2).all()  # on the conditional and on the unconditional row
+    assert (effect > 1e-2).all()  # in the conditional and in the unconditional entry
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_disjoint_boxes_are_ip_adapter_masks(kind: str) -> None:
+def test_disjoint_boxes_are_ip_adapter_with_masks(kind: str) -> None:
     pixels = [(0, 0, 96, 128), (128, 32, 224, 192), (32, 160, 96, 192)]
     masks = torch.zeros(1, 3, HEIGHT, WIDTH)
     for number, (x0, y0, x1, y1) in enumerate(pixels):
@@ -136,7 +136,7 @@ def test_disjoint_boxes_are_ip_adapter_masks(kind: str) -> None:
     difference = (ours(kind, boxes) - expected).abs().max().item()
     print(f"{kind}: {difference:.2g} from diffusers' masks")
     assert difference <= 1e-5
-    assert (expected - full).abs().max() > 1e-2  # the masks do something
+    assert (expected - full).abs().max() > 1e-2  # the masks have an effect
 
 
 def test_numbering_is_the_order_of_diffusers_processors() -> None:
@@ -150,10 +150,10 @@ def test_numbering_is_the_order_of_diffusers_processors() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_our_tokens_are_diffusers_tokens(kind: str) -> None:
+def test_our_tokens_equal_diffusers_tokens(kind: str) -> None:
     unet = adapted_unet(kind)
     with torch.no_grad():
-        projected = unet.encoder_hid_proj(embeddings(kind, 2))[0]  # -> (2 rows, 2 pictures, T, C)
+        projected = unet.encoder_hid_proj(embeddings(kind, 2))[0]  # (2 batch entries, 2 images, T, C)
     mine = tokens(kind, 2)
     assert mine.subjects[0].shape == projected.shape[2:]
     for number in range(2):
@@ -162,14 +162,14 @@ def test_our_tokens_are_diffusers_tokens(kind: str) -> None:
     assert (mine.subjects[0] - mine.subjects[1]).abs().max() > 1e-3
 
 
-def test_our_encoder_is_transformers_own() -> None:
+def test_our_encoder_equals_transformers_encoder() -> None:
     theirs = CLIPVisionModelWithProjection(encoder()._model.config)
     state = {name: tensor.float() for name, tensor in load_file(random_files().encoder).items()}
     missing = theirs.load_state_dict(state, strict=False)
     assert not [name for name in missing.missing_keys if "position_ids" not in name]
-    values = pixel_values([picture(0), picture(1)], encoder().checkpoint.image_size)
+    images = [reference(0), reference(1)]
+    values = pixel_values(images, encoder().checkpoint.image_size)
     with torch.no_grad():
         output = theirs.eval()(pixel_values=values, output_hidden_states=True)
-    pictures = [picture(0), picture(1)]
-    assert torch.equal(encoder().encode(pictures, "base", "pad"), output.image_embeds)
-    assert torch.equal(encoder().encode(pictures, "plus", "pad"), output.hidden_states[-2])
+    assert torch.equal(encoder().encode(images, "base", "pad"), output.image_embeds)
+    assert torch.equal(encoder().encode(images, "plus", "pad"), output.hidden_states[-2])

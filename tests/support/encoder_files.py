@@ -1,4 +1,4 @@
-"""A CLIP image encoder's weights in every naming that users have."""
+"""A CLIP image encoder's weights in every naming that users' files have."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _PLAIN = {
 }
 
 
-def open_clip(state: State, before: str = "visual.") -> State:
-    """The same weights as open_clip saves them: joined query, key and value; the projection as columns."""
-    found: State = {}
+def open_clip(state: State, prefix: str = "visual.") -> State:
+    """The same weights as open_clip saves them: query, key and value in one tensor, the projection transposed."""
+    result: State = {}
     for name, tensor in state.items():
         if name == "visual_projection.weight":
-            found[before + "proj"] = tensor.T.contiguous()
+            result[prefix + "proj"] = tensor.T.contiguous()
         elif ".q_proj." in name:
             parts = [state[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
-            found[before + renamed(name).replace(".self_attn.q_proj.", ".attn.in_proj_")] = torch.cat(parts)
+            result[prefix + renamed(name).replace(".self_attn.q_proj.", ".attn.in_proj_")] = torch.cat(parts)
         elif ".k_proj." not in name and ".v_proj." not in name:
-            found[before + renamed(name)] = tensor
-    return found
+            result[prefix + renamed(name)] = tensor
+    return result
 
 
 def renamed(name: str) -> str:
@@ -46,7 +46,7 @@ def renamed(name: str) -> str:
 
 
 def with_text(state: State) -> State:
-    """A whole CLIP: the text tower beside it."""
+    """A whole CLIP: with a text tower."""
     text = {"text_model.embeddings.token_embedding.weight": torch.zeros(5, 4), "logit_scale": torch.zeros(())}
     return {**state, **text, "text_projection.weight": torch.zeros(4, 4)}
 
@@ -54,7 +54,7 @@ def with_text(state: State) -> State:
 NAMINGS: dict[str, Callable[[State], State]] = {
     "Hugging Face": lambda state: state,
     "Hugging Face, whole CLIP": with_text,
-    "Hugging Face, position ids kept": lambda state: {
+    "Hugging Face, with position ids": lambda state: {
         **state,
         "vision_model.embeddings.position_ids": torch.arange(5)[None],
     },
@@ -68,7 +68,7 @@ SUFFIXES = (".safetensors", ".pth", ".bin")
 
 
 def write_named(source: Path, path: Path, naming: str) -> Path:
-    """The encoder of `source` (Hugging Face's names) in another naming; the suffix of `path` says the format."""
+    """Write the encoder of `source` (Hugging Face's names) in another naming; the suffix of `path` sets the format."""
     with safe_open(source, "pt") as file:
         metadata = file.metadata()
     state = NAMINGS[naming](load_file(source))

@@ -1,4 +1,4 @@
-"""A host with a TinyUNet: what Session asks of a host, told by the test."""
+"""A host with a TinyUNet. The test sets what it answers to Session."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class FakeHost:
         assert size > 0
         self.room.append(size)
 
-    def tell(self, words: str | None) -> str | None:
-        self.words.append(words)
+    def show_status(self, text: str | None) -> str | None:
+        self.words.append(text)
         return self.words[-2]
 
     def interrupted(self) -> bool:
@@ -67,11 +67,11 @@ class FakeHost:
     def progress(self) -> float:
         return self.step.progress
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+    def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         return CondMap(self.cond)
 
 
 @torch.no_grad()
-def sample(unet: nn.Module, rows: int = 2) -> torch.Tensor:
+def sample(unet: nn.Module, batch: int = 2) -> torch.Tensor:
     """One UNet call with fixed inputs."""
-    return unet(*inputs(rows, 12, 16, next(unet.parameters()).dtype))
+    return unet(*inputs(batch, 12, 16, next(unet.parameters()).dtype))

@@ -1,6 +1,4 @@
-"""The stand-ins of tests/support/webui in this process: what imports a WebUI can be imported while a test runs, and not
-after.
-"""
+"""Put the stand-ins of tests/support/webui into this process: during a test, modules that import a WebUI can load."""
 
 from __future__ import annotations
 
@@ -22,10 +20,10 @@ class FakeWebUI:
 
 
 def _forget() -> dict[str, object]:
-    """Take the stand-ins, or what they stand for, and all that has imported them out of Python's table."""
-    tops = {name for name in sys.modules if name.partition(".")[0] in STAND_INS}
-    ours = {name for name in sys.modules if name.startswith(OURS)}
-    return {name: sys.modules.pop(name) for name in tops | ours}
+    """Remove the stand-ins, or the packages they replace, and all their importers from sys.modules; return them."""
+    hosts = {name for name in sys.modules if name.partition(".")[0] in STAND_INS}
+    importers = {name for name in sys.modules if name.startswith(OURS)}
+    return {name: sys.modules.pop(name) for name in hosts | importers}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Small random SDXL files, written once a test run."""
+"""Small random SDXL files, written once per test run."""
 
 from __future__ import annotations
 

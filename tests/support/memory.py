@@ -1,4 +1,4 @@
-"""How much memory a piece of a test takes at most."""
+"""Limit the memory that a part of a test takes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _PROCESS = Path("/proc/self")
 
 @contextmanager
 def at_most(mib: int) -> Iterator[None]:
-    """The process grows by less than so many MiB meanwhile, also for a moment.
+    """Fail if the process grows by `mib` MiB or more inside the block, even for a moment.
 
-    Only Linux counts that anew when it is asked.
+    Checks nothing except on Linux, which can reset the peak.
     """
     try:
         (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
     except OSError:
         yield
         return
-    before = _most()
+    before = _peak()
     yield
-    grown = (_most() - before) / 1024
-    assert grown < mib, f"{grown:.0f} MiB"
+    growth = (_peak() - before) / 1024
+    assert growth < mib, f"{growth:.0f} MiB"
 
 
-def _most() -> int:
-    """KiB, since the count was begun."""
+def _peak() -> int:
+    """KiB, since the last reset."""
     lines = (_PROCESS / "status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

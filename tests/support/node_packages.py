@@ -1,4 +1,4 @@
-"""What the page's tests need of npm, one version each: fetched below ANYMS_HOME, where `clean` removes it."""
+"""The npm packages of the page's tests, at fixed versions. Downloaded below ANYMS_HOME, where `clean` removes them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ _INSTALL = ("install", "--no-audit", "--no-fund", "--no-save", "--no-package-loc
 
 
 class Unavailable(Exception):
-    """They could not be fetched: the tests that need them cannot run here."""
+    """The download failed: tests that need the packages cannot run here."""
 
 
 def packages() -> Path:
-    """The folder with the packages in it, fetched if need be."""
+    """The folder with the packages; downloads them if needed. Raises Unavailable."""
     home = Environment(find_home(), print)
-    home.models()  # says that the folder is ours
+    home.models()  # marks the folder as made by AnyMS
     folder = home.venv / "pages" / "node"
-    wanted = " ".join(f"{name}@{version}" for name, version in PACKAGES.items())
+    versions = " ".join(f"{name}@{version}" for name, version in PACKAGES.items())
     stamp = folder / "anyms.stamp"
-    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
+    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == versions):
         npm = find_program("npm", "npm")
         if npm is None:
-            raise Unavailable(f"no npm to fetch {wanted} with")
+            raise Unavailable(f"no npm to download {versions} with")
         folder.mkdir(parents=True, exist_ok=True)
-        command = [npm, *_INSTALL, "--prefix", str(folder), *wanted.split()]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        if done.returncode:
-            raise Unavailable(f"npm could not fetch {wanted}: {(done.stderr or done.stdout).strip()[-300:]}")
-        stamp.write_text(wanted, encoding="utf-8")
+        command = [npm, *_INSTALL, "--prefix", str(folder), *versions.split()]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        if result.returncode:
+            output = (result.stderr or result.stdout).strip()
+            raise Unavailable(f"npm could not download {versions}: {output[-300:]}")
+        stamp.write_text(versions, encoding="utf-8")
     return folder / "node_modules"

@@ -1,4 +1,4 @@
-"""Programs the tests need beside Python: found, and in CI installed by apt where there is none."""
+"""Find programs that the tests need beside Python; in CI, apt installs missing ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _APT = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recomm
 
 
 def find_program(name: str, package: str) -> str | None:
-    """Where the program is; None if it is not there and could not be installed."""
+    """Path of the program; None if it is missing and could not be installed."""
     if shutil.which(name) is None and os.environ.get("CI") == "true" and shutil.which("apt-get"):
         update, install = _APT
         for command in (update, (*install, package)):

@@ -1,4 +1,4 @@
-"""Model files at their real size and with their real keys, filled with random numbers; written one at a time."""
+"""Model files with real sizes and keys, filled with random numbers; written one at a time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from tests.support.encoder_files import NAMINGS
 
 State = dict[str, torch.Tensor]
-# The 70 layers in the order of their numbers: the way in, the way out, the middle.
+# The 70 layers in the order of their numbers: input blocks, output blocks, middle block.
 WIDTHS = [640] * 4 + [1280] * 20 + [1280] * 30 + [640] * 6 + [1280] * 10
-# kind, what the encoder gives
+# kind, output width of the encoder
 ADAPTERS = {
     "ip-adapter-plus_sdxl_vit-h": ("plus", 1280),
     "ip-adapter-plus-face_sdxl_vit-h": ("plus", 1280),
@@ -29,43 +29,60 @@ _random = torch.randn(2**20, generator=torch.Generator().manual_seed(0))
 
 
 def filled(shape: tuple[int, ...], dtype: torch.dtype, at: int) -> torch.Tensor:
-    """Random numbers such that signals keep their size; `at` begins elsewhere in the same numbers."""
+    """Random numbers, scaled so that a linear layer keeps the size of its input. `at` is an offset into them."""
     count = torch.Size(shape).numel()
     scale = shape[-1] ** -0.5 if len(shape) > 1 else 0.02
     block = (_random.roll(at) * scale).to(dtype)
-    return (
-        block.repeat(-(-count // len(block)))[:count].reshape(shape).clone()
-    )  # of storage of its own, as torch.save keeps it
+    repeated = block.repeat(-(-count // len(block)))
+    return repeated[:count].reshape(shape).clone()  # torch.save would store the whole of a view's storage
 
 
 def adapter_shapes(kind: str, width: int) -> dict[str, tuple[int, ...]]:
-    """As the files of h94/IP-Adapter have them."""
+    """Names and shapes of the files of h94/IP-Adapter."""
     if kind == "base":
-        part: dict[str, tuple[int, ...]] = {"proj.weight": (8192, width), "proj.bias": (8192,)}
-        part |= {"norm.weight": (2048,), "norm.bias": (2048,)}
-    else:
-        part = {"latents": (1, 16, 1280), "proj_in.weight": (1280, width), "proj_in.bias": (1280,)}
-        part |= {
-            "proj_out.weight": (2048, 1280),
-            "proj_out.bias": (2048,),
-            "norm_out.weight": (2048,),
-            "norm_out.bias": (2048,),
+        projection = {
+            "proj.weight": (8192, width),
+            "proj.bias": (8192,),
+            "norm.weight": (2048,),
+            "norm.bias": (2048,),
         }
-        for layer in (f"layers.{number}." for number in range(4)):
-            part |= {f"{layer}0.{name}.{each}": (1280,) for name in ("norm1", "norm2") for each in ("weight", "bias")}
-            part |= {f"{layer}0.to_q.weight": (1280, 1280), f"{layer}0.to_kv.weight": (2560, 1280)}
-            part |= {
-                f"{layer}0.to_out.weight": (1280, 1280),
-                f"{layer}1.0.weight": (1280,),
-                f"{layer}1.0.bias": (1280,),
-            }
-            part |= {f"{layer}1.1.weight": (5120, 1280), f"{layer}1.3.weight": (1280, 5120)}
-    layers = {f"{2 * n + 1}.to_{p}_ip.weight": (width, 2048) for n, width in enumerate(WIDTHS) for p in "kv"}
-    return {f"image_proj.{k}": v for k, v in part.items()} | {f"ip_adapter.{k}": v for k, v in sorted(layers.items())}
+    else:
+        projection = plus_projection_shapes(width)
+    shapes = {f"image_proj.{name}": shape for name, shape in projection.items()}
+    layers = {}
+    for index, layer_width in enumerate(WIDTHS):
+        for part in ("to_k_ip", "to_v_ip"):
+            layers[f"ip_adapter.{2 * index + 1}.{part}.weight"] = (layer_width, 2048)
+    return shapes | dict(sorted(layers.items()))
+
+
+def plus_projection_shapes(width: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, 16, 1280),
+        "proj_in.weight": (1280, width),
+        "proj_in.bias": (1280,),
+        "proj_out.weight": (2048, 1280),
+        "proj_out.bias": (2048,),
+        "norm_out.weight": (2048,),
+        "norm_out.bias": (2048,),
+    }
+    for layer in (f"layers.{number}." for number in range(4)):
+        for norm in ("0.norm1", "0.norm2"):
+            shapes |= {f"{layer}{norm}.weight": (1280,), f"{layer}{norm}.bias": (1280,)}
+        shapes |= {
+            f"{layer}0.to_q.weight": (1280, 1280),
+            f"{layer}0.to_kv.weight": (2560, 1280),
+            f"{layer}0.to_out.weight": (1280, 1280),
+            f"{layer}1.0.weight": (1280,),
+            f"{layer}1.0.bias": (1280,),
+            f"{layer}1.1.weight": (5120, 1280),
+            f"{layer}1.3.weight": (1280, 5120),
+        }
+    return shapes
 
 
 def write_real_adapter(path: Path, kind: str, width: int) -> Path:
-    """In half precision, as published; a .bin holds dicts in a dict."""
+    """Write an adapter in half precision, as published; a .bin file holds nested dicts."""
     shapes = adapter_shapes(kind, width)
     state = {name: filled(shape, torch.float16, 977 * number) for number, (name, shape) in enumerate(shapes.items())}
     if path.suffix == ".safetensors":
@@ -85,11 +102,8 @@ def encoder_shapes(hidden: int, projected: int, layers: int, wide: int) -> dict[
         "vision_model.embeddings.patch_embedding.weight": (hidden, 3, 14, 14),
         "vision_model.embeddings.position_embedding.weight": (257, hidden),
     }
-    tower |= {
-        f"vision_model.{name}.{each}": (hidden,)
-        for name in ("pre_layrnorm", "post_layernorm")
-        for each in ("weight", "bias")
-    }
+    for norm in ("vision_model.pre_layrnorm", "vision_model.post_layernorm"):
+        tower |= {f"{norm}.weight": (hidden,), f"{norm}.bias": (hidden,)}
     for layer in (f"vision_model.encoder.layers.{number}." for number in range(layers)):
         for name in ("q", "k", "v", "out"):
             tower |= {
@@ -104,15 +118,15 @@ def encoder_shapes(hidden: int, projected: int, layers: int, wide: int) -> dict[
 
 
 def real_encoder_weights(name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """One by one, by Hugging Face's names, in the type they are published in."""
+    """The weights one by one: Hugging Face's name, and numbers in the published type."""
     *sizes, dtype = ENCODERS[name]
-    for number, (each, shape) in enumerate(encoder_shapes(*sizes).items()):
-        scale = "norm" in each and each.endswith("weight")
-        yield each, torch.ones(shape, dtype=dtype) if scale else filled(shape, dtype, 977 * number)
+    for number, (key, shape) in enumerate(encoder_shapes(*sizes).items()):
+        is_norm = "norm" in key and key.endswith("weight")
+        yield key, torch.ones(shape, dtype=dtype) if is_norm else filled(shape, dtype, 977 * number)
 
 
 def write_real_encoder(path: Path, name: str, naming: str) -> Path:
-    """The same in a file."""
+    """Write `real_encoder_weights` to a file; its suffix sets the format."""
     state = NAMINGS[naming](dict(real_encoder_weights(name)))
     save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
     return path

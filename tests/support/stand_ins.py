@@ -1,4 +1,4 @@
-"""Programs that users may have beside a WebUI, as the page's tests have them in their place."""
+"""Stand-ins for programs that users may have beside a WebUI."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FOLDER = Path(__file__).parents[1] / "ui" / "stand_ins"
 
 @contextmanager
 def rembg_installed(monkeypatch: pytest.MonkeyPatch, models: Path) -> Iterator[None]:
-    """rembg, which keeps its models in `models`."""
+    """Install the stand-in for rembg; it keeps its models in `models`."""
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.setenv("U2NET_HOME", str(models))
     yield
-    for name in [each for each in sys.modules if each.partition(".")[0] in ("rembg", "onnxruntime")]:
+    for name in [module for module in sys.modules if module.partition(".")[0] in ("rembg", "onnxruntime")]:
         del sys.modules[name]

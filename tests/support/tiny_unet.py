@@ -1,6 +1,6 @@
-"""A small UNet with SDXL's block structure and LDM names, of our own, so that laws run without diffusers or a host.
+"""A small UNet with SDXL's block structure and LDM names: the laws need neither diffusers nor a host.
 
-Odd sizes go down by ceil and come up to the skip's own shape, as in Forge.
+Odd sizes round up on the way down, and return to the skip's shape on the way up, as in Forge.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, size=size, mode="nearest"))
 
 
-class Stage(nn.Sequential):
-    """LDM's TimestepEmbedSequential: each part gets what it takes."""
+class TimestepSequential(nn.Sequential):
+    """LDM's TimestepEmbedSequential: each part gets the inputs it takes."""
 
     def forward(
         self, x: torch.Tensor, emb: torch.Tensor, context: torch.Tensor, size: tuple[int, int] | None = None
@@ -106,7 +106,7 @@ class Stage(nn.Sequential):
 
 
 class TinyUNet(nn.Module):
-    """depths = transformer blocks at each level; the middle has the last level's."""
+    """`depths`: transformer blocks at each level; the middle block has as many as the last level."""
 
     def __init__(
         self,
@@ -123,23 +123,25 @@ class TinyUNet(nn.Module):
             parts: list[nn.Module] = [ResBlock(before, widths[level], emb)]
             return [*parts, SpatialTransformer(widths[level], heads, depths[level])] if depths[level] else parts
 
-        stages, skips = [Stage(nn.Conv2d(channels, widths[0], 3, padding=1))], [widths[0]]
+        stages, skips = [TimestepSequential(nn.Conv2d(channels, widths[0], 3, padding=1))], [widths[0]]
         for level in range(3):
             for _ in range(2):
-                stages.append(Stage(*block(skips[-1], level)))
+                stages.append(TimestepSequential(*block(skips[-1], level)))
                 skips.append(widths[level])
             if level < 2:
-                stages.append(Stage(Downsample(widths[level])))
+                stages.append(TimestepSequential(Downsample(widths[level])))
                 skips.append(widths[level])
         self.input_blocks = nn.ModuleList(stages)
         last = widths[2]
-        self.middle_block = Stage(*block(last, 2), ResBlock(last, last, emb))
+        self.middle_block = TimestepSequential(*block(last, 2), ResBlock(last, last, emb))
         stages, current = [], last
         for level in (2, 1, 0):
             for index in range(3):
                 parts = block(current + skips.pop(), level)
                 current = widths[level]
-                stages.append(Stage(*parts, Upsample(current)) if level and index == 2 else Stage(*parts))
+                if level and index == 2:
+                    parts.append(Upsample(current))
+                stages.append(TimestepSequential(*parts))
         self.output_blocks = nn.ModuleList(stages)
         self.out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
@@ -164,10 +166,10 @@ def tiny_unet(dtype: torch.dtype = torch.float32, seed: int = 0, **structure) ->
 
 
 def inputs(
-    rows: int, height: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 1
+    batch: int, height: int, width: int, dtype: torch.dtype = torch.float32, seed: int = 1
 ) -> tuple[torch.Tensor, ...]:
-    """(x, timesteps, context) of a call with `rows` different rows."""
+    """(x, timesteps, context) of a call with `batch` different entries."""
     make = torch.Generator().manual_seed(seed)
-    x = torch.randn(rows, 4, height, width, generator=make, dtype=torch.float64)
-    context = torch.randn(rows, 7, CONTEXT, generator=make, dtype=torch.float64)
-    return x.to(dtype), torch.full((rows,), 500.0, dtype=dtype), context.to(dtype)
+    x = torch.randn(batch, 4, height, width, generator=make, dtype=torch.float64)
+    context = torch.randn(batch, 7, CONTEXT, generator=make, dtype=torch.float64)
+    return x.to(dtype), torch.full((batch,), 500.0, dtype=dtype), context.to(dtype)

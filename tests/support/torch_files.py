@@ -1,4 +1,4 @@
-"""Files of tensors written byte by byte, so that they can lie; and what opening one is refused with."""
+"""Write files of tensors byte by byte, so that their headers can be wrong; and read the refusal of such a file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def load_all(path: Path) -> dict[str, torch.Tensor]:
 
 
 def refusal(path: Path) -> Refused:
-    """What opening the file and loading all of it is refused with."""
-    with pytest.raises(Refused) as caught:
+    """The error on opening the file and loading all of it."""
+    with pytest.raises(Refused) as error:
         load_all(path)
-    return caught.value
+    return error.value
 
 
 def text(value: str) -> bytes:
@@ -47,18 +47,12 @@ def tensor_opcodes(
     kind: str = "FloatStorage",
     key: str = "0",
 ) -> bytes:
-    storage = (
-        b"(" + text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu") + number(count) + b"tQ"
-    )
-    arguments = (
-        b"("
-        + storage
-        + number(offset)
-        + numbers_tuple(*shape)
-        + numbers_tuple(*stride)
-        + b"\x89ccollections\nOrderedDict\n)Rt"
-    )
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
+    """The opcodes that build a tensor of storage `key`, as torch writes them; every number may be wrong."""
+    storage_type = b"ctorch\n" + kind.encode() + b"\n"
+    storage = b"(" + text("storage") + storage_type + text(key) + text("cpu") + number(count) + b"tQ"
+    view = number(offset) + numbers_tuple(*shape) + numbers_tuple(*stride)
+    no_gradient_no_hooks = b"\x89ccollections\nOrderedDict\n)R"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + no_gradient_no_hooks + b"tR"
 
 
 def pickled(opcodes: bytes, name: str = "t") -> bytes:
@@ -68,10 +62,11 @@ def pickled(opcodes: bytes, name: str = "t") -> bytes:
 def write_zip(
     path: Path, data_pkl: bytes, entries: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
 ) -> Path:
-    """A zip as torch lays it out; storage 0 holds the six floats 0..5."""
+    """Write a zip with torch's layout; storage 0 holds the six floats 0..5. `entries` adds or replaces entries."""
+    contents = {"data/0": struct.pack("<6f", *range(6)), "byteorder": b"little", **(entries or {})}
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("archive/data.pkl", data_pkl)
-        for name, data in {"data/0": struct.pack("<6f", *range(6)), "byteorder": b"little", **(entries or {})}.items():
+        for name, data in contents.items():
             archive.writestr(f"archive/{name}", data)
     return path
 

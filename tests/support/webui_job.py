@@ -1,7 +1,7 @@
-"""Plays a WebUI in a process of its own: loads scripts/anyms.py as the hosts do, builds its page, runs one API job.
+"""Act as a WebUI in a separate process: load scripts/anyms.py as the hosts do, build its page, run one API job.
 
     webui_job.py KIND EXTENSION DATA        KIND: a1111, forge or reforge; DATA: folder with models/ and request.json
--> one JSON object on stdout
+Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATCHERS = {"forge": "backend.patcher.base", "reforge": "ldm_patched.modules.mod
 
 
 class Blocked(importlib.abc.MetaPathFinder):
-    """No WebUI's AnyMS may need these."""
+    """Refuses to import modules that AnyMS may not need inside a WebUI."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] == "diffusers" or name.startswith("lib_anyms.standalone"):
@@ -30,7 +30,7 @@ class Blocked(importlib.abc.MetaPathFinder):
 
 
 def load_script(extension: Path) -> ModuleType:
-    """The extension's folder is on the path only while the file loads."""
+    """Load the script; as in the hosts, the extension's folder is on the path only until then."""
     path = extension / "scripts" / "anyms.py"
     sys.path.insert(0, str(extension))
     try:
@@ -43,14 +43,14 @@ def load_script(extension: Path) -> ModuleType:
 
 
 def script_classes(module: ModuleType) -> list[type]:
-    """What a host registers: every Script among the file's names."""
+    """The classes that a host registers: every Script among the file's names."""
     from modules.scripts import Script
 
     return [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Script)]
 
 
 class Job:
-    """A host's `p` with a TinyUNet, and the sampling of it."""
+    """A host's `p` with a TinyUNet, and its sampling."""
 
     def __init__(self, kind: str, script: Any) -> None:
         from tiny_unet import inputs, tiny_unet
@@ -77,7 +77,7 @@ class Job:
             return self.unet(*self.inputs, **flags)
 
     def run(self, values: list[Any]) -> list[Any]:
-        """The callbacks in a host's order -> the UNet's outputs."""
+        """Run the callbacks in a host's order; return the UNet's outputs."""
         from modules import script_callbacks
 
         self.script.before_process(self.p, *values)
@@ -102,7 +102,7 @@ class Job:
 
 
 def sentence_of(job: Job, values: list[Any]) -> str:
-    """The error that reaches the user, or nothing."""
+    """The error that reaches the user, or an empty text."""
     try:
         job.run(values)
     except Exception as error:
@@ -127,11 +127,12 @@ def main(kind: str, extension: Path, data: Path) -> dict[str, Any]:
     request = json.loads((data / "request.json").read_text(encoding="utf-8"))
     sentence = sentence_of(job, [request, *values[1:]])
     composed = Job(kind, script).run([request, *values[1:]]) if not sentence else []
+    texts = [text for component in gradio.COMPONENTS for text in (component.label, component.value)]
     return {
         "classes": len(classes),
         "title": script.title(),
         "labels": [component.label for component in components],
-        "shown": [text for made in gradio.MADE for text in (made.label, made.value) if isinstance(text, str)],
+        "shown": [text for text in texts if isinstance(text, str)],
         "sentence": sentence,
         "changed": [not output.equal(plain) for output in composed],
         "disabled": [not output.equal(plain) for output in Job(kind, script).run(values)],

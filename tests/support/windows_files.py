@@ -1,4 +1,4 @@
-"""Files as Windows has them: what this process holds cannot be removed or replaced, and a rename never overwrites."""
+"""Windows' rules for files: no open file can be removed or replaced, and a rename never overwrites."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 import pytest
 
-# Linux tells what a process holds; before 3.11 pathlib does not ask `os` each time.
+# Linux lists the files that a process has open. Before 3.11 pathlib keeps its own references to `os` functions.
 WORKS = sys.platform.startswith("linux") and sys.version_info >= (3, 11)
 IN_USE, EXISTS = 13, 17
 
 
 def follow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on, where this system can; elsewhere nothing changes."""
-    for name, ruled in (
-        (("unlink", removing), ("remove", removing), ("replace", moving), ("rename", renaming)) if WORKS else ()
-    ):
-        monkeypatch.setattr(os, name, ruled(getattr(os, name)))
+    """Apply Windows' rules for the rest of the test, where this system can; elsewhere change nothing."""
+    rules = (("unlink", removing), ("remove", removing), ("replace", moving), ("rename", renaming))
+    for name, rule in rules if WORKS else ():
+        monkeypatch.setattr(os, name, rule(getattr(os, name)))
 
 
-def held(path: Any) -> bool:
-    """Whether this process has the file open or mapped; a link to it is another file."""
-    place = os.path.abspath(os.fsdecode(path))
-    if os.path.islink(place) or not os.path.isfile(place):
+def is_open(path: Any) -> bool:
+    """Whether this process has the file open or mapped; a link to it counts as another file."""
+    absolute = os.path.abspath(os.fsdecode(path))
+    if os.path.islink(absolute) or not os.path.isfile(absolute):
         return False
-    real = os.path.realpath(place)
-    opened = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    real = os.path.realpath(absolute)
+    for number in os.listdir("/proc/self/fd"):
+        link = f"/proc/self/fd/{number}"
+        if os.path.islink(link) and os.readlink(link) == real:
+            return True
     mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    return any(os.path.islink(each) and os.readlink(each) == real for each in opened) or any(
-        line.endswith(f" {real}") for line in mapped
-    )
+    return any(line.endswith(f" {real}") for line in mapped)
 
 
 def refuse(path: Any) -> None:
@@ -44,7 +44,7 @@ def refuse(path: Any) -> None:
 
 def removing(function: Callable[..., None]) -> Callable[..., None]:
     def remove(path: Any, *args: Any, dir_fd: Any = None) -> None:
-        if dir_fd is None and held(path):
+        if dir_fd is None and is_open(path):
             refuse(path)
         function(path, *args, dir_fd=dir_fd)
 
@@ -54,7 +54,7 @@ def removing(function: Callable[..., None]) -> Callable[..., None]:
 def moving(function: Callable[..., None]) -> Callable[..., None]:
     def replace(source: Any, target: Any, **folders: Any) -> None:
         for path in (source, target):
-            if held(path):
+            if is_open(path):
                 refuse(path)
         function(source, target, **folders)
 
@@ -65,7 +65,7 @@ def renaming(function: Callable[..., None]) -> Callable[..., None]:
     def rename(source: Any, target: Any, **folders: Any) -> None:
         if os.path.lexists(target):
             raise FileExistsError(EXISTS, "Cannot create a file when that file already exists", str(target))
-        if held(source):
+        if is_open(source):
             refuse(source)
         function(source, target, **folders)
 

@@ -1,4 +1,4 @@
-"""Adapters are known by their shapes, at any size; each look-alike is refused as what it is."""
+"""Shapes identify adapters of any size; each look-alike is refused by its own name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib_anyms.ip_adapter.checkpoint import LOOK_ALIKE_KEYS, LOOK_ALIKE_SIZES, A
 
 Shapes = dict[str, tuple[int, ...]]
 PATH = Path("adapter.safetensors")
-# SDXL as the files number its 70 layers: 4 + 20 on the way in, 30 + 6 on the way out, 10 in the middle.
+# SDXL's 70 layers as the files number them: input blocks 4 + 20, output blocks 30 + 6, middle block 10.
 WIDTHS = [32] * 4 + [64] * 20 + [64] * 30 + [32] * 6 + [64] * 10
 
 
@@ -31,27 +31,38 @@ def plus_projection(
     tokens: int = 16, encoder: int = 20, context: int = 48, width: int = 24, depth: int = 4, heads: int = 128
 ) -> Shapes:
     layer = {
-        **{"0.norm1.weight": (width,), "0.norm1.bias": (width,), "0.norm2.weight": (width,), "0.norm2.bias": (width,)},
-        **{"0.to_q.weight": (heads, width), "0.to_kv.weight": (2 * heads, width), "0.to_out.weight": (width, heads)},
-        **{
-            "1.0.weight": (width,),
-            "1.0.bias": (width,),
-            "1.1.weight": (4 * width, width),
-            "1.3.weight": (width, 4 * width),
-        },
+        "0.norm1.weight": (width,),
+        "0.norm1.bias": (width,),
+        "0.norm2.weight": (width,),
+        "0.norm2.bias": (width,),
+        "0.to_q.weight": (heads, width),
+        "0.to_kv.weight": (2 * heads, width),
+        "0.to_out.weight": (width, heads),
+        "1.0.weight": (width,),
+        "1.0.bias": (width,),
+        "1.1.weight": (4 * width, width),
+        "1.3.weight": (width, 4 * width),
     }
-    return {
+    shapes = {
         "latents": (1, tokens, width),
-        **{"proj_in.weight": (width, encoder), "proj_in.bias": (width,)},
-        **{"proj_out.weight": (context, width), "proj_out.bias": (context,)},
-        **{"norm_out.weight": (context,), "norm_out.bias": (context,)},
-        **{f"layers.{i}.{name}": shape for i in range(depth) for name, shape in layer.items()},
+        "proj_in.weight": (width, encoder),
+        "proj_in.bias": (width,),
+        "proj_out.weight": (context, width),
+        "proj_out.bias": (context,),
+        "norm_out.weight": (context,),
+        "norm_out.bias": (context,),
     }
+    for number in range(depth):
+        shapes |= {f"layers.{number}.{name}": shape for name, shape in layer.items()}
+    return shapes
 
 
 def layer_keys(widths: list[int], context: int = 48) -> Shapes:
-    """In the order of the files' text: 1, 101, 103, ..."""
-    parts = {f"{2 * i + 1}.to_{p}_ip.weight": (width, context) for i, width in enumerate(widths) for p in "kv"}
+    """In the text order of the files: 1, 101, 103, ..."""
+    parts = {}
+    for index, width in enumerate(widths):
+        for part in ("to_k_ip", "to_v_ip"):
+            parts[f"{2 * index + 1}.{part}.weight"] = (width, context)
     return dict(sorted(parts.items()))
 
 
@@ -77,43 +88,57 @@ def cause_of(shapes: Shapes) -> str:
 
 
 def refusal(shapes: Shapes) -> Refused:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refused) as error:
         identify(PATH, shapes)
-    return caught.value
+    return error.value
 
 
 KINDS = pytest.mark.parametrize("kind", ["base", "plus"])
 
 
+def facts(checkpoint: AdapterCheckpoint) -> tuple[str, int, int, int]:
+    return checkpoint.kind, checkpoint.tokens, checkpoint.encoder_width, checkpoint.context_width
+
+
 def test_base() -> None:
-    found = identify(PATH, adapter(base_projection(tokens=5, encoder=31, context=48)))
-    assert (found.kind, found.tokens, found.encoder_width, found.context_width) == ("base", 5, 31, 48)
-    assert found.projection == {name: f"image_proj.{name}" for name in base_projection()}
+    checkpoint = identify(PATH, adapter(base_projection(tokens=5, encoder=31, context=48)))
+    assert (checkpoint.kind, checkpoint.tokens, checkpoint.encoder_width, checkpoint.context_width) == (
+        "base",
+        5,
+        31,
+        48,
+    )
+    assert checkpoint.projection == {name: f"image_proj.{name}" for name in base_projection()}
 
 
 def test_plus() -> None:
     projection = plus_projection(tokens=7, encoder=31, context=48, width=24, depth=3, heads=192)
-    found = identify(PATH, adapter(projection))
-    assert (found.kind, found.tokens, found.encoder_width, found.context_width) == ("plus", 7, 31, 48)
-    assert found.projection == {name: f"image_proj.{name}" for name in projection}
+    checkpoint = identify(PATH, adapter(projection))
+    assert (checkpoint.kind, checkpoint.tokens, checkpoint.encoder_width, checkpoint.context_width) == (
+        "plus",
+        7,
+        31,
+        48,
+    )
+    assert checkpoint.projection == {name: f"image_proj.{name}" for name in projection}
 
 
 @pytest.mark.parametrize("tokens", [1, 4, 16, 257])
 @pytest.mark.parametrize("context", [1, 48, 768, 2048])
 @pytest.mark.parametrize("count", [1, 16, 70])
-def test_any_size_is_taken(tokens: int, context: int, count: int) -> None:
+def test_any_size_is_accepted(tokens: int, context: int, count: int) -> None:
     for projection in (
         base_projection(tokens, 1280, context),
         plus_projection(tokens, 1280, context, 64, depth=1, heads=64),
     ):
-        found = identify(PATH, adapter(projection, layer_keys([320] * count, context)))
-        assert (found.tokens, found.context_width, len(found.layers)) == (tokens, context, count)
+        checkpoint = identify(PATH, adapter(projection, layer_keys([320] * count, context)))
+        assert (checkpoint.tokens, checkpoint.context_width, len(checkpoint.layers)) == (tokens, context, count)
 
 
-def test_1280_is_told_apart_by_the_parts() -> None:
+def test_parts_decide_the_kind_where_widths_are_equal() -> None:
     """bigG's projected width and ViT-H's hidden width are the same number."""
     both = [identify(PATH, adapter(make(encoder=1280))) for make in (base_projection, plus_projection)]
-    assert [(found.kind, found.encoder_width) for found in both] == [("base", 1280), ("plus", 1280)]
+    assert [(checkpoint.kind, checkpoint.encoder_width) for checkpoint in both] == [("base", 1280), ("plus", 1280)]
 
 
 def test_layers_are_in_the_order_of_their_numbers() -> None:
@@ -134,10 +159,10 @@ def test_layers_are_in_the_order_of_their_numbers() -> None:
 def test_each_prefix(kind: str, first: str, second: str) -> None:
     projection = base_projection() if kind == "base" else plus_projection()
     shapes = adapter(projection, prefixes=(first, second)) | {"unet.conv_in.weight": (4, 4, 3, 3)}
-    found = identify(PATH, shapes)
-    assert found.kind == kind
-    assert found.projection == {name: first + name for name in projection}
-    assert {layer.key_name for layer in found.layers} == {f"{second}{n}.to_k_ip.weight" for n in range(1, 140, 2)}
+    checkpoint = identify(PATH, shapes)
+    assert checkpoint.kind == kind
+    assert checkpoint.projection == {name: first + name for name in projection}
+    assert {layer.key_name for layer in checkpoint.layers} == {f"{second}{n}.to_k_ip.weight" for n in range(1, 140, 2)}
 
 
 @KINDS
@@ -152,8 +177,8 @@ def test_files_of_both_formats(tmp_path: Path, kind: str) -> None:
     torch.save(nested, tmp_path / "a.bin")
     read = [read_adapter(tmp_path / name) for name in ("a.safetensors", "a.bin")]
     expected = identify(PATH, shapes)
-    for found, name in zip(read, ("a.safetensors", "a.bin")):
-        assert found == AdapterCheckpoint(tmp_path / name, *list(vars(expected).values())[1:])
+    for checkpoint, name in zip(read, ("a.safetensors", "a.bin")):
+        assert checkpoint == AdapterCheckpoint(tmp_path / name, *list(vars(expected).values())[1:])
 
 
 def without(shapes: Shapes, *beginnings: str) -> Shapes:
@@ -222,25 +247,25 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
 
 
 @pytest.mark.parametrize(("cause", "shapes"), LOOK_ALIKES.values(), ids=LOOK_ALIKES)
-def test_look_alikes_are_called_by_name(cause: str, shapes: Shapes) -> None:
+def test_look_alikes_are_named(cause: str, shapes: Shapes) -> None:
     error = refusal(shapes)
     assert error.cause == cause
     assert PATH.name in str(error)
 
 
-def test_every_look_alike_is_tried_and_says_what_to_use_instead() -> None:
-    causes = {row[0] for row in (*LOOK_ALIKE_KEYS, *LOOK_ALIKE_SIZES)}
-    tried = {cause for cause, _ in LOOK_ALIKES.values()}
-    assert causes <= tried
+def test_every_look_alike_is_tested_and_names_a_replacement() -> None:
+    causes = {entry[0] for entry in (*LOOK_ALIKE_KEYS, *LOOK_ALIKE_SIZES)}
+    tested = {cause for cause, _ in LOOK_ALIKES.values()}
+    assert causes <= tested
     sentences = {cause: Refused.causes[cause] for cause in causes}
     assert len(set(sentences.values())) == len(causes)
     assert all("Pick ip-adapter-plus" in sentence for sentence in sentences.values())
 
 
 def test_an_adapter_of_sd15_is_read() -> None:
-    """Whether it fits is the UNet's word."""
-    found = identify(PATH, adapter(base_projection(4, 1024, 768), layer_keys([320] * 16, 768)))
-    assert (found.context_width, len(found.layers)) == (768, 16)
+    """model_files.py decides whether it fits the UNet."""
+    checkpoint = identify(PATH, adapter(base_projection(4, 1024, 768), layer_keys([320] * 16, 768)))
+    assert (checkpoint.context_width, len(checkpoint.layers)) == (768, 16)
 
 
 @KINDS
@@ -248,9 +273,8 @@ def test_every_key_is_needed(kind: str) -> None:
     shapes = sound(kind)
     for key in shapes:
         if "139" not in key:
-            assert cause_of({other: shape for other, shape in shapes.items() if other != key}) == "adapter_truncated", (
-                key
-            )
+            others = {other: shape for other, shape in shapes.items() if other != key}
+            assert cause_of(others) == "adapter_truncated", key
 
 
 TRUNCATED = {
@@ -266,15 +290,15 @@ TRUNCATED = {
 
 
 @pytest.mark.parametrize(("lacking", "shapes"), TRUNCATED.items(), ids=TRUNCATED)
-def test_a_truncated_file_says_what_it_lacks(lacking: str, shapes: Shapes) -> None:
+def test_a_truncated_file_names_the_missing_part(lacking: str, shapes: Shapes) -> None:
     error = refusal(shapes)
     assert error.cause == "adapter_truncated"
     assert f"it lacks {lacking})" in str(error)
 
 
 @KINDS
-def test_every_axis_is_held_against_the_others(kind: str) -> None:
-    """One more in any axis of any tensor contradicts another tensor, but for those that nothing else has."""
+def test_every_axis_must_agree_with_the_others(kind: str) -> None:
+    """One more in any axis contradicts another tensor, except for sizes that occur only once."""
     free = {("image_proj.proj.weight", 1), ("image_proj.proj_in.weight", 1), ("image_proj.latents", 1)}
     shapes = sound(kind)
     for key, shape in shapes.items():
@@ -287,7 +311,7 @@ def test_every_axis_is_held_against_the_others(kind: str) -> None:
         assert cause_of(shapes | {key: (0,) * len(shape)}) == "adapter_shapes", key
 
 
-def test_nothing_is_no_size() -> None:
+def test_zero_is_refused_as_a_size() -> None:
     for projection in (
         base_projection(tokens=0),
         base_projection(encoder=0),
@@ -298,12 +322,12 @@ def test_nothing_is_no_size() -> None:
     assert cause_of(adapter(layers=layer_keys([32, 0, 32]))) == "adapter_shapes"
 
 
-def test_rows_that_are_no_whole_number_of_tokens() -> None:
+def test_rows_must_be_a_whole_number_of_tokens() -> None:
     odd = {**base_projection(), "proj.weight": (4 * 48 + 1, 20), "proj.bias": (4 * 48 + 1,)}
     assert "a multiple of 48" in str(refusal(adapter(odd)))
 
 
-def test_heads_that_do_not_split() -> None:
+def test_the_width_of_the_heads_must_be_a_multiple_of_64() -> None:
     assert "a multiple of 64" in str(refusal(adapter(plus_projection(heads=100))))
 
 
@@ -318,25 +342,26 @@ def test_heads_that_do_not_split() -> None:
     ],
     ids=["positions", "scale", "bias", "01", "base and plus"],
 )
-def test_a_part_too_many_is_not_left_out_silently(change: Callable[[], Shapes]) -> None:
+def test_an_extra_part_is_refused(change: Callable[[], Shapes]) -> None:
     assert cause_of(change()) == "adapter_variant"
 
 
-def test_far_numbers_cost_nothing() -> None:
+def test_large_layer_numbers_are_refused_at_once() -> None:
     assert cause_of(BASE | {f"ip_adapter.999999.to_{p}_ip.weight": (32, 48) for p in "kv"}) == "adapter_truncated"
     assert cause_of(PLUS | {"image_proj.layers.9999.0.norm1.weight": (24,)}) == "adapter_truncated"
 
 
 @KINDS
 def test_diffusers_reads_the_same_layout(kind: str) -> None:
-    """The key names above are the real ones: diffusers' own converter takes them."""
+    """The key names above are the real ones: diffusers' converter accepts them."""
     mixins = pytest.importorskip("diffusers.loaders.unet")
     projection = base_projection(context=64) if kind == "base" else plus_projection(context=64)
     state = {name: torch.zeros(shape) for name, shape in projection.items()}
     loader = mixins.UNet2DConditionLoadersMixin()
     module = loader._convert_ip_adapter_image_proj_to_diffusers(state, low_cpu_mem_usage=False)
-    found = identify(PATH, adapter(projection, layer_keys([32], 64)))
+    checkpoint = identify(PATH, adapter(projection, layer_keys([32], 64)))
     weights = sum(parameter.numel() for parameter in module.parameters())
     assert weights == sum(tensor.numel() for tensor in state.values())
-    embedding = torch.zeros(1, found.encoder_width) if kind == "base" else torch.zeros(1, 5, found.encoder_width)
-    assert tuple(module(embedding).shape) == (1, found.tokens, found.context_width)
+    width = checkpoint.encoder_width
+    embedding = torch.zeros(1, width) if kind == "base" else torch.zeros(1, 5, width)
+    assert tuple(module(embedding).shape) == (1, checkpoint.tokens, checkpoint.context_width)

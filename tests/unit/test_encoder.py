@@ -1,4 +1,4 @@
-"""The image encoder: what stands for "no picture", and what it needs to know from the file."""
+"""The image encoder: its unconditional input, and the settings it reads from the file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.safetensors")
 
 
-def test_nothing_is_zeros_for_base_and_the_encoding_of_zero_pixels_for_plus(path: Path) -> None:
+def test_unconditional_is_zeros_for_base_and_encoded_zero_pixels_for_plus(path: Path) -> None:
     encoder = Encoder(read_encoder(path), torch.device("cpu"), torch.float32)
-    assert torch.equal(encoder.encode_nothing("base"), torch.zeros(1, PROJECTION))
+    assert torch.equal(encoder.encode_unconditional("base"), torch.zeros(1, PROJECTION))
     size = VISION["image_size"]
     with torch.no_grad():
         grey = encoder._model(pixel_values=torch.zeros(1, 3, size, size), output_hidden_states=True).hidden_states[-2]
-    assert torch.equal(encoder.encode_nothing("plus"), grey)
+    assert torch.equal(encoder.encode_unconditional("plus"), grey)
     assert grey.shape == (1, (size // VISION["patch_size"]) ** 2 + 1, HIDDEN)
     assert grey.abs().max() > 0
 
 
-def test_an_encoder_is_described_by_its_header(path: Path) -> None:
+def test_the_header_describes_an_encoder(path: Path) -> None:
     described = read_encoder(path)
     assert (described.width_for("base"), described.width_for("plus"), described.image_size) == (PROJECTION, HIDDEN, 32)
 
@@ -72,10 +72,10 @@ def test_odd_shapes_are_refused(path: Path, tmp_path: Path) -> None:
             read_encoder(tmp_path / "odd.safetensors")
 
 
-def test_the_file_can_be_removed_while_the_encoder_lives(path: Path, tmp_path: Path) -> None:
+def test_a_loaded_encoder_does_not_need_its_file(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(path.read_bytes())
     encoder = Encoder(read_encoder(copy), torch.device("cpu"), torch.float32)
-    before = encoder.encode_nothing("plus")
+    before = encoder.encode_unconditional("plus")
     copy.write_bytes(b"")
-    assert torch.equal(encoder.encode_nothing("plus"), before)
+    assert torch.equal(encoder.encode_unconditional("plus"), before)

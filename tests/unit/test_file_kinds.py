@@ -1,6 +1,4 @@
-"""The table of docs/models.md: what happens with which file, at the real files' sizes, which only their headers know of
-here.
-"""
+"""The table of docs/models.md: AnyMS's answer to each kind of file. The files have real headers and no data."""
 
 from __future__ import annotations
 
@@ -30,16 +28,16 @@ AS_TRAINED = {"image_proj.": "image_proj_model.", "ip_adapter.": "adapter_module
 
 
 def write_header(path: Path, shapes: Shapes, dtype: str = "F16") -> Path:
-    """A .safetensors file whose numbers are a hole in the disk."""
-    rows, end = {}, 0
+    """Write a .safetensors file with a real header; its data is a hole that takes no space on the disk."""
+    tensors, end = {}, 0
     for name, shape in shapes.items():
         start, end = end, end + prod(shape) * {"F16": 2, "F32": 4}[dtype]
-        rows[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    words = json.dumps(rows, separators=(",", ":")).encode()
-    words += b" " * (-len(words) % 8)
+        tensors[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    header = json.dumps(tensors, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
     with path.open("wb") as file:
-        file.write(len(words).to_bytes(8, "little") + words)
-        file.truncate(8 + len(words) + end)
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + end)
     return path
 
 
@@ -49,8 +47,8 @@ def write_adapter(folder: Path, name: str) -> Path:
 
 def write_encoder(folder: Path, name: str, naming: str = "Hugging Face") -> Path:
     *sizes, dtype = ENCODERS[name]
-    empty = {each: torch.empty(shape, device="meta") for each, shape in encoder_shapes(*sizes).items()}
-    shapes = {each: tuple(tensor.shape) for each, tensor in NAMINGS[naming](empty).items()}
+    empty = {key: torch.empty(shape, device="meta") for key, shape in encoder_shapes(*sizes).items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in NAMINGS[naming](empty).items()}
     return write_header(folder / f"{name}.safetensors", shapes, "F16" if dtype == torch.float16 else "F32")
 
 
@@ -66,44 +64,42 @@ def choose(folder: Path, adapter: str = "auto", encoder: str = "auto") -> ModelP
 
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_each_adapter_for_sdxl_is_taken_with_its_own_encoder(tmp_path: Path, name: str, naming: str) -> None:
+def test_each_adapter_for_sdxl_is_paired_with_its_encoder(tmp_path: Path, name: str, naming: str) -> None:
     write_adapter(tmp_path, name)
-    written = {each: write_encoder(tmp_path, each, naming) for each in ENCODERS}
-    found = choose(tmp_path)
-    own = known_file(f"{name}.safetensors").encoder
-    assert (found.adapter.path.name, found.encoder.path.name) == (f"{name}.safetensors", own)
-    assert found.adapter.tokens == {"base": 4, "plus": 16}[found.adapter.kind]
-    other = next(path for path in written.values() if path.name != own)
+    encoders = [write_encoder(tmp_path, encoder, naming) for encoder in ENCODERS]
+    pair = choose(tmp_path)
+    matching = known_file(f"{name}.safetensors").encoder
+    assert (pair.adapter.path.name, pair.encoder.path.name) == (f"{name}.safetensors", matching)
+    assert pair.adapter.tokens == {"base": 4, "plus": 16}[pair.adapter.kind]
+    other = next(path for path in encoders if path.name != matching)
     with pytest.raises(Refused) as refusal:
         choose(tmp_path, encoder=other.name)
     assert refusal.value.cause == "encoder_mismatch"
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_as_a_trainer_saves_it_it_is_the_same_adapter(tmp_path: Path, name: str) -> None:
+def test_a_training_script_s_file_is_the_same_adapter(tmp_path: Path, name: str) -> None:
     published = what_is(write_adapter(tmp_path, name))
     shapes = adapter_shapes(*ADAPTERS[name])
-    trained = {
-        key.replace(old, new): shapes[key] for key in shapes for old, new in AS_TRAINED.items() if key.startswith(old)
-    }
-    found = what_is(write_header(tmp_path / "trained.safetensors", trained))
+    renamed = {}
+    for old, new in AS_TRAINED.items():
+        renamed |= {key.replace(old, new): shape for key, shape in shapes.items() if key.startswith(old)}
+    trained = what_is(write_header(tmp_path / "trained.safetensors", renamed))
     for fact in ("kind", "tokens", "encoder_width", "context_width"):
-        assert getattr(found, fact) == getattr(published, fact)
-    assert [layer.width for layer in found.layers] == [layer.width for layer in published.layers]
+        assert getattr(trained, fact) == getattr(published, fact)
+    assert [layer.width for layer in trained.layers] == [layer.width for layer in published.layers]
 
 
 @pytest.mark.parametrize("name", [row.name for row in KNOWN])
-def test_the_size_that_is_told_before_a_download_is_the_file_s(tmp_path: Path, name: str) -> None:
+def test_the_size_shown_before_a_download_is_the_file_s(tmp_path: Path, name: str) -> None:
     stem = name.removesuffix(".safetensors")
     written = write_adapter(tmp_path, stem) if stem in ADAPTERS else write_encoder(tmp_path, stem)
-    assert abs(known_file(name).size - written.stat().st_size) < 4096  # the header's metadata and the order in it
+    assert abs(known_file(name).size - written.stat().st_size) < 4096  # metadata and key order of the header may differ
 
 
 @pytest.mark.parametrize(("cause", "shapes"), LOOK_ALIKES.values(), ids=LOOK_ALIKES)
-def test_what_is_something_else_is_passed_over_and_refused_by_name_where_it_was_picked(
-    tmp_path: Path, cause: str, shapes: Shapes
-) -> None:
-    write_header(tmp_path / "a.safetensors", shapes)  # before the others by name
+def test_other_files_are_skipped_and_refused_by_name_where_picked(tmp_path: Path, cause: str, shapes: Shapes) -> None:
+    write_header(tmp_path / "a.safetensors", shapes)  # first in the order of names
     name = next(iter(ADAPTERS))
     write_adapter(tmp_path, name)
     write_encoder(tmp_path, VIT_H)
@@ -116,11 +112,12 @@ def test_what_is_something_else_is_passed_over_and_refused_by_name_where_it_was_
     assert refusal.value.cause == "encoder_form"
 
 
-def test_an_adapter_for_sd_1_5_is_read_and_passed_over_beside_one_for_sdxl(tmp_path: Path) -> None:
+def test_an_adapter_for_sd_1_5_is_skipped_beside_one_for_sdxl(tmp_path: Path) -> None:
     widths = [320] * 4 + [640] * 4 + [1280] * 4 + [640] * 2 + [320] * 2
-    layers = {
-        f"ip_adapter.{2 * n + 1}.to_{part}_ip.weight": (width, 768) for n, width in enumerate(widths) for part in "kv"
-    }
+    layers = {}
+    for index, width in enumerate(widths):
+        for part in ("to_k_ip", "to_v_ip"):
+            layers[f"ip_adapter.{2 * index + 1}.{part}.weight"] = (width, 768)
     projection = {"proj.weight": (4 * 768, 1024), "proj.bias": (4 * 768,), "norm.weight": (768,), "norm.bias": (768,)}
     write_header(
         tmp_path / "a.safetensors", {**layers, **{f"image_proj.{key}": shape for key, shape in projection.items()}}

@@ -1,4 +1,4 @@
-"""Layouts: who owns a token, how visible a subject is, which order is proposed, and what JSON may say."""
+"""Layouts: owners of tokens, visible shares, the proposed order, and valid JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lib_anyms.layout.layout import MAX_SUBJECTS, Layout, Subject, propose_order
 WHOLE, MIDDLE = Box(0, 0, 1, 1), Box(0.25, 0.25, 0.75, 0.75)
 
 
-def refused(given: object) -> str:
+def refused(value: object) -> str:
     with pytest.raises(Refused) as refusal:
-        Layout.from_json(given)
+        Layout.from_json(value)
     return refusal.value.cause
 
 
@@ -34,7 +34,7 @@ def test_visible_shares_differ_by_grid() -> None:
     assert layout.visible_shares(TokenGrid(5, 5))[0] == 1.0  # both edges round to column 2
 
 
-def test_nobody_owns_what_no_box_covers() -> None:
+def test_tokens_outside_every_box_have_no_owner() -> None:
     assert Layout((Subject("a", Box(0, 0, 0.5, 1)),)).owner_map(TokenGrid(1, 4)) == [0, 0, -1, -1]
 
 
@@ -103,13 +103,8 @@ def test_bad_subjects_are_refused_by_cause(change: dict, cause: str) -> None:
 
 def test_bad_layouts_are_refused_by_cause() -> None:
     good = {"name": "cat", "box": [0, 0, 1, 1]}
-    assert (
-        refused([])
-        == refused({"version": 1})
-        == refused(None)
-        == refused({"version": 1, "subjects": "cat"})
-        == "layout_form"
-    )
+    for value in ([], {"version": 1}, None, {"version": 1, "subjects": "cat"}):
+        assert refused(value) == "layout_form"
     assert refused({"version": 2, "subjects": [good]}) == refused({"subjects": [good]}) == "layout_version"
     assert refused({"version": 1, "subjects": []}) == "subject_count"
     assert refused({"version": 1, "subjects": [good] * (MAX_SUBJECTS + 1)}) == "subject_count"
@@ -117,6 +112,6 @@ def test_bad_layouts_are_refused_by_cause() -> None:
     assert refused({"version": 1, "subjects": [{"name": "cat"}]}) == "field_missing"
 
 
-def test_a_nameless_subject_is_named_by_its_place() -> None:
+def test_a_subject_without_a_name_is_named_by_its_number() -> None:
     placed = Layout.from_json({"version": 1, "subjects": [{"box": [0, 0, 1, 1]}, {"box": [0, 0, 1, 1]}]})
     assert [subject.name for subject in placed.subjects] == ["subject 1", "subject 2"]

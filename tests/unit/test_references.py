@@ -1,4 +1,4 @@
-"""Reference pictures of every kind become what CLIP takes; what is damaged or a bomb becomes one sentence."""
+"""Reference images of every kind become CLIP's input; damaged files and bombs give one sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter import cutting
 from lib_anyms.ip_adapter.cutting import background_mask, cropped, masked, without_background
 from lib_anyms.ip_adapter.references import ANIMATED, as_rgb, pixel_values, read_mask, read_picture
-from lib_anyms.job.encoding import _animated
+from lib_anyms.job.prepare import animation_notes
 from lib_anyms.job.request import Request, picture_hash
 from lib_anyms.job.schema import request_schema
 from lib_anyms.layout.geometry import Box
@@ -38,9 +38,9 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def file(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    written = io.BytesIO()
-    picture.save(written, form, **options)
-    return written.getvalue()
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def cause(data: bytes) -> str:
@@ -50,27 +50,25 @@ def cause(data: bytes) -> str:
     return refusal.value.cause
 
 
-# -- what CLIP takes ---------------------------------------------------------------------------------------------------
+# -- CLIP's input -----------------------------------------------------------------------------------------------------
 
 
 def processed(picture: Image.Image, **options: Any) -> torch.Tensor:
-    return torch.as_tensor(
-        np.asarray(CLIPImageProcessor(**options)(images=picture, return_tensors="np")["pixel_values"])
-    )
+    values = CLIPImageProcessor(**options)(images=picture, return_tensors="np")["pixel_values"]
+    return torch.as_tensor(np.asarray(values))
 
 
 @pytest.mark.parametrize("size", [(224, 224), (417, 300), (300, 417), (100, 60), (1024, 1023), (225, 224), (640, 161)])
-def test_crop_is_transformers_own_preprocessing(size: tuple[int, int]) -> None:
+def test_crop_equals_transformers_own_preprocessing(size: tuple[int, int]) -> None:
     picture = noise(*size)
     assert (pixel_values([picture], 224, "crop") - processed(picture)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("size", [(512, 512), (90, 90), (417, 300), (30, 400)])
-def test_stretch_and_pad_are_it_on_the_square(size: tuple[int, int]) -> None:
+def test_stretch_and_pad_equal_it_on_the_square(size: tuple[int, int]) -> None:
     picture = noise(*size)
-    stretched = processed(
-        picture.resize((224, 224), Image.Resampling.BICUBIC)
-    )  # A1111's transformers knows no height and width
+    # The picture is resized here, because the transformers of A1111 accepts no height and width.
+    stretched = processed(picture.resize((224, 224), Image.Resampling.BICUBIC))
     assert (pixel_values([picture], 224, "stretch") - stretched).abs().max() <= 1e-5
     padded = pixel_values([picture], 224, "pad")
     if size[0] == size[1]:
@@ -79,18 +77,17 @@ def test_stretch_and_pad_are_it_on_the_square(size: tuple[int, int]) -> None:
     factor = 224 / max(size)
     inner = (round(size[0] * factor), round(size[1] * factor))
     square = Image.new("RGB", (224, 224), WHITE)
-    square.paste(
-        picture.resize(inner, Image.Resampling.BICUBIC), (round((224 - inner[0]) / 2), round((224 - inner[1]) / 2))
-    )
+    corner = (round((224 - inner[0]) / 2), round((224 - inner[1]) / 2))
+    square.paste(picture.resize(inner, Image.Resampling.BICUBIC), corner)
     assert (padded - processed(square)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (1, 1), (3, 2000)])
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
-def test_a_line_of_pixels_is_a_picture_too(size: tuple[int, int], fit: str) -> None:
+def test_a_line_of_pixels_is_accepted(size: tuple[int, int], fit: str) -> None:
     values = pixel_values([Image.new("RGB", size, RED)], 224, fit)
     assert values.shape == (1, 3, 224, 224)
-    assert (values[0, 2, 110:114, 110:114] < 0).any()  # neither white nor blue there
+    assert (values[0, 2, 110:114, 110:114] < 0).any()  # red contains no blue
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -157,7 +154,7 @@ def test_a_photo_is_turned_upright(orientation: int) -> None:
     assert np.array_equal(np.asarray(read), np.asarray(upright))
 
 
-def test_an_animated_picture_s_first_frame_is_used_and_that_is_said() -> None:
+def test_the_first_frame_of_an_animation_is_used_and_reported() -> None:
     frames = [Image.new("RGB", (8, 6), colour) for colour in (RED, BLUE)]
     moving = [file(frames[0], form, save_all=True, append_images=frames[1:]) for form in ("GIF", "WEBP", "PNG")]
     for data in moving:
@@ -165,16 +162,16 @@ def test_an_animated_picture_s_first_frame_is_used_and_that_is_said() -> None:
         assert np.abs(np.asarray(read).astype(int) - RED).max() <= 4
         assert read.info[ANIMATED]
     assert ANIMATED not in read_picture(file(frames[0], "GIF"), "x").info
-    images = [base64.b64encode(each).decode() for each in (moving[0], file(frames[1]))]
-    made = Request.from_json(
+    images = [base64.b64encode(data).decode() for data in (moving[0], file(frames[1]))]
+    request = Request.from_json(
         {"subjects": [{"name": name, "box": [0, 0, 1, 1], "images": [each]} for name, each in zip("ab", images)]}
     )
-    assert [str(note) for note in _animated(made)] == [
-        "AnyMS: a reference picture of subject 'a' is animated, and only its first frame is used."
+    assert [str(note) for note in animation_notes(request)] == [
+        "AnyMS: a reference picture of subject 'a' is animated. AnyMS uses its first frame only."
     ]
 
 
-# -- what is no picture ------------------------------------------------------------------------------------------------
+# -- other and damaged files -------------------------------------------------------------------------------------------
 
 
 def png_of(width: int, height: int, data: bytes = b"") -> bytes:
@@ -204,28 +201,27 @@ SOUND = tuple(file(noise(12, 9), form) for form in ("PNG", "JPEG", "GIF", "WEBP"
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's own
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(
     data=st.sampled_from(SOUND),
     changes=st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4)), min_size=1, max_size=5),
 )
-def test_damage_is_a_picture_or_one_sentence(data: bytes, changes: list[tuple[int, bytes]]) -> None:
+def test_a_damaged_file_gives_a_picture_or_one_sentence(data: bytes, changes: list[tuple[int, bytes]]) -> None:
     damaged = bytearray(data)
-    for place, run in changes:
-        damaged[place % len(data) : place % len(data) + len(run)] = run
+    for offset, run in changes:
+        damaged[offset % len(data) : offset % len(data) + len(run)] = run
+    cause = ""
     try:
         assert read_picture(bytes(damaged), "fox").mode == "RGB"
     except Refused as refusal:
-        told = refusal.cause
-    else:
-        told = "picture_unreadable"
-    assert told in ("picture_unreadable", "picture_too_large")
+        cause = refusal.cause
+    assert cause in ("", "picture_unreadable", "picture_too_large")
 
 
-# -- what of it is seen ------------------------------------------------------------------------------------------------
+# -- crops and masks ---------------------------------------------------------------------------------------------------
 
 
-def test_a_crop_is_its_part_and_never_empty() -> None:
+def test_a_crop_is_exact_and_never_empty() -> None:
     picture = noise(10, 20)
     part = cropped(picture, Box(0.5, 0.25, 1, 0.5))
     assert np.array_equal(np.asarray(part), np.asarray(picture)[5:10, 5:10])
@@ -235,11 +231,14 @@ def test_a_crop_is_its_part_and_never_empty() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "1", "P"])
 def test_a_mask_leaves_the_subject_on_white(mode: str) -> None:
-    share = Image.new("L", (20, 20), 0)
-    ImageDraw.Draw(share).rectangle((0, 0, 9, 19), fill=255)
-    mask = Image.merge("RGBA", (*[Image.new("L", (20, 20), 255)] * 3, share)) if mode == "RGBA" else share.convert(mode)
-    shown = masked(Image.new("RGB", (10, 10), RED), read_mask(file(mask), "x"))
-    assert (shown.getpixel((1, 5)), shown.getpixel((8, 5))) == (RED, WHITE)
+    grey = Image.new("L", (20, 20), 0)
+    ImageDraw.Draw(grey).rectangle((0, 0, 9, 19), fill=255)
+    mask = grey.convert(mode)
+    if mode == "RGBA":
+        white = Image.new("L", (20, 20), 255)
+        mask = Image.merge("RGBA", (white, white, white, grey))
+    result = masked(Image.new("RGB", (10, 10), RED), read_mask(file(mask), "x"))
+    assert (result.getpixel((1, 5)), result.getpixel((8, 5))) == (RED, WHITE)
 
 
 def encoded(picture: Image.Image) -> str:
@@ -250,7 +249,7 @@ def request(image: Any) -> Request:
     return Request.from_json({"subjects": [{"name": "fox", "box": [0, 0, 1, 1], "images": [image]}]})
 
 
-def test_a_request_may_say_what_of_a_picture_is_meant() -> None:
+def test_a_request_may_crop_and_mask_a_picture() -> None:
     picture, mask = noise(10, 20), Image.new("L", (10, 20), 255)
     mask.paste(0, (0, 0, 10, 10))
     whole = request(encoded(picture))
@@ -276,7 +275,7 @@ def test_a_request_may_say_what_of_a_picture_is_meant() -> None:
         ({"data": encoded(noise(4, 4)), "crop": "all"}, "box_form"),
     ],
 )
-def test_what_is_no_picture_of_a_request_has_one_cause(image: Any, expected: str) -> None:
+def test_bad_pictures_of_a_request_are_refused_by_cause(image: Any, expected: str) -> None:
     with pytest.raises(Refused) as refusal:
         request(image)
     assert refusal.value.cause == expected
@@ -287,21 +286,21 @@ def test_what_is_no_picture_of_a_request_has_one_cause(image: Any, expected: str
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """rembg is installed: it finds the subject in the left half. -> Its models' folder, empty."""
+    """Install the stand-in for rembg, which finds the subject in the left half; returns its empty model folder."""
     with rembg_installed(monkeypatch, tmp_path):
         yield tmp_path
 
 
-def test_a_background_is_removed_where_rembg_and_its_model_are(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rembg_removes_a_background_once_it_has_a_model(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Image.new("RGB", (10, 10), RED)
     with pytest.raises(Refused) as refusal:
         without_background(picture)
     assert refusal.value.cause == "rembg_model"
     assert str(models) in str(refusal.value)
-    assert cutting.remover() is None
+    assert cutting.background_model() is None
     assert "rembg" not in sys.modules
     (models / "u2net.onnx").touch()
-    assert cutting.remover() == "u2net"
+    assert cutting.background_model() == "u2net"
     alone = without_background(picture)
     assert (alone.getpixel((1, 5)), alone.getpixel((8, 5))) == (RED, WHITE)
     monkeypatch.setattr(sys.modules["rembg"], "remove", lambda *_, **__: 1 / 0)
@@ -326,7 +325,7 @@ def test_rembg_s_models_are_found_where_each_version_keeps_them(
 ) -> None:
     for name in ("U2NET_HOME", "REMBG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(models / "nobody"))
+    monkeypatch.setenv("HOME", str(models / "empty"))
     monkeypatch.setenv(variable, str(models))
     if variable == "HOME":
         monkeypatch.setenv("USERPROFILE", str(models))
@@ -336,7 +335,7 @@ def test_rembg_s_models_are_found_where_each_version_keeps_them(
     assert background_mask(Image.new("RGB", (10, 10))).getpixel((1, 5)) == 255
 
 
-def test_a_model_this_rembg_does_not_know_is_none(models: Path) -> None:
+def test_a_model_that_this_rembg_does_not_know_is_ignored(models: Path) -> None:
     (models / "bria-rmbg.onnx").touch()
     with pytest.raises(Refused) as refusal:
         background_mask(Image.new("RGB", (10, 10)))
@@ -345,8 +344,8 @@ def test_a_model_this_rembg_does_not_know_is_none(models: Path) -> None:
     assert background_mask(Image.new("RGB", (10, 10))).mode == "L"
 
 
-def test_rembg_without_its_runtime_is_one_sentence(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself it would end the process."""
+def test_rembg_without_its_runtime_gives_one_sentence(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """rembg alone would end the process."""
     (models / "u2net.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(Refused, match="onnxruntime") as refusal:
@@ -355,9 +354,9 @@ def test_rembg_without_its_runtime_is_one_sentence(models: Path, monkeypatch: py
     assert "rembg" not in sys.modules
 
 
-def test_without_rembg_that_is_said_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rembg_the_refusal_says_so_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "find_spec", lambda _: None)
-    assert cutting.remover() is None
+    assert cutting.background_model() is None
     with pytest.raises(Refused) as refusal:
         without_background(noise(4, 4))
     assert refusal.value.cause == "rembg_absent"

@@ -1,4 +1,4 @@
-"""A stand-in for gradio: components remember what they were made with; an argument that 3.41 or 4.40 lacks is an error."""
+"""A stand-in for gradio: components store their arguments; an argument that 3.41 or 4.40 lacks is an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "3.41.2"
 context = SimpleNamespace(Context=SimpleNamespace(root_block="the page"))
-MADE: list[Component] = []
+COMPONENTS: list[Component] = []
 
 
 class Component:
@@ -15,7 +15,7 @@ class Component:
     allowed: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        given = {**dict(zip(self.positional, args)), **kwargs}
+        arguments = {**dict(zip(self.positional, args)), **kwargs}
         known = {
             "value",
             "label",
@@ -28,11 +28,11 @@ class Component:
             *self.allowed,
         }
         assert len(args) <= len(self.positional), f"{type(self).__name__} got {args}"
-        assert given.keys() <= known, f"{type(self).__name__} got {sorted(given.keys() - known)}"
-        self.value = given.get("value")
-        self.label = given.get("label")
-        self.visible = given.get("visible", True)
-        MADE.append(self)
+        assert arguments.keys() <= known, f"{type(self).__name__} got {sorted(arguments.keys() - known)}"
+        self.value = arguments.get("value")
+        self.label = arguments.get("label")
+        self.visible = arguments.get("visible", True)
+        COMPONENTS.append(self)
 
     def on(
         self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True

@@ -1,4 +1,4 @@
-"""A stand-in for fastapi: a dependency is what it was made of, a request is the test's."""
+"""A stand-in for fastapi: Depends returns its function; the test creates the requests."""
 
 from __future__ import annotations
 

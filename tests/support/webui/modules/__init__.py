@@ -1,1 +1,1 @@
-"""Stand-ins for what AnyMS imports of a WebUI; tests/support/webui_job.py fills them in."""
+"""Stand-ins for the modules that AnyMS imports from a WebUI; tests/support/webui_job.py fills them in."""
