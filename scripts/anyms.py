@@ -1,5 +1,4 @@
-"""AnyMS in the WebUI: the one AlwaysOn script. It only passes the host's callbacks on; lib_anyms/webui/lifecycle.py
-answers them.
+"""AnyMS in the WebUI: the one AlwaysOn script. It passes the host's callbacks to lib_anyms/webui/lifecycle.py.
 
 The extension's folder is on sys.path only while this file loads, so everything is imported here.
 """
@@ -15,7 +14,7 @@ from modules import script_callbacks, scripts
 
 log = logging.getLogger("anyms")
 if log.getEffectiveLevel() > logging.WARNING:
-    log.setLevel(logging.WARNING)  # Forge Neo's console shows errors only, and what AnyMS says of a job are warnings
+    log.setLevel(logging.WARNING)  # Forge Neo's console shows errors only; AnyMS's messages are warnings
 
 try:
     from lib_anyms.hosts import webui
@@ -23,8 +22,8 @@ try:
     from lib_anyms.webui import lifecycle, update_check, web_api
     from lib_anyms.webui.ui import axes, cached_pictures, editor, extras, panel, settings
 
-    import_failure = update_check.restart_sentence()  # this file may be newer than what it calls
-except Exception:  # shown in the accordion: a script that fails to load would vanish from the page
+    import_failure = update_check.restart_sentence()  # this file may be newer than the loaded lib_anyms
+except Exception:  # shown in the accordion: hosts hide a script that fails to load
     import_failure = traceback.format_exc()
     log.error("AnyMS could not be loaded:\n%s", import_failure)
 
@@ -33,7 +32,7 @@ armed: list[Any] = []  # the hook of `refuse_without_lib`
 
 
 class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
-    """Several reference subjects in one picture, each in its box."""
+    """Several reference subjects in one image, each in its box."""
 
     def title(self) -> str:
         return "AnyMS"
@@ -62,13 +61,13 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
         if import_failure:
             refuse_without_lib(p, values)
-        elif panel.wanted(values):
-            tell, record = settings.writes_infotext(), extras.wants_maps(values)
-            lifecycle.pass_begins(p, lambda: cached_pictures.remember(panel.page_request(values)), tell, record)
+        elif panel.uses_anyms(values):
+            write, record = settings.writes_infotext(), extras.wants_maps(values)
+            lifecycle.pass_begins(p, lambda: cached_pictures.remember(panel.page_request(values)), write, record)
 
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
-            lifecycle.pass_ends(p, (lambda: panel.page_request(values)) if panel.wanted(values) else None)
+            lifecycle.pass_ends(p, (lambda: panel.page_request(values)) if panel.uses_anyms(values) else None)
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         if not import_failure:
@@ -77,15 +76,15 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
 
 
 def failure_panel() -> list[Any]:
-    """In place of the panel when lib_anyms does not import, or is not of this file's version."""
+    """In place of the panel where lib_anyms does not import, or has another version than this file."""
     with gr.Accordion("AnyMS could not be loaded: restart the WebUI", open=False):
         request_json = gr.Textbox("", visible=False, label="request")
-        gr.Markdown(f"Restart the WebUI; if that does not help, report this:\n```\n{import_failure}\n```")
+        gr.Markdown(f"Restart the WebUI. If that does not help, report this:\n```\n{import_failure}\n```")
     return [request_json]
 
 
 def refuse_without_lib(p: Any, values: tuple[Any, ...]) -> None:
-    """An API request for AnyMS must not be answered with a picture without it."""
+    """Make the UNet raise: the API must not answer a request for AnyMS with an image made without it."""
     disarm()
     if not (values and values[0]):
         return
@@ -93,13 +92,15 @@ def refuse_without_lib(p: Any, values: tuple[Any, ...]) -> None:
 
     def refuse(_unet: Any, _args: Any) -> None:
         disarm()
-        raise RuntimeError(f"AnyMS: it could not be loaded ({import_failure.splitlines()[-1]}). Restart the WebUI.")
+        raise RuntimeError(
+            f"AnyMS: the extension could not be loaded ({import_failure.splitlines()[-1]}). Restart the WebUI."
+        )
 
     armed.append(model.diffusion_model.register_forward_pre_hook(refuse))
 
 
 def disarm() -> None:
-    """Take back a refusal whose UNet never ran."""
+    """Remove a refusal whose UNet never ran."""
     while armed:
         armed.pop().remove()
 
@@ -110,4 +111,4 @@ if not import_failure:
     script_callbacks.on_before_ui(axes.register)
     script_callbacks.on_after_component(editor.watch_checkpoint)
     script_callbacks.on_app_started(web_api.register)
-    index.keep_in(webui.kept_files() / "files.json")
+    index.keep_in(webui.cache_folder() / "files.json")

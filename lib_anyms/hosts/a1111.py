@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's WebUI 1.10: rows are consumed in the order the denoiser callback announced them."""
+"""AUTOMATIC1111's WebUI 1.10: UNet calls take batch entries in the order the denoiser callback announced them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib_anyms.engine.cond_map import CondCursor, CondMap
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import WebUI
 
-_ENGINES = {"TrtUnet": "TensorRT"}  # the class of what runs in the UNet's place -> what users call it
+_ENGINES = {"TrtUnet": "TensorRT"}  # class of the UNet's replacement -> the name users know
 
 
 class A1111(WebUI):
@@ -32,7 +32,10 @@ class A1111(WebUI):
         from modules import sd_unet
 
         current = sd_unet.current_unet
-        return _ENGINES.get(type(current).__name__, type(current).__name__) if current is not None else None
+        if current is None:
+            return None
+        name = type(current).__name__
+        return _ENGINES.get(name, name)
 
     def device(self) -> torch.device:
         from modules import devices
@@ -45,13 +48,14 @@ class A1111(WebUI):
         return devices.dtype_unet
 
     def begin_step(self, step: Any) -> None:
-        """The callback lists all conditional rows (AND-expanded), then one unconditional row an image."""
+        """The callback lists all conditional entries (AND-expanded), then one unconditional entry per image."""
         super().begin_step(step)
-        uncond = step.text_uncond["crossattn"] if isinstance(step.text_uncond, dict) else step.text_uncond
-        uncond = uncond.shape[0]
-        self._cursor = CondCursor(CondMap((True,) * (step.x.shape[0] - uncond) + (False,) * uncond))
+        text = step.text_uncond
+        uncond = (text["crossattn"] if isinstance(text, dict) else text).shape[0]
+        cond = step.x.shape[0] - uncond
+        self._cursor = CondCursor(CondMap((True,) * cond + (False,) * uncond))
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+    def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["x"]).shape[0]
         if self._cursor is None:
             raise Refused("rows_unknown", got=count, expected="a step announced by the sampler")

@@ -1,4 +1,4 @@
-"""What AnyMS asks of a host. One object lives for one generation and keeps nothing on the host's own objects."""
+"""What AnyMS needs of a host. One object serves one generation and stores nothing on the host's own objects."""
 
 from __future__ import annotations
 
@@ -18,42 +18,40 @@ class Host(Protocol):
     name: str
 
     def unet(self) -> nn.Module:
-        """The UNet as it is now; raises SteppedAside where there is none."""
+        """The current UNet. Raises SteppedAside where there is none."""
 
     def bypassed_by(self) -> str | None:
-        """What runs in place of the UNet's own modules (TensorRT, ...), if anything does."""
+        """The name of what runs in place of the UNet's own modules (TensorRT, ...), if anything does."""
 
     def device(self) -> torch.device:
-        """Where the UNet samples."""
+        """The device the UNet samples on."""
 
     def dtype(self) -> torch.dtype:
-        """In what the UNet samples."""
+        """The dtype the UNet samples in."""
 
     def tiled_by(self) -> str | None:
-        """What feeds the UNet tiles of the picture, if anything does."""
+        """The name of what calls the UNet with tiles of the image, if anything does."""
 
     def make_room(self, size: int) -> None:
-        """`size` bytes are about to be used on `device()`, for the time of the encoding."""
+        """Free `size` bytes on `device()` for the time of the encoding."""
 
-    def tell(self, words: str | None) -> str | None:
-        """Show `words` at the host's progress bar in place of what is shown there; returns that."""
+    def show_status(self, text: str | None) -> str | None:
+        """Show `text` at the host's progress bar; returns the text it replaces."""
 
     def interrupted(self) -> bool:
-        """Whether the user has stopped this picture."""
+        """Whether the user has stopped this image."""
 
     def folders(self) -> list[Path]:
         """Where users of this host keep adapters and image encoders."""
 
     def viewport(self) -> Viewport:
-        """Which part of the picture the user draws on the sampling that begins shows; raises SteppedAside where it is
-        unknown.
-        """
+        """The crop of the canvas that this sampling pass renders. Raises SteppedAside where it is unknown."""
 
     def begin_step(self, step: Any) -> None:
         """Read the host's own callback at the start of a denoiser step."""
 
     def progress(self) -> float:
-        """Share of the steps done, 0..1, at this step."""
+        """The share of the steps done at this step, 0..1."""
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
-        """Which rows of this UNet call are conditional; raises Refused where that cannot be known."""
+    def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+        """Which batch entries of this UNet call are conditional. Raises Refused where that is unknown."""

@@ -1,6 +1,4 @@
-"""diffusers' StableDiffusionXLPipeline: rows are [unconditional, conditional] halves, or conditional alone without
-guidance.
-"""
+"""diffusers' StableDiffusionXLPipeline: a batch is [unconditional, conditional], or conditional without guidance."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from lib_anyms.layout.geometry import WHOLE, Viewport
 
 
 class Diffusers:
-    """One call of `pipeline`; `files` are the adapter and encoder files (or folders of them) to choose from."""
+    """One call of `pipeline`. files: adapter and encoder files, or folders of them, to choose from."""
 
     name = "diffusers"
 
@@ -40,10 +38,10 @@ class Diffusers:
         return self._pipeline.unet.dtype
 
     def make_room(self, size: int) -> None:
-        """The pipeline stays where it is."""
+        """Nothing to do: the pipeline stays on its device."""
 
-    def tell(self, words: str | None) -> str | None:
-        """The pipeline has no place for words."""
+    def show_status(self, text: str | None) -> str | None:
+        """Nothing to do: the pipeline shows no text."""
         return None
 
     def interrupted(self) -> bool:
@@ -56,13 +54,13 @@ class Diffusers:
         return WHOLE
 
     def begin_step(self, step: float) -> None:
-        """`step` is the share of the steps done."""
+        """`step`: the share of the steps done, 0..1."""
         self._progress = step
 
     def progress(self) -> float:
         return self._progress
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+    def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["sample"]).shape[0]
         chunks = (False, True) if self._pipeline.do_classifier_free_guidance else (True,)
         return CondMap.of_chunks(chunks, count // len(chunks))

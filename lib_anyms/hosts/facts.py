@@ -1,4 +1,4 @@
-"""What a WebUI says of itself outside a job: its version, the flags it was started with, the UNet it has loaded."""
+"""Facts of a WebUI outside a job: its version, its command line flags, its loaded UNet."""
 
 from __future__ import annotations
 
@@ -8,65 +8,23 @@ from typing import Any
 
 from torch import nn
 
-# Flags that change how a UNet runs or what the API allows; none of them holds a path or a secret.
-FLAGS = (
-    *(
-        "medvram",
-        "medvram_sdxl",
-        "lowvram",
-        "lowram",
-        "always_gpu",
-        "always_cpu",
-        "always_high_vram",
-        "always_normal_vram",
-    ),
-    *(
-        "always_low_vram",
-        "always_no_vram",
-        "always_offload_from_vram",
-        "use_cpu",
-        "no_half",
-        "no_half_vae",
-        "precision",
-    ),
-    *("upcast_sampling", "all_in_fp32", "all_in_fp16", "unet_in_bf16", "unet_in_fp16", "unet_in_fp8_e4m3fn"),
-    *("unet_in_fp8_e5m2", "directml", "use_ipex", "disable_xformers", "xformers", "force_enable_xformers"),
-    *("opt_split_attention", "opt_split_attention_v1", "opt_sub_quad_attention", "opt_sdp_attention"),
-    *(
-        "opt_sdp_no_mem_attention",
-        "disable_opt_split_attention",
-        "attention_split",
-        "attention_quad",
-        "attention_pytorch",
-    ),
-    *(
-        "cpu",
-        "gpu_only",
-        "highvram",
-        "normalvram",
-        "novram",
-        "force_fp32",
-        "force_fp16",
-        "fp32_unet",
-        "bf16_unet",
-        "fp16_unet",
-    ),
-    *(
-        "force_upcast_attention",
-        "torch_compile",
-        "sage",
-        "flash",
-        "nunchaku",
-        "use_sage_attention",
-        "use_flash_attention",
-    ),
-    *("cuda_malloc", "cuda_stream", "pin_shared_memory", "api", "nowebui", "skip_torch_cuda_test"),
+# Flags that change how a UNet runs or what the API allows; none holds a path or a secret.
+FLAGS = tuple(
+    """
+    medvram medvram_sdxl lowvram lowram always_gpu always_cpu always_high_vram always_normal_vram always_low_vram
+    always_no_vram always_offload_from_vram use_cpu no_half no_half_vae precision upcast_sampling all_in_fp32
+    all_in_fp16 unet_in_bf16 unet_in_fp16 unet_in_fp8_e4m3fn unet_in_fp8_e5m2 directml use_ipex disable_xformers
+    xformers force_enable_xformers opt_split_attention opt_split_attention_v1 opt_sub_quad_attention
+    opt_sdp_attention opt_sdp_no_mem_attention disable_opt_split_attention attention_split attention_quad
+    attention_pytorch cpu gpu_only highvram normalvram novram force_fp32 force_fp16 fp32_unet bf16_unet fp16_unet
+    force_upcast_attention torch_compile sage flash nunchaku use_sage_attention use_flash_attention cuda_malloc
+    cuda_stream pin_shared_memory api nowebui skip_torch_cuda_test
+    """.split()
 )
 _VERSION = "modules_forge.forge_version"
 _DEFAULTS: tuple[Any, ...] = (None, False, "", [], "autocast")
 
-
-# The Forge family: the package its UNet lies in, how the version it calls itself begins, and who it is.
+# The Forge family: the package of its UNet, how its version begins, its name.
 FAMILY = (
     ("backend", "neo", "Forge Neo"),
     ("backend", "", "Forge"),
@@ -78,7 +36,7 @@ FAMILY = (
 
 @dataclass(frozen=True)
 class HostFacts:
-    """`unet` is None while no checkpoint is loaded."""
+    """A WebUI as it is now. `unet` is None while no checkpoint is loaded."""
 
     name: str
     version: str
@@ -87,7 +45,7 @@ class HostFacts:
 
 
 def host_facts() -> HostFacts:
-    """Read now; nothing is loaded for it."""
+    """The facts now. Makes the host load nothing."""
     from modules import launch_utils, shared
 
     tag = getattr(launch_utils, "git_tag", lambda: "")()
@@ -98,24 +56,31 @@ def host_facts() -> HostFacts:
 
 
 def host_name() -> str:
-    """Without a job: told by the modules this WebUI has loaded."""
+    """The host's name without a job, by the modules it has loaded."""
     if "modules_forge" not in sys.modules:
         return "A1111"
     return family_name("ldm_patched" if "ldm_patched.modules.model_management" in sys.modules else "backend")
 
 
 def family_name(package: str) -> str:
-    """Which of the Forge family this is, of those whose UNet lies in `package`."""
+    """Which of the Forge family this is; its UNet is in `package`."""
     version = str(getattr(sys.modules.get(_VERSION), "version", ""))
     return next(name for where, begins, name in FAMILY if where == package and version.startswith(begins))
 
 
-def _flags(given: dict[str, Any]) -> tuple[str, ...]:
-    told = {f"--{name.replace('_', '-')}": given[name] for name in FLAGS if given.get(name) not in _DEFAULTS}
-    return tuple(name if value is True else f"{name} {_words(value)}" for name, value in told.items())
+def _flags(options: dict[str, Any]) -> tuple[str, ...]:
+    """Those of FLAGS that the user has set, as on the command line."""
+    flags = []
+    for name in FLAGS:
+        value = options.get(name)
+        if value in _DEFAULTS:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        flags.append(flag if value is True else f"{flag} {_as_text(value)}")
+    return tuple(flags)
 
 
-def _words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

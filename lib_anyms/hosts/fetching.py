@@ -1,4 +1,4 @@
-"""A download in a WebUI: where from, where to, and not while the host makes a picture."""
+"""Downloads of model files in a WebUI: the address, the folder, and no download while the host generates."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ MIRROR = "anyms_mirror"  # a setting
 
 
 def mirror() -> str:
-    """The address model files are fetched from."""
+    """The address to download model files from."""
     from modules import shared
 
     return str(getattr(shared.opts, MIRROR, "") or HOME).strip()
 
 
 def queued() -> bool:
-    """Whether the page can show progress: gradio's queue, which a flag turns off, is what does."""
+    """Whether the page can show progress. It needs gradio's queue, which a flag turns off."""
     from modules import shared
 
     return not getattr(shared.cmd_opts, "no_gradio_queue", False)
 
 
 def begin(file: KnownFile) -> Progress:
-    """Start to fetch the file into the host's models folder. Raises Refused."""
-    places = {folder.name: folder for folder in model_folders()[: len(MODEL_FOLDERS)]}
-    return downloads.start(file, places[file.folder], mirror(), generating)
+    """Start the download of `file` into the host's models folder. Raises Refused."""
+    folders = {folder.name: folder for folder in model_folders()[: len(MODEL_FOLDERS)]}
+    return downloads.start(file, folders[file.folder], mirror(), generating)

@@ -1,8 +1,8 @@
-"""The Forge family: every UNet call carries `cond_or_uncond`, one flag a chunk of rows. Here those with `backend/`.
+"""The Forge family: every UNet call has `cond_or_uncond`, one flag per chunk of the batch. Here: hosts with `backend/`.
 
-A further call that guidance makes is marked conditional whatever text it carries: SAG predicts from the negative one
-once more and takes the difference from the unconditional prediction. What is predicted from the same text must see the
-same image tokens, so the rows of a call that follows the unconditional prediction are told by their text.
+Forge marks further calls of a guidance as conditional, whatever their text: SAG predicts from the negative text once
+more and compares that with the unconditional prediction. Predictions from the same text must use the same image tokens,
+so the text decides for calls after the unconditional prediction.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Forge(WebUI):
     def __init__(self, p: Any) -> None:
         super().__init__(p)
         self.name = family_name(self.package)
-        self._texts: tuple[Any, Any] = (None, None)  # of the step that was announced: positive, negative
-        self._predicted_both = False  # in this step: only then texts are compared, which waits for the GPU
+        self._texts: tuple[Any, Any] = (None, None)  # of this step: positive, negative
+        self._predicted_both = False  # in this step; comparing texts waits for the GPU, so it is done only then
 
     def unet(self) -> nn.Module:
         patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
@@ -41,7 +41,7 @@ class Forge(WebUI):
         return None
 
     def begin_step(self, step: Any) -> None:
-        """Forge Neo's refiner may load its weights into the UNet that is there: no identity tells that."""
+        """Also check Forge Neo's refiner: it may load its weights into the same UNet object. Raises SteppedAside."""
         super().begin_step(step)
         self._texts = (getattr(step, "text_cond", None), getattr(step, "text_uncond", None))
         self._predicted_both = False
@@ -49,7 +49,7 @@ class Forge(WebUI):
             raise SteppedAside("unet_replaced", progress=f"{self.progress():.0%}")
 
     def memory(self) -> Any:
-        """The host's memory manager, a module."""
+        """The module of the host's memory manager."""
         from backend import memory_management
 
         return memory_management
@@ -65,13 +65,12 @@ class Forge(WebUI):
         if self.device().type != "cpu":
             self.memory().free_memory(size, self.device())
 
-    def rows(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
+    def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         count = (args[0] if args else kwargs["x"]).shape[0]
         flags = kwargs.get("transformer_options", {}).get("cond_or_uncond")
         if not flags or count % len(flags):
-            raise Refused(
-                "rows_unknown", got=count, expected=f"a multiple of the {len(flags or ())} chunks named by the host"
-            )
+            expected = f"a multiple of the {len(flags or ())} chunks named by the host"
+            raise Refused("rows_unknown", got=count, expected=expected)
         if any(flags):
             self._predicted_both = True
         elif self._predicted_both and _is_negative(kwargs.get("context"), *self._texts):
@@ -80,10 +79,14 @@ class Forge(WebUI):
 
 
 def _is_negative(context: torch.Tensor | None, positive: Any, negative: Any) -> bool:
-    """Whether a call's text, (rows, tokens, width), is the step's negative one and not among its positive ones too."""
-    negative, positive = (text["crossattn"] if isinstance(text, dict) else text for text in (negative, positive))
+    """Whether a call's text (batch, tokens, width) is the step's negative text and none of its positive texts."""
+    negative, positive = _tokens_of(negative), _tokens_of(positive)
     if context is None or negative is None or context.shape != negative.shape:
         return False
     negative, positive = negative.to(context), positive.to(context)
-    alike = positive.shape[1:] == negative.shape[1:] and (positive == negative[:1]).flatten(1).all(1).any()
-    return torch.equal(context, negative) and not alike
+    also_positive = positive.shape[1:] == negative.shape[1:] and (positive == negative[:1]).flatten(1).all(1).any()
+    return torch.equal(context, negative) and not also_positive
+
+
+def _tokens_of(text: Any) -> Any:
+    return text["crossattn"] if isinstance(text, dict) else text

@@ -1,4 +1,4 @@
-"""reForge and Forge classic: the older Forge, whose UNet, patchers and memory manager lie in `ldm_patched/`."""
+"""reForge and Forge classic: the older Forge, with UNet, patchers and memory manager in `ldm_patched/`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lib_anyms.hosts.forge import Forge
 PACKAGE = "ldm_patched"
 
 
-def made_by_ldm_patched(patcher: Any) -> bool:
-    """Whether a `forge_objects.unet` is one of theirs: its own class lies elsewhere, a class it inherits from does not."""
+def is_ldm_patched(patcher: Any) -> bool:
+    """Whether a `forge_objects.unet` is of these hosts: an ancestor of its class is in `ldm_patched`."""
     return any(kind.__module__.partition(".")[0] == PACKAGE for kind in type(patcher).__mro__)
 
 
@@ -27,6 +27,6 @@ class LdmPatched(Forge):
         return model_management
 
     def dtype(self) -> torch.dtype:
-        """Weights may be stored in another: fp8, which is cast at use."""
+        """The dtype of computation. Weights may be stored in fp8 and cast when used."""
         model = self.p.sd_model.forge_objects.unet.model
         return model.manual_cast_dtype or model.get_dtype()

@@ -1,4 +1,4 @@
-"""What A1111 and the Forge family share: the job `p`, the denoiser callback and the models folder."""
+"""The common part of A1111 and the Forge family: the job `p`, the denoiser callback, the models folder."""
 
 from __future__ import annotations
 
@@ -9,75 +9,89 @@ from lib_anyms.cards.library import Library
 from lib_anyms.hosts.viewport import viewport_of
 from lib_anyms.layout.geometry import Viewport
 
-# The packages of "Tiled Diffusion" (A1111) and of the MultiDiffusion built into Forge's family.
+# Packages of "Tiled Diffusion" (A1111), and of the MultiDiffusion built into the Forge family.
 TILERS = frozenset({"tile_methods", "lib_multidiffusion"})
-# Below a folder of models: where users of sd-webui-controlnet, Forge and ComfyUI keep adapters and image encoders.
+# In a models folder: where users of sd-webui-controlnet, Forge and ComfyUI keep adapters and image encoders.
 MODEL_FOLDERS = ("ipadapter", "ControlNet", "clip_vision", "ControlNetPreprocessor", "image_encoder", "controlnet")
-# Below the host's data: sd-webui-controlnet's own folders; it calls encoders clip_h.pth and clip_g.pth.
+# In the extension sd-webui-controlnet: its own folders, where encoders are named clip_h.pth and clip_g.pth.
 CONTROLNET = ("models", "annotator/downloads/clip_vision")
-# Flags that name further folders; ComfyUI's is that of the whole program.
+# Flags that name further folders. The one for ComfyUI names the folder of the whole program.
 FLAGS = (
     *("controlnet_dir", "controlnet_dirs", "controlnet_preprocessor_models_dir", "controlnet_annotator_models_path"),
     *("forge_ref_a1111_home", "forge_ref_comfy_home"),
 )
-EXTRA_FOLDERS = "anyms_folders"  # our setting: one folder a line
+EXTRA_FOLDERS = "anyms_folders"  # our setting: one folder per line
 CARDS_FOLDER = "anyms_cards"  # our setting
 CONTROLNET_FOLDER = "control_net_models_path"  # sd-webui-controlnet's
 
 
 def model_folders() -> list[Path]:
-    """The folders above, whether they are there or not, and those the user has named in flags and settings."""
+    """The folders above, which may not exist, and those that the user named in flags and settings."""
     from modules import paths, shared
 
     extension = Path(paths.data_path) / "extensions" / "sd-webui-controlnet"
     controlnet = [extension / name for name in CONTROLNET]
-    flags = [getattr(shared.cmd_opts, flag, None) for flag in FLAGS]
-    flagged = [Path(each) for given in flags for each in (given if isinstance(given, list) else [given]) if each]
-    settings = [str(getattr(shared.opts, name, "") or "") for name in (EXTRA_FOLDERS, CONTROLNET_FOLDER)]
-    asked = "\n".join(settings).splitlines()
-    named = [*flagged, *(Path(line.strip()).expanduser() for line in asked if line.strip())]
-    found = [*_below(Path(paths.models_path)), *controlnet, *(place for folder in named for place in _narrowed(folder))]
-    return list(dict.fromkeys(found))
+    folders = [*_model_subfolders(Path(paths.models_path)), *controlnet]
+    for folder in [*_folders_of_flags(shared.cmd_opts), *_folders_of_settings(shared.opts)]:
+        folders += _narrowed(folder)
+    return list(dict.fromkeys(folders))
 
 
-def kept_files() -> Path:
-    """Where AnyMS keeps in this WebUI what may be made anew."""
+def cache_folder() -> Path:
+    """The folder of AnyMS's caches in this WebUI."""
     from modules import paths
 
     return Path(paths.data_path) / "cache" / "anyms"
 
 
 def card_library() -> Library:
-    """The folder of subject cards: that of the settings, or anyms-cards beside the host's models."""
+    """The folder of subject cards: from the settings, else anyms-cards in the host's models folder."""
     from modules import paths, shared
 
-    asked = str(getattr(shared.opts, CARDS_FOLDER, "") or "").strip()
-    return Library(Path(asked).expanduser() if asked else Path(paths.models_path) / "anyms-cards")
+    setting = str(getattr(shared.opts, CARDS_FOLDER, "") or "").strip()
+    return Library(Path(setting).expanduser() if setting else Path(paths.models_path) / "anyms-cards")
 
 
 def generating() -> bool:
-    """Whether the host makes a picture, or is about to."""
+    """Whether the host generates an image, or is about to."""
     from modules import shared
 
     state = getattr(shared, "state", None)
     return bool(getattr(state, "job", "") or getattr(state, "job_count", 0))
 
 
-def _below(models: Path) -> list[Path]:
+def _folders_of_flags(options: Any) -> list[Path]:
+    folders = []
+    for flag in FLAGS:
+        value = getattr(options, flag, None)
+        paths = value if isinstance(value, list) else [value]
+        folders += [Path(path) for path in paths if path]
+    return folders
+
+
+def _folders_of_settings(options: Any) -> list[Path]:
+    folders = []
+    for name in (EXTRA_FOLDERS, CONTROLNET_FOLDER):
+        lines = str(getattr(options, name, "") or "").splitlines()
+        folders += [Path(line.strip()).expanduser() for line in lines if line.strip()]
+    return folders
+
+
+def _model_subfolders(models: Path) -> list[Path]:
     return [models / name for name in MODEL_FOLDERS]
 
 
 def _narrowed(folder: Path) -> list[Path]:
-    """Of a whole WebUI or ComfyUI, or its models, only what may hold ours; any other folder as it is."""
+    """For a whole WebUI or ComfyUI, or its models: only the subfolders that may hold our files. Else the folder."""
     for models in (folder / "models", folder):
-        places = [place for place in _below(models) if place.is_dir()]
-        if places:
-            return places
+        subfolders = [subfolder for subfolder in _model_subfolders(models) if subfolder.is_dir()]
+        if subfolders:
+            return subfolders
     return [folder]
 
 
 class WebUI:
-    """One generation `p`."""
+    """One generation `p` in a WebUI."""
 
     def __init__(self, p: Any) -> None:
         self.p = p
@@ -87,33 +101,37 @@ class WebUI:
         return model_folders()
 
     def tiled_by(self) -> str | None:
-        """Tiled Diffusion puts a method of its own in place of one of the sampler's or model's, MultiDiffusion a
-        wrapper around the UNet's patcher: told by the package they come from.
+        """Recognised by their package.
+
+        Tiled Diffusion replaces a method of the sampler or the model; MultiDiffusion wraps the UNet's patcher.
         """
         denoiser = getattr(getattr(self.p, "sampler", None), "model_wrap_cfg", None)
         patcher = getattr(getattr(self.p.sd_model, "forge_objects", None), "unet", None)
-        found = [
-            *(_owner(each, "forward") for each in (denoiser, getattr(denoiser, "inner_model", None))),
+        candidates = (
+            _owner(denoiser, "forward"),
+            _owner(getattr(denoiser, "inner_model", None), "forward"),
             _owner(self.p.sd_model, "apply_model"),
             getattr(patcher, "model_options", {}).get("model_function_wrapper"),
-        ]
-        names = [type(each).__name__ for each in found if type(each).__module__.partition(".")[0] in TILERS]
-        return names[0] if names else None
+        )
+        for candidate in candidates:
+            if type(candidate).__module__.partition(".")[0] in TILERS:
+                return type(candidate).__name__
+        return None
 
     def make_room(self, size: int) -> None:
-        """No memory manager to tell."""
+        """Nothing to do: there is no memory manager."""
 
-    def tell(self, words: str | None) -> str | None:
+    def show_status(self, text: str | None) -> str | None:
         from modules import shared
 
         state = getattr(shared, "state", None)
-        before: str | None = getattr(state, "textinfo", None)
+        previous: str | None = getattr(state, "textinfo", None)
         if state is not None:
-            state.textinfo = words
-        return before
+            state.textinfo = text
+        return previous
 
     def interrupted(self) -> bool:
-        """By "Interrupt" or "Skip"; "stop generating" lets this picture be finished."""
+        """By "Interrupt" or "Skip". "Stop generating" finishes this image, so it does not count."""
         from modules import shared
 
         state = getattr(shared, "state", None)
@@ -123,7 +141,7 @@ class WebUI:
         return viewport_of(self.p)
 
     def begin_step(self, step: Any) -> None:
-        """`step` is the host's CFGDenoiserParams. Second-order samplers step more often than they have steps."""
+        """`step`: the host's CFGDenoiserParams. Second-order samplers make more calls than steps."""
         denoiser = step.denoiser
         total = getattr(denoiser, "total_steps", None) or step.total_sampling_steps or 1
         self._progress = min(denoiser.step / total, 1 - 1e-6)
@@ -133,5 +151,5 @@ class WebUI:
 
 
 def _owner(module: Any, name: str) -> object:
-    """The object whose bound method was put in place of `module`'s own; None where none was."""
+    """The object whose bound method replaces `name` of `module`; None where nothing replaces it."""
     return getattr(getattr(module, "__dict__", {}).get(name), "__self__", None)

@@ -1,11 +1,8 @@
-"""Subject cards made: from a subject's pictures for one adapter or several, and one more adapter for a card that is
-there.
-"""
+"""Make subject cards from a subject's pictures, for one adapter or several, and add an adapter to a card."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.job.encoding import encode_on_cpu
 from lib_anyms.job.request import Request
 from lib_anyms.models.model_files import ModelPair, choose_pair
+from lib_anyms.tensor_files.tensor_file import open_tensors
 
 
 def make_card(
@@ -33,9 +31,9 @@ def make_card(
     combine: str = "average",
     dtype: torch.dtype = torch.float16,
 ) -> bytes:
-    """A card's file, for the adapter of each of `pairs`; its tokens are kept in float16 or float32. Raises Refused.
+    """The file of a card with tokens for the adapter of each of `pairs`, stored as `dtype`. Raises Refused.
 
-    float16 halves the file; its pictures differ from those of the pictures themselves by rounding, float32's do not.
+    float32 gives exactly the image that the pictures give. float16 halves the file, and the image differs by rounding.
     """
     if not pictures:
         raise Refused("picture_missing", name=name)
@@ -46,27 +44,24 @@ def make_card(
 def add_adapter(card: Card, pair: ModelPair) -> bytes:
     """The card's file with tokens for one more adapter, encoded from the small pictures it keeps. Raises Refused.
 
-    Tokens it has for that adapter already are made anew; fit, combine and dtype are those of its first encoding.
+    Replaces tokens the card has for that adapter. Fit, combine and dtype are those of its first encoding.
     """
     first = card.encodings[0]
     pictures = [card.picture(number) for number in range(max(1, len(card.pictures)))]
-    made = _encoding(pair, pictures, first.fit, first.combine, first.tokens.dtype)
-    others = [each for each in card.encodings if each.adapter != made.adapter]
+    new = _encoding(pair, pictures, first.fit, first.combine, first.tokens.dtype)
+    others = [encoding for encoding in card.encodings if encoding.adapter != new.adapter]
     if len(others) >= MAX_ENCODINGS:
         raise Refused("card_full", card=card.name, high=MAX_ENCODINGS)
-    return write_card(card.name, card.role, [*others, made], card.pictures)
+    return write_card(card.name, card.role, [*others, new], card.pictures)
 
 
-def save_to_library(given: Any, library: Library, folders: Sequence[Path], unet: nn.Module | None) -> str:
-    """A card of the one subject of a request (docs/api.md), which needs no box -> the file's name in the library.
+def save_to_library(data: Any, library: Library, folders: Sequence[Path], unet: nn.Module | None) -> str:
+    """Save the one subject of a request (docs/api.md) as a card -> the file's name in the library.
 
-    It is for the adapter that the request would be made with on `unet`. Raises Refused, and SteppedAside where none
-    fits.
+    The card is for the adapter that a job with this request would use on `unet`; the subject needs no box. Raises
+    Refused, or SteppedAside where no adapter fits.
     """
-    if isinstance(given, dict) and isinstance(given.get("subjects"), list):
-        boxed = [{"box": [0, 0, 1, 1], **each} if isinstance(each, dict) else each for each in given["subjects"]]
-        given = {**given, "subjects": boxed}
-    request = Request.from_json(given, library)
+    request = Request.from_json(_with_boxes(data), library)
     if request.layout is None or len(request.pictures) != 1:
         raise Refused("subject_count", got=len(request.pictures), low=1, high=1)
     subject = request.layout.subjects[0]
@@ -78,10 +73,20 @@ def save_to_library(given: Any, library: Library, folders: Sequence[Path], unet:
     return library.add(make_card(subject.name, subject.role, request.pictures[0], [pair], request.fit, request.combine))
 
 
+def _with_boxes(data: Any) -> Any:
+    """The request with a box for each subject without one, as a request needs boxes."""
+    if not isinstance(data, dict) or not isinstance(data.get("subjects"), list):
+        return data
+    subjects = []
+    for subject in data["subjects"]:
+        subjects.append({"box": [0, 0, 1, 1], **subject} if isinstance(subject, dict) else subject)
+    return {**data, "subjects": subjects}
+
+
 def _encoding(pair: ModelPair, pictures: Sequence[Image.Image], fit: str, combine: str, dtype: torch.dtype) -> Encoding:
-    made = encode_on_cpu(pair, tuple(pictures), fit, combine)
     adapter = pair.adapter
-    whole = Encoding(
-        fingerprint(adapter), adapter.path.name, adapter.kind, fit, combine, made.subjects[0], made.unconditional
-    )
-    return replace(whole, tokens=whole.tokens.to(dtype), uncond=whole.uncond.to(dtype))
+    with open_tensors(adapter.path) as file:
+        tokens = encode_on_cpu(pair, [tuple(pictures)], fit, combine, file)
+        adapter_hash = fingerprint(adapter, file)
+    subject, uncond = tokens.subjects[0].to(dtype), tokens.unconditional.to(dtype)
+    return Encoding(adapter_hash, adapter.path.name, adapter.kind, fit, combine, subject, uncond)

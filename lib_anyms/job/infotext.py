@@ -1,6 +1,6 @@
-"""What a picture's infotext keeps of a request: everything but the pixels, as one line of JSON under one name.
+"""The request in an image's infotext: everything but the pixels, as one line of JSON under one name.
 
-The host puts the line into quotes and parses it back; JSON escapes line ends and quotes, so names may hold anything.
+The host puts the line in quotes and parses it back. JSON escapes line ends and quotes, so names may hold any text.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from lib_anyms.layout.fields import REQUEST_FIELDS, read_fields
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_subject
 
 NAME = "AnyMS"
-SKIPPED = "AnyMS skipped"  # why the picture was made without
+SKIPPED = "AnyMS skipped"  # why the image was made without AnyMS
 _ENTRY = re.compile(rf'(?:^|[,\n] *){NAME}: ("(?:[^"\\]|\\.)*")')
 _HASH = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """A request without its pixels: the settings by name, the subjects back to front, and each one's pictures by hash.
+    """A request without its pixels: settings by name, subjects back to front, each subject's pictures by hash.
 
-    `cards` has a hash for each subject that was made from a card, "" for the others.
+    cards: a hash for each subject that was made from a card, "" for the others.
     """
 
     settings: dict[str, Any]
@@ -40,42 +40,48 @@ def write(request: Request) -> str:
 
 
 def read(text: str) -> Recalled:
-    """What `write` has written. Raises Refused: another version's, damaged, or a value out of its bounds."""
+    """The request that `write` has written.
+
+    Raises Refused for another version, damage, or a value out of its bounds.
+    """
     try:
-        given = json.loads(text)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused("infotext_damaged", got="not JSON") from error
-    if not isinstance(given, dict) or not isinstance(given.get("subjects"), list):
+    if not isinstance(data, dict) or not isinstance(data.get("subjects"), list):
         raise Refused("infotext_damaged", got="no object with a list of subjects")
-    if given.get("version") != VERSION:
-        raise Refused("infotext_version", got=given.get("version"), expected=VERSION)
-    subjects = given["subjects"]
-    if len(subjects) > MAX_SUBJECTS:
-        raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
-    settings = read_fields(REQUEST_FIELDS, given, "the infotext", ("version", "subjects"))
-    placed = tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in enumerate(subjects, 1))
-    pictures = tuple(_hashes(subject.get(HASHES, [])) for subject in subjects)
-    return Recalled(settings, placed, pictures, tuple(_card(subject.get(CARD, "")) for subject in subjects))
+    if data.get("version") != VERSION:
+        raise Refused("infotext_version", got=data.get("version"), expected=VERSION)
+    items = data["subjects"]
+    if len(items) > MAX_SUBJECTS:
+        raise Refused("subject_count", got=len(items), low=1, high=MAX_SUBJECTS)
+    settings = read_fields(REQUEST_FIELDS, data, "the infotext", ("version", "subjects"))
+    subjects = tuple(read_subject(item, number, (HASHES, CARD)) for number, item in enumerate(items, 1))
+    pictures = tuple(_hashes(item.get(HASHES, [])) for item in items)
+    cards = tuple(_card(item.get(CARD, "")) for item in items)
+    return Recalled(settings, subjects, pictures, cards)
 
 
 def entries(parameters: Any) -> dict[str, str]:
-    """What AnyMS wrote into a whole infotext, by its name as the hosts' parser has it; empty where it wrote nothing."""
-    found = _ENTRY.findall(parameters) if isinstance(parameters, str) else []
+    """The entry of AnyMS in a whole infotext, by its name, as the hosts' parser returns it; empty without one."""
+    matches = _ENTRY.findall(parameters) if isinstance(parameters, str) else []
+    if not matches:
+        return {}
     try:
-        return {NAME: str(json.loads(found[-1]))} if found else {}  # the last: a prompt may tell of another
+        return {NAME: str(json.loads(matches[-1]))}  # the last: a prompt may quote another entry
     except ValueError:
         return {}
 
 
-def _hashes(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or len(given) > MAX_PICTURES:
+def _hashes(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PICTURES:
         raise Refused("infotext_damaged", got=f"no list of at most {MAX_PICTURES} picture hashes")
-    if not all(isinstance(told, str) and _HASH.fullmatch(told) for told in given):
-        raise Refused("infotext_damaged", got="a picture hash that is none")
-    return tuple(given)
+    if not all(isinstance(text, str) and _HASH.fullmatch(text) for text in value):
+        raise Refused("infotext_damaged", got="an invalid picture hash")
+    return tuple(value)
 
 
-def _card(given: Any) -> str:
-    if not isinstance(given, str) or not (given == "" or _HASH.fullmatch(given)):
-        raise Refused("infotext_damaged", got="a card's hash that is none")
-    return given
+def _card(value: Any) -> str:
+    if not isinstance(value, str) or not (value == "" or _HASH.fullmatch(value)):
+        raise Refused("infotext_damaged", got="an invalid card hash")
+    return value

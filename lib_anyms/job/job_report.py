@@ -1,4 +1,4 @@
-"""What one job did, kept after it for the doctor's report: counts, sizes and times, no pictures and no prompts."""
+"""What one job did, for the doctor's report: counts, sizes and times, no pictures and no prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lib_anyms.engine.image_stream import ImageStream
+from lib_anyms.engine.image_stream import PassResult
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair
@@ -19,9 +19,11 @@ _OURS = "lib_anyms"
 
 
 @dataclass(frozen=True)
-class PassResult:
-    """One sampling: layers, whole UNet calls, its largest token grid, and of each subject there the share of its box
-    that it owns and the share of the picture. `failure` is the cause of what the stream raised.
+class PassReport:
+    """One sampling pass.
+
+    layers: cross-attention layers; calls: whole UNet calls; grid: the largest token grid; owned: for each subject there
+    the visible share of its box, and its share of the image; failure: the cause of the error the stream raised.
     """
 
     layers: int
@@ -34,17 +36,14 @@ class PassResult:
 
 @dataclass(frozen=True)
 class JobReport:
-    """`outcome` is empty for a job that ran through, else the cause of its refusal or of stepping aside.
-
-    `notes`: causes too.
-    """
+    """One job. outcome: the cause that stopped it, or ""; notes: their causes; bytes: of the keys and values."""
 
     host: str
     outcome: str
     settings: tuple[tuple[str, Any], ...]
     layout: Layout | None
     pair: ModelPair | None
-    passes: tuple[PassResult, ...]
+    passes: tuple[PassReport, ...]
     steps: int
     seconds: float
     encoding_seconds: float
@@ -52,33 +51,40 @@ class JobReport:
     notes: tuple[str, ...] = ()
 
 
-def report_pass(stream: ImageStream) -> PassResult:
-    """`stream`'s pass as it was, its hooks still on or not."""
-    grid = max(stream.grids, key=lambda grid: grid.tokens, default=None)
-    return PassResult(
-        stream.layers, stream.calls, grid, _owned(stream.layout, grid), stream.failure, neighbours(stream.unet)
+def report_pass(result: PassResult, unet: nn.Module) -> PassReport:
+    """The report of a pass on `unet`, whether our hooks are still attached or not."""
+    grid = max(result.grids, key=lambda grid: grid.tokens, default=None)
+    return PassReport(
+        layers=result.layers,
+        calls=result.calls,
+        grid=grid,
+        owned=_owned(result.layout, grid),
+        failure=result.failure,
+        neighbours=neighbours(unet),
     )
 
 
 def _owned(layout: Layout, grid: TokenGrid | None) -> tuple[tuple[float, float], ...]:
     if grid is None:
         return ()
-    visible = [len(tokens) / grid.tokens for tokens in layout.visible_tokens(grid)]
-    return tuple(zip(layout.visible_shares(grid), visible))
+    of_image = [len(tokens) / grid.tokens for tokens in layout.visible_tokens(grid)]
+    return tuple(zip(layout.visible_shares(grid), of_image))
 
 
 def neighbours(unet: nn.Module) -> tuple[str, ...]:
-    """Whose hooks and replaced forwards hang on the UNet, ours left out: "module of the code: how many of what"."""
-    found = Counter(_foreign(unet))
-    return tuple(f"{owner}: {count} {kind}" for (owner, kind), count in sorted(found.items()))
+    """Hooks and replaced forwards of other extensions on the UNet, as "module: count kind"."""
+    counts = Counter(_foreign(unet))
+    return tuple(f"{owner}: {count} {kind}" for (owner, kind), count in sorted(counts.items()))
 
 
 def _foreign(unet: nn.Module) -> Iterator[tuple[str, str]]:
     for module in unet.modules():
-        hung = [(hook, "hooks") for kind in _HOOKS for hook in getattr(module, kind).values()]
+        attached = []
+        for kind in _HOOKS:
+            attached += [(hook, "hooks") for hook in getattr(module, kind).values()]
         if "forward" in vars(module):
-            hung.append((vars(module)["forward"], "replaced forwards"))
-        for function, kind in hung:
+            attached.append((vars(module)["forward"], "replaced forwards"))
+        for function, kind in attached:
             owner = str(getattr(function, "__module__", None) or type(function).__module__)
             if owner.partition(".")[0] != _OURS:
                 yield owner, kind

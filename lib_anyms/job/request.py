@@ -1,4 +1,4 @@
-"""One generation's wishes as one frozen, validated value: what API, command line, page and infotext all become."""
+"""The request of one generation as a frozen, validated value. API, command line, page and infotext all become one."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, read_sub
 VERSION = 1
 MAX_PICTURES = MAX_KEPT  # of one subject
 PICTURE_KEYS = ("data", "mask", "crop")
-MAX_NAME = 260  # characters of a card's name; what is longer is the card itself
+MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
 
 
 @dataclass(frozen=True)
 class Request:
-    """Layout and reference pictures (one tuple a subject, back to front) with the settings of REQUEST_FIELDS.
+    """Layout, reference pictures (one tuple per subject, back to front) and the settings of REQUEST_FIELDS.
 
-    A subject has pictures or a card: `cards` is empty, or has one place a subject. `layout` is None only for a request
-    that is not enabled.
+    A subject has pictures or a card: `cards` has a card or None for each subject; empty means None for all. `layout` is
+    None only for a request that is not enabled. Raises Refused.
     """
 
     layout: Layout | None
@@ -49,8 +49,8 @@ class Request:
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:
-        for row in REQUEST_FIELDS:
-            object.__setattr__(self, row.name, row.read(getattr(self, row.name)))
+        for field in REQUEST_FIELDS:
+            object.__setattr__(self, field.name, field.read(getattr(self, field.name)))
         if self.layout is None:
             if self.enabled:
                 raise Refused("subject_count", got=0, low=1, high=MAX_SUBJECTS)
@@ -66,112 +66,115 @@ class Request:
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to do: scale 0 and mode off leave the host untouched."""
+        """Whether AnyMS acts. Scale 0 and mode off leave the host untouched."""
         return self.enabled and self.mode != OFF and self.scale > 0 and self.layout is not None
 
     @classmethod
-    def from_json(cls, given: Any, library: Library | None = None) -> Request:
-        """The request of docs/api.md. Subjects are back to front and stay so. Raises Refused, one cause at a time.
+    def from_json(cls, data: Any, library: Library | None = None) -> Request:
+        """The request of docs/api.md. Subjects are back to front and stay in that order. Raises Refused for one cause.
 
-        A subject's images are base64 text, or pictures where the page hands them over. The hashes an infotext has in
-        their place may stay beside them: what is given counts. A card is base64 text, or its name or hash in `library`.
+        A subject's images are base64 text, or pictures where the page passes them. Hashes of an infotext beside them
+        are ignored. A card is base64 text, or its name or hash in `library`.
         """
-        if not isinstance(given, dict):
-            raise Refused("request_form", got=type(given).__name__)
-        if given.get("version", VERSION) != VERSION:
-            raise Refused("request_version", got=given["version"], expected=VERSION)
-        values = read_fields(REQUEST_FIELDS, given, "the request", ("version", "subjects"))
-        subjects = given.get("subjects", [])
-        if not isinstance(subjects, list):
-            raise Refused("field_type", field="subjects of the request", got=type(subjects).__name__, expected="a list")
-        if len(subjects) > MAX_SUBJECTS:
-            raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
-        placed = tuple(
+        values, subjects = _read_request(data)
+        layout_subjects = tuple(
             read_subject(subject, number, ("images", CARD, HASHES)) for number, subject in enumerate(subjects, 1)
         )
-        if not (placed and values["enabled"]):
+        if not (layout_subjects and values["enabled"]):
             return cls(None, (), **values)
-        pictures = tuple(
-            _read_pictures(subject.get("images", []), placed[n].name) for n, subject in enumerate(subjects)
-        )
-        cards = tuple(_read_card(subject.get(CARD, ""), placed[n].name, library) for n, subject in enumerate(subjects))
-        return cls(Layout(placed), pictures, cards=cards, **values)
+        named = [(subject, placed.name) for subject, placed in zip(subjects, layout_subjects)]
+        pictures = tuple(_read_pictures(subject.get("images", []), name) for subject, name in named)
+        cards = tuple(_read_card(subject.get(CARD, ""), name, library) for subject, name in named)
+        return cls(Layout(layout_subjects), pictures, cards=cards, **values)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pixels: each subject has its pictures' hashes, or its card's, instead."""
-        settings = {row.name: getattr(self, row.name) for row in REQUEST_FIELDS}
-        subjects = self.layout.subjects if self.layout else ()
-        described = [
-            {
-                **subject_json(subject),
-                **({CARD: card.hash} if card else {HASHES: [picture_hash(each) for each in pictures]}),
-            }
-            for subject, pictures, card in zip(subjects, self.pictures, self.cards)
-        ]
-        return {"version": VERSION, **settings, "subjects": described}
+        """Everything but the pixels: each subject has the hashes of its pictures, or of its card."""
+        settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
+        layout_subjects = self.layout.subjects if self.layout else ()
+        subjects = []
+        for subject, pictures, card in zip(layout_subjects, self.pictures, self.cards):
+            images = {CARD: card.hash} if card else {HASHES: [picture_hash(picture) for picture in pictures]}
+            subjects.append({**subject_json(subject), **images})
+        return {"version": VERSION, **settings, "subjects": subjects}
 
 
-def _read_pictures(given: Any, name: str) -> tuple[Image.Image, ...]:
-    if not isinstance(given, (list, tuple)):
-        raise Refused("field_type", field=f"images of subject {name!r}", got=type(given).__name__, expected="a list")
-    if len(given) > MAX_PICTURES:
-        raise Refused("picture_count", name=name, got=len(given), high=MAX_PICTURES)
-    return tuple(_read_picture(picture, name) for picture in given)
+def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The settings by name, and the subjects as they are."""
+    if not isinstance(data, dict):
+        raise Refused("request_form", got=type(data).__name__)
+    if data.get("version", VERSION) != VERSION:
+        raise Refused("request_version", got=data["version"], expected=VERSION)
+    values = read_fields(REQUEST_FIELDS, data, "the request", ("version", "subjects"))
+    subjects = data.get("subjects", [])
+    if not isinstance(subjects, list):
+        raise Refused("field_type", field="subjects of the request", got=type(subjects).__name__, expected="a list")
+    if len(subjects) > MAX_SUBJECTS:
+        raise Refused("subject_count", got=len(subjects), low=1, high=MAX_SUBJECTS)
+    return values, subjects
 
 
-def _read_picture(given: Any, name: str) -> Image.Image:
-    if isinstance(given, Image.Image):
-        return as_rgb(given)
-    if isinstance(given, str):
-        return read_base64(given, name)
-    if isinstance(given, dict) and "data" in given:
-        return _cut(given, name)
-    got = f"an object with {', '.join(given)}"[:60] if isinstance(given, dict) else type(given).__name__
+def _read_pictures(value: Any, name: str) -> tuple[Image.Image, ...]:
+    """The pictures of the subject `name`."""
+    if not isinstance(value, (list, tuple)):
+        raise Refused("field_type", field=f"images of subject {name!r}", got=type(value).__name__, expected="a list")
+    if len(value) > MAX_PICTURES:
+        raise Refused("picture_count", name=name, got=len(value), high=MAX_PICTURES)
+    return tuple(_read_picture(picture, name) for picture in value)
+
+
+def _read_picture(value: Any, name: str) -> Image.Image:
+    if isinstance(value, Image.Image):
+        return as_rgb(value)
+    if isinstance(value, str):
+        return read_base64(value, name)
+    if isinstance(value, dict) and "data" in value:
+        return _masked_and_cropped(value, name)
+    got = f"an object with {', '.join(value)}"[:60] if isinstance(value, dict) else type(value).__name__
     raise Refused("picture_form", field=f"a reference picture of subject {name!r}", got=got)
 
 
-def _cut(given: dict[str, Any], name: str) -> Image.Image:
-    """A picture that is given with what of it is meant: the mask is of the whole picture, the crop is made after it."""
-    stray = next((key for key in given if key not in PICTURE_KEYS), None)
-    if stray is not None:
-        raise Refused(
-            "field_unknown", where=f"a picture of subject {name!r}", got=stray, expected=", ".join(PICTURE_KEYS)
-        )
-    picture = _read_picture(given["data"], name)
-    if given.get("mask") is not None:
-        if not isinstance(given["mask"], str):
-            raise Refused("picture_form", field=f"a mask of subject {name!r}", got=type(given["mask"]).__name__)
-        picture = masked(picture, read_mask(given["mask"], name))
-    return picture if given.get("crop") is None else cropped(picture, Box.read(given["crop"]))
+def _masked_and_cropped(value: dict[str, Any], name: str) -> Image.Image:
+    """A picture with a mask, a crop or both. The mask covers the whole picture; the crop comes after it."""
+    unknown = next((key for key in value if key not in PICTURE_KEYS), None)
+    if unknown is not None:
+        where = f"a picture of subject {name!r}"
+        raise Refused("field_unknown", where=where, got=unknown, expected=", ".join(PICTURE_KEYS))
+    picture = _read_picture(value["data"], name)
+    mask, crop = value.get("mask"), value.get("crop")
+    if mask is not None:
+        if not isinstance(mask, str):
+            raise Refused("picture_form", field=f"a mask of subject {name!r}", got=type(mask).__name__)
+        picture = masked(picture, read_mask(mask, name))
+    return picture if crop is None else cropped(picture, Box.read(crop))
 
 
-def _read_card(given: Any, name: str, library: Library | None) -> Card | None:
-    """A subject's card; None for "", which is none."""
-    if isinstance(given, Card):
-        return given
-    if not isinstance(given, str):
-        raise Refused("field_type", field=f"card of subject {name!r}", got=type(given).__name__, expected="text")
-    if len(given) > MAX_NAME:
-        return read_card(_bytes_of(given, name), f"of subject {name!r}")
-    if not given:
+def _read_card(value: Any, name: str, library: Library | None) -> Card | None:
+    """The card of the subject `name`; None for ""."""
+    if isinstance(value, Card):
+        return value
+    if not isinstance(value, str):
+        raise Refused("field_type", field=f"card of subject {name!r}", got=type(value).__name__, expected="text")
+    if len(value) > MAX_NAME:
+        return read_card(_bytes_of(value, name), f"of subject {name!r}")
+    if not value:
         return None
     if library is None:
-        raise Refused("card_unknown", got=given, expected="there is no library here")
-    return library.find(given)
+        raise Refused("card_unknown", got=value, expected="there is no library here")
+    return library.find(value)
 
 
 def _bytes_of(text: str, name: str) -> bytes:
-    """From base64, with or without a data-URL head."""
-    coded = text.partition(",")[2] if text.startswith("data:") else text
+    """Decode base64, with or without a data-URL head."""
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
     high = f"{MAX_BYTES // 2**20} MiB"
-    if len(coded) > MAX_BYTES * 4 // 3 + 4:
-        raise Refused("card_too_large", card=f"of subject {name!r}", got=f"{len(coded) * 3 // 2**22} MiB", high=high)
+    if len(encoded) > MAX_BYTES * 4 // 3 + 4:
+        raise Refused("card_too_large", card=f"of subject {name!r}", got=f"{len(encoded) * 3 // 2**22} MiB", high=high)
     try:
-        return base64.b64decode("".join(coded.split()), validate=True)
+        return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refused("card_damaged", card=f"of subject {name!r}", got="text that is not base64") from error
 
 
 def picture_hash(picture: Image.Image) -> str:
-    """Twelve hexadecimal digits of the pixels' SHA-256: names a picture in infotexts."""
+    """Twelve hexadecimal digits of the pixels' SHA-256, which name a picture in infotexts."""
     return hashlib.sha256(f"{picture.size}{picture.mode}".encode() + picture.tobytes()).hexdigest()[:12]

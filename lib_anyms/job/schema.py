@@ -1,4 +1,4 @@
-"""The request of docs/api.md as a JSON Schema, made from the same rows that read it."""
+"""The request of docs/api.md as a JSON Schema, from the same fields that read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib_anyms.job.request import MAX_NAME, MAX_PICTURES, PICTURE_KEYS, VERSION
 from lib_anyms.layout.fields import REQUEST_FIELDS, Field
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, SUBJECT_FIELDS
 
-_BASE64_LENGTH = PICTURE_BYTES * 4 // 3 + 128  # and a data: head
+_BASE64_LENGTH = PICTURE_BYTES * 4 // 3 + 128  # with room for a data: head
 
 
 def request_schema() -> dict[str, Any]:
@@ -20,46 +20,52 @@ def request_schema() -> dict[str, Any]:
         "type": "array",
         "maxItems": MAX_SUBJECTS,
         "items": _subject_schema(),
-        "description": "back to front; never re-sorted: where boxes overlap the last one wins",
+        "description": "back to front, in this order: where boxes overlap, the last one wins",
     }
     version = {"const": VERSION, "default": VERSION}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "AnyMS request",
-        **_object({"version": version, **_rows(REQUEST_FIELDS), "subjects": subjects}, []),
+        **_object({"version": version, **_fields(REQUEST_FIELDS), "subjects": subjects}, []),
     }
 
 
 def _subject_schema() -> dict[str, Any]:
     base64 = {"type": "string", "contentEncoding": "base64", "maxLength": _BASE64_LENGTH}
     edges = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-    box = {
-        **edges,
-        "description": "x0, y0, x1, y1 in fractions of the picture, y down; what hangs over the edge is clipped",
+    properties = {
+        "box": {
+            **edges,
+            "description": "x0, y0, x1, y1 in fractions of the image, y down; parts beyond the edge are clipped",
+        },
+        "images": {
+            "type": "array",
+            "items": _picture_schema(base64, edges),
+            "minItems": 1,
+            "maxItems": MAX_PICTURES,
+            "description": "reference pictures",
+        },
+        CARD: {
+            "type": "string",
+            "maxLength": MAX_BYTES * 4 // 3 + 128,
+            "description": "in place of images: a subject card as base64, or its name in the library "
+            f"(at most {MAX_NAME} characters)",
+        },
+        **_fields(SUBJECT_FIELDS),
+        HASHES: {"type": "array", "items": {"type": "string"}, "description": "of an infotext; ignored"},
     }
-    parts = dict(zip(PICTURE_KEYS, (base64, base64, edges)))
-    picture = {
-        "anyOf": [base64, {**_object(parts, ["data"]), "description": "the picture where the mask is white, cropped"}]
-    }
-    images = {
-        "type": "array",
-        "items": picture,
-        "minItems": 1,
-        "maxItems": MAX_PICTURES,
-        "description": "reference pictures",
-    }
-    hashes = {"type": "array", "items": {"type": "string"}, "description": "of an infotext; not read"}
-    card = {
-        "type": "string",
-        "maxLength": MAX_BYTES * 4 // 3 + 128,
-        "description": f"in place of images: a subject card, base64, or its name in the library (at most {MAX_NAME} characters)",
-    }
-    properties = {"box": box, "images": images, CARD: card, **_rows(SUBJECT_FIELDS), HASHES: hashes}
     return {**_object(properties, ["box"]), "oneOf": [{"required": ["images"]}, {"required": [CARD]}]}
 
 
-def _rows(table: Iterable[Field]) -> dict[str, Any]:
-    return {row.name: row.schema() for row in table}
+def _picture_schema(base64: dict[str, Any], edges: dict[str, Any]) -> dict[str, Any]:
+    """A picture as base64, or as an object with what to use of it."""
+    parts = dict(zip(PICTURE_KEYS, (base64, base64, edges)))
+    description = "the picture where the mask is white, cropped"
+    return {"anyOf": [base64, {**_object(parts, ["data"]), "description": description}]}
+
+
+def _fields(table: Iterable[Field]) -> dict[str, Any]:
+    return {field.name: field.schema() for field in table}
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""One generation's life: prepare once, begin and end each sampling pass, close. At most one session is live.
+"""The life of one job: prepare once, begin and end each sampling pass, close. At most one session is live.
 
-Nothing is stored on the host's objects; what an earlier failure left is cleared by the next job.
+It stores nothing on the host's objects. The next job cleans up after a failed one.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
-from lib_anyms.job.encoding import prepare, suits
-from lib_anyms.job.job_report import JobReport, PassResult, report_pass
+from lib_anyms.job.card_tokens import cards_fit
+from lib_anyms.job.job_report import JobReport, PassReport, report_pass
+from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.layout.fields import REQUEST_FIELDS
 from lib_anyms.layout.geometry import WHOLE
 from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair, choose_adapter, choose_pair
+from lib_anyms.runtime import runtime
 
 log = logging.getLogger("anyms")
 
 
 class Session:
-    """One job of `host`; `job` is the host's own object for it, told apart by identity."""
+    """One job of `host`. `job` is the host's own object for it, compared by identity."""
 
     def __init__(self, host: Host, job: object) -> None:
         self.host = host
@@ -39,26 +41,30 @@ class Session:
         self.request: Request | None = None
         self.stream: ImageStream | None = None
         self.pair: ModelPair | None = None
-        self.influence: Influence | None = None  # of a job that asked for it
-        self.viewport = WHOLE  # of the pass `stream` is for
-        self._keys_values: KeyValues | None = None
-        self._sampling = False  # between the host's announcement of one of our steps and the next
-        self._disarm: Callable[[], None] | None = None
-        self.outcome = ""  # the cause of what stopped it
-        self._refusal = ""
+        self.influence: Influence | None = None  # of a job that records it
+        self.viewport = WHOLE  # of the pass of `stream`
+        self.outcome = ""  # the cause that stopped the job
         self.notes: list[Noted] = []
-        self._passes: list[PassResult] = []
+        self._keys_values: KeyValues | None = None
+        self._sampling = False  # True from the start of one of our steps until another job's step
+        self._disarm: Callable[[], None] | None = None
+        self._refusal = ""
+        self._passes: list[PassReport] = []
         self._reported: ImageStream | None = None
         self._steps = 0
-        self._told = 0  # of the notes
+        self._shown_notes = 0
         self._began = time.monotonic()
         self._encoding = 0.0
 
-    def begin_pass(self, request: Request) -> None:
-        """Before each sampling (a hires fix has two): attach to the UNet as it is now, with the layout placed into what
-        this pass shows. Calling it twice changes nothing.
+    def record_influence(self) -> None:
+        """Record where the image stream acts, in the passes that follow, until the session closes."""
+        self.influence = self.influence or Influence()
 
-        `request` is the same at every pass of a job. Raises Refused or SteppedAside, with nothing attached.
+    def begin_pass(self, request: Request) -> None:
+        """Attach to the current UNet before a sampling pass; a hires fix has two passes.
+
+        The layout is cropped to what the pass renders. `request` is the same in every pass of a job, and a second call
+        in one pass changes nothing. Raises Refused or SteppedAside, with nothing attached.
         """
         self.request = request
         if not request.active:
@@ -75,10 +81,10 @@ class Session:
             return
         self.finish_pass()
         assert request.layout is not None  # active
-        shown = request.layout.seen_in(viewport)
-        if not shown:
+        subjects = request.layout.seen_in(viewport)
+        if not subjects:
             raise SteppedAside("subjects_elsewhere")
-        aside = self._cause()
+        aside = self._aside_reason()
         if aside is not None:
             raise aside
         layers = cross_attention_layers(unet)
@@ -87,21 +93,39 @@ class Session:
         pair = self._choose(request, unet, layers)
         if self._keys_values is None or pair != self.pair:
             self.pair, self._keys_values = pair, self._prepare(pair, request)
-        sets, layout = self._keys_values.of_subjects(tuple(shown)), Layout(tuple(shown.values()))
-        self.stream = ImageStream(unet, layers, sets, layout, request.scale, request.mode, self._read_call, self._cause)
-        self.stream.region_merge.influence = self.influence
+        self.stream = ImageStream(
+            unet,
+            layers,
+            self._keys_values.of_subjects(tuple(subjects)),
+            Layout(tuple(subjects.values())),
+            request.scale,
+            request.mode,
+            self._read_call,
+            self._aside_reason,
+            self.influence,
+        )
         self.viewport = viewport
         self.stream.inject()
 
     def _choose(self, request: Request, unet: nn.Module, layers: Sequence[Layer]) -> ModelPair:
-        """No encoder is looked for where every subject has a card."""
-        folders, wanted = self.host.folders(), partial(suits, request)
+        """The adapter and its encoder; no encoder where every subject has a card."""
+        folders, fits = self.host.folders(), partial(cards_fit, request)
         if all(request.cards):
-            return ModelPair(choose_adapter(folders, unet, layers, request.adapter, wanted), None)
-        return choose_pair(folders, unet, layers, request.adapter, request.encoder, wanted)
+            return ModelPair(choose_adapter(folders, unet, layers, request.adapter, fits), None)
+        return choose_pair(folders, unet, layers, request.adapter, request.encoder, fits)
+
+    def _prepare(self, pair: ModelPair, request: Request) -> KeyValues:
+        """Encode and project all subjects. The encoder is gone when this returns."""
+        began = time.monotonic()
+        keys_values, notes = prepare(self.host, pair, request)
+        self.notes.extend(notes)
+        self._encoding = time.monotonic() - began
+        mib = keys_values.bytes / 2**20
+        log.info("%d subjects encoded by %s: %.1f MiB", len(request.pictures), pair.adapter.path.name, mib)
+        return keys_values
 
     def begin_step(self, step: Any) -> None:
-        """At the host's callback before the UNet calls of one denoiser step.
+        """At the host's callback, before the UNet calls of a denoiser step.
 
         Raises SteppedAside, with the stream ejected.
         """
@@ -109,11 +133,11 @@ class Session:
         if self.stream is None or not self.stream.injected:
             return
         self.host.begin_step(step)
-        aside = self._replaced() or self._cause(at_step=True)
+        aside = self._replaced() or self._aside_reason(at_step=True)
         if aside is not None:
             self.end_pass()
             raise aside
-        self.stream.step_calls = 0
+        self.stream.begin_step()
         self._sampling = True
         self._steps += 1
 
@@ -121,55 +145,64 @@ class Session:
         """Another job samples: its UNet calls are not ours."""
         self._sampling = False
 
+    def step_aside(self, reason: SteppedAside) -> None:
+        """End the pass, and record why."""
+        self.end_pass()
+        self.outcome = reason.cause
+
     def refuse(self, error: Refused) -> None:
-        """Let go, and make the UNet's next call raise `error`: hosts only log what a callback raises."""
+        """End the pass, and make the next call of the UNet raise `error`: hosts only log what a callback raises."""
         self.end_pass()
         self.outcome, self._refusal = error.cause, str(error)
-        error.__traceback__ = error.__cause__ = error.__context__ = (
-            None  # they keep what the failed calls had in their hands
-        )
+        # These refer to the frames that failed, and so keep the encoder in memory.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         self._disarm = arm_refusal(self.host.unet(), error)
 
     @property
     def refusal(self) -> str:
-        """The sentence that ended the job; "" of none."""
-        return self._refusal or (self.stream.refusal if self.stream is not None else "")
+        """The sentence that ended the job, or ""."""
+        return self._refusal or (self.stream.result.refusal if self.stream is not None else "")
 
     def end_pass(self) -> None:
-        """After the sampling, or on any failure: let go of the UNet."""
+        """Eject from the UNet, after the sampling or after any failure."""
         self._sampling = False
         if self.stream is None:
             return
-        self.stream.eject()
+        result = self.stream.eject()
         if self.stream is not self._reported:
             self._reported = self.stream
-            self._passes.append(report_pass(self.stream))
+            self._passes.append(report_pass(result, self.stream.unet))
 
     def finish_pass(self) -> None:
-        """`end_pass` after a sampling that ran through: raises SteppedAside if the UNet never ran."""
+        """`end_pass` after a sampling that ran through. Raises SteppedAside if the UNet never ran."""
         try:
             self._check_previous_step()
         finally:
             self.end_pass()
 
     def close(self) -> None:
-        """The generation is over: forget everything."""
+        """End the job and forget everything."""
         self.end_pass()
         if self._disarm is not None:
             self._disarm()
         self.stream = self._reported = self._keys_values = self._disarm = self.influence = None
 
     def report(self) -> JobReport | None:
-        """What has been done until now; None for a job that wanted nothing of AnyMS."""
-        if self.request is None and not self.outcome:
-            return None
+        """The job so far; None for a job that did not use AnyMS."""
         request = self.request
-        under_way = self.stream is not None and self.stream is not self._reported
-        passes = [*self._passes, *([report_pass(self.stream)] if under_way and self.stream is not None else [])]
+        if request is None and not self.outcome:
+            return None
+        passes = list(self._passes)
+        if self.stream is not None and self.stream is not self._reported:
+            passes.append(report_pass(self.stream.result, self.stream.unet))
+        failure = next((each.failure for each in passes if each.failure), "")
+        settings: tuple[tuple[str, Any], ...] = ()
+        if request is not None:
+            settings = tuple((field.name, getattr(request, field.name)) for field in REQUEST_FIELDS)
         return JobReport(
             host=self.host.name,
-            outcome=self.outcome or next((found.failure for found in passes if found.failure), ""),
-            settings=tuple((row.name, getattr(request, row.name)) for row in REQUEST_FIELDS if request is not None),
+            outcome=self.outcome or failure,
+            settings=settings,
             layout=request.layout if request is not None else None,
             pair=self.pair,
             passes=tuple(passes),
@@ -180,20 +213,19 @@ class Session:
             notes=tuple(note.cause for note in self.notes),
         )
 
-    def news(self) -> list[Noted]:
-        """What is to be told the user beside the picture and was not asked for yet."""
-        if (
-            self.stream is not None
-            and self.stream.not_fused
-            and not any(note.cause == "plain_softmax" for note in self.notes)
-        ):
-            self.notes.append(Noted("plain_softmax", got=self.stream.not_fused))
-        fresh, self._told = self.notes[self._told :], len(self.notes)
-        return fresh
+    def new_notes(self) -> list[Noted]:
+        """Notes not shown to the user yet."""
+        not_fused = self.stream.result.not_fused if self.stream is not None else ""
+        if not_fused and all(note.cause != "plain_softmax" for note in self.notes):
+            self.notes.append(Noted("plain_softmax", got=not_fused))
+        new = self.notes[self._shown_notes :]
+        self._shown_notes = len(self.notes)
+        return new
 
-    def _cause(self, at_step: bool = False) -> SteppedAside | None:
-        """What is known to keep the layers from firing, or boxes from having a place; at a step without a look at each
-        module.
+    def _aside_reason(self, at_step: bool = False) -> SteppedAside | None:
+        """A known reason why the hooks cannot fire or the boxes cannot be mapped.
+
+        At a step it does not look for compiled modules, as there are thousands of modules.
         """
         bypass = self.host.bypassed_by() or (None if at_step else compiled(self.host.unet()))
         if bypass:
@@ -207,73 +239,74 @@ class Session:
         return SteppedAside("unet_replaced", progress=f"{self.host.progress():.0%}")
 
     def _check_previous_step(self) -> None:
-        """Raises SteppedAside where the step before went by without us."""
+        """Raises SteppedAside where the UNet was not called in the step before."""
         if not self._sampling or self.stream is None:
             return
-        excused = self.stream.excused
-        if excused is None and (self.stream.step_calls or not self.stream.injected or self.host.interrupted()):
+        result = self.stream.result
+        nothing_wrong = result.step_calls > 0 or not self.stream.injected or self.host.interrupted()
+        if result.aside is None and nothing_wrong:
             return
         self.end_pass()
-        if excused is not None:
-            raise excused
-        gone = (
-            SteppedAside("unet_went_silent", got=self.stream.calls)
-            if self.stream.calls
-            else SteppedAside("unet_not_called")
-        )
-        raise self._replaced() or self._cause() or gone
+        if result.aside is not None:
+            raise result.aside
+        raise self._replaced() or self._aside_reason() or _silent(result.calls)
 
     def _read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> UNetCall | None:
         if not self._sampling:
             return None
-        return UNetCall(self.host.rows(args, kwargs), self.host.progress())
-
-    def _prepare(self, pair: ModelPair, request: Request) -> KeyValues:
-        """Encode and project all subjects; the encoder is gone when this returns."""
-        began = time.monotonic()
-        keys_values, notes = prepare(self.host, pair, request)
-        self.notes.extend(notes)
-        self._encoding = time.monotonic() - began
-        log.info(
-            "%d subjects encoded by %s: %.1f MiB",
-            len(request.pictures),
-            pair.adapter.path.name,
-            keys_values.bytes / 2**20,
-        )
-        return keys_values
+        return UNetCall(self.host.cond_map(args, kwargs), self.host.progress())
 
 
-_live: Session | None = None
-_last: JobReport | None = None
+def _silent(calls: int) -> SteppedAside:
+    return SteppedAside("unet_went_silent", got=calls) if calls else SteppedAside("unet_not_called")
 
 
-def last_report() -> JobReport | None:
-    """Of the job under way, else of the last one that had to do with AnyMS."""
-    return (_live.report() if _live is not None else None) or _last
+class LiveSession:
+    """The one session whose stream may be on a UNet, and the report of the last one that used AnyMS."""
 
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.last_report: JobReport | None = None
 
-def last_refusal() -> str:
-    """The sentence that ended the last job, where AnyMS refused it; "" once another one has begun."""
-    return _live.refusal if _live is not None else ""
+    def close(self) -> None:
+        """Close the live session, if any, and keep its report."""
+        if self.session is not None:
+            self.last_report = self.session.report() or self.last_report
+            self.session.close()
+        self.session = None
+
+    def clear(self) -> None:
+        """Close the live session, and forget the last report."""
+        self.close()
+        self.last_report = None
 
 
 def live() -> Session | None:
-    """The one session whose stream may be on a UNet."""
-    return _live
+    """The live session."""
+    return runtime.of(LiveSession).session
 
 
 def open_session(session: Session) -> Session:
-    """Make `session` the live one; what was live is closed."""
-    global _live
-    close_session()
-    _live = session
+    """Close the live session, if any, and make `session` the live one."""
+    slot = runtime.of(LiveSession)
+    slot.close()
+    slot.session = session
     return session
 
 
 def close_session() -> None:
     """Close the live session, if any."""
-    global _live, _last
-    if _live is not None:
-        _last = _live.report() or _last
-        _live.close()
-    _live = None
+    runtime.of(LiveSession).close()
+
+
+def last_report() -> JobReport | None:
+    """The report of the live session, else of the last session that used AnyMS."""
+    session = live()
+    report = session.report() if session is not None else None
+    return report or runtime.of(LiveSession).last_report
+
+
+def last_refusal() -> str:
+    """The sentence by which AnyMS refused the last job; "" once another job has begun."""
+    session = live()
+    return session.refusal if session is not None else ""

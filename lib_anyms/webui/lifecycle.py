@@ -1,18 +1,17 @@
-"""What the WebUI's script callbacks do, in the order the host calls them. The host's objects are duck-typed; nothing
-imports it.
+"""The WebUI's script callbacks, in the order the host calls them. The host's objects are duck-typed.
 
-Hosts only log an exception raised in a callback and make the picture without us, so nothing escapes here: a refusal is
-armed on the UNet, whose next call raises it where page and API see it; stepping aside is said on the page, in the
-infotext and the log.
+Hosts only log an exception raised in a callback, and make the image without us, so no exception leaves this module. A
+refusal is armed on the UNet, whose next call raises it where page and API see it. The reason for stepping aside goes to
+the page, the infotext and the log.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from lib_anyms.engine.influence import Influence
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.viewport import running_script
@@ -22,52 +21,53 @@ from lib_anyms.job.session import Session, close_session, live, open_session
 from lib_anyms.webui import update_check
 
 log = logging.getLogger("anyms")
-_STOPPED = str(SteppedAside("interrupted"))
+_INTERRUPTED = str(SteppedAside("interrupted"))
 
 
 def job_begins(p: Any) -> None:
-    """before_process of every job, ours or not, enabled or not: clear what an earlier failure left on the UNet.
+    """before_process of every job, with AnyMS or without: clear what an earlier failure left on the UNet.
 
-    The infotext too: scripts run one job again, or copies that share their infotext. It is exchanged, not changed: a
-    copy that is made within our job (adetailer) must not take our words from the picture it is made for.
+    Our infotext entries too, as scripts run one job again. They go into a new dictionary: a copy of our job, made
+    within it (adetailer), shares the dictionary and must not remove the entries of our image.
     """
     close_session()
-    ours, told = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
-    if ours & told.keys():
-        p.extra_generation_params = {name: value for name, value in told.items() if name not in ours}
+    ours, entries = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
+    if ours & entries.keys():
+        p.extra_generation_params = {name: value for name, value in entries.items() if name not in ours}
 
 
-def pass_begins(p: Any, read_request: Callable[[], Request], tell: bool = True, record: bool = False) -> None:
-    """process_before_every_sampling: once a pass, twice in Forge's hires fix.
+def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True, record: bool = False) -> None:
+    """process_before_every_sampling: once per pass, twice in Forge's hires fix.
 
-    `tell`: write the request into the infotext. `record`: keep where the image stream acts, until the job ends.
+    write: write the request into the infotext. record: record where the image stream acts, until the job ends.
     """
     session = live()
     if session is None or session.job is not p:
         try:
             session = open_session(Session(detect(p), p))
         except SteppedAside as reason:
-            say(p, reason)
+            show_reason(p, reason)
             return
+    if record:
+        session.record_influence()
+    _guarded(session, partial(_begin_pass, session, p, read_request, write))
 
-    session.influence = session.influence or (Influence() if record else None)
 
-    def begin() -> None:
-        request = session.request or read_request()
-        updated = update_check.update() if request.active else None
-        if updated is not None:
-            raise updated
-        session.begin_pass(request)
-        if p.extra_generation_params.get(infotext.SKIPPED) == _STOPPED:  # an earlier picture of this job was skipped
-            p.extra_generation_params.pop(infotext.SKIPPED)
-        if request.active and tell:
-            p.extra_generation_params[infotext.NAME] = infotext.write(request)
-
-    _guarded(session, begin)
+def _begin_pass(session: Session, p: Any, read_request: Callable[[], Request], write: bool) -> None:
+    request = session.request or read_request()
+    updated = update_check.update() if request.active else None
+    if updated is not None:
+        raise updated
+    session.begin_pass(request)
+    entries = p.extra_generation_params
+    if entries.get(infotext.SKIPPED) == _INTERRUPTED:  # the user skipped an earlier image of this job
+        entries.pop(infotext.SKIPPED)
+    if request.active and write:
+        entries[infotext.NAME] = infotext.write(request)
 
 
 def step_begins(step: Any) -> None:
-    """on_cfg_denoiser: the UNet calls that follow are of `step.denoiser.p`, which need not be our job."""
+    """on_cfg_denoiser: the UNet calls that follow belong to `step.denoiser.p`, which may be another job."""
     session = live()
     if session is None:
         return
@@ -78,34 +78,35 @@ def step_begins(step: Any) -> None:
 
 
 def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None:
-    """post_sample: right after sampling, before other extensions start jobs of their own. `read_request`: of a job that
-    wants AnyMS, which is told where nothing announced its sampling to us, as with scripts that put a function in place
-    of `p.sample`.
+    """post_sample: right after sampling, before other extensions start jobs.
+
+    read_request: of a job that uses AnyMS. If no callback announced its sampling, say so: some scripts replace
+    `p.sample`.
     """
     session = live()
     if session is not None and session.job is p:
         _guarded(session, session.finish_pass)
     elif read_request is not None and infotext.SKIPPED not in p.extra_generation_params and _active(read_request):
         script = running_script(p)
-        say(p, SteppedAside("not_announced", got=f"the script {script}" if script else "something"))
+        show_reason(p, SteppedAside("not_announced", got=f"the script {script}" if script else "something"))
 
 
 def job_ends(p: Any) -> None:
-    """postprocess."""
+    """postprocess: the job is over."""
     session = live()
     if session is not None and session.job is p:
         close_session()
 
 
-def say(p: Any, reason: SteppedAside) -> None:
-    """Tell page, infotext and log why the picture is made without AnyMS; once a job."""
-    sentence = str(reason)
-    if p.extra_generation_params.get(infotext.SKIPPED) == sentence:
+def show_reason(p: Any, reason: SteppedAside) -> None:
+    """Show on the page, in the infotext and in the log why the image is made without AnyMS; once per job."""
+    sentence, entries = str(reason), p.extra_generation_params
+    if entries.get(infotext.SKIPPED) == sentence:
         return
     if reason.cause not in SteppedAside.of_one_pass:
-        p.extra_generation_params.pop(infotext.NAME, None)
-    p.extra_generation_params[infotext.SKIPPED] = sentence
-    if sentence not in getattr(p, "comments", ()):  # scripts run one job again, tile by tile
+        entries.pop(infotext.NAME, None)
+    entries[infotext.SKIPPED] = sentence
+    if sentence not in getattr(p, "comments", ()):  # scripts run one job again for each tile
         p.comment(sentence)
         log.warning(sentence)
 
@@ -113,28 +114,28 @@ def say(p: Any, reason: SteppedAside) -> None:
 def _active(read_request: Callable[[], Request]) -> bool:
     try:
         return read_request().active
-    except Refused:  # its picture is made by now, so there is nothing to refuse
+    except Refused:  # the image is sampled already, so nothing can be refused
         return True
 
 
 def _guarded(session: Session, act: Callable[[], None]) -> None:
+    """Run `act` and show new notes. Any exception becomes a reason on the page or a refusal of the UNet."""
     try:
         act()
-        _tell_news(session)
+        _show_notes(session)
     except SteppedAside as reason:
-        session.end_pass()
-        session.outcome = reason.cause
-        say(session.job, reason)
+        session.step_aside(reason)
+        show_reason(session.job, reason)
     except Refused as refusal:
         log.error(str(refusal))
         session.refuse(refusal)
-    except Exception as error:  # whatever it is, it must reach the user
+    except Exception as error:  # any error must reach the user
         log.exception("AnyMS failed")
         session.refuse(Refused("failed", got=f"{type(error).__name__}: {error}"))
 
 
-def _tell_news(session: Session) -> None:
-    """Notes go to the page and the log; the infotext says what a picture is, not how it came about."""
-    for note in session.news():
+def _show_notes(session: Session) -> None:
+    """Notes go to the page and the log, not into the infotext: they do not change the image."""
+    for note in session.new_notes():
         session.job.comment(str(note))  # type: ignore[attr-defined]  # of the host
         log.warning(str(note))

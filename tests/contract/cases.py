@@ -1,4 +1,4 @@
-"""Words the contract's tests are written in: requests, and what a job's UNet calls are held against."""
+"""The vocabulary of the contract tests: requests, and the comparison of a job's UNet calls with the oracle."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.contract.jobs import Painted
 from tests.contract.oracle_unet import Oracle
 
 WEBUIS = ("a1111", "forge")
-CLOSE, FAR = 1e-5, 1e-3  # shares of the UNet's largest output: rounding, and an effect
+CLOSE, FAR = 1e-5, 1e-3  # as a share of the UNet's largest output: rounding, and a visible effect
 C, U = True, False
 
 
 def on(*hosts: str) -> pytest.MarkDecorator:
-    """The hosts a case makes sense on."""
+    """Run a case on these hosts only."""
     return pytest.mark.parametrize("host", hosts, indirect=True)
 
 
@@ -38,17 +38,17 @@ def one(**fields: Any) -> dict[str, Any]:
 
 
 class Judge:
-    """Holds a host's UNet calls against the oracle."""
+    """Compares a host's UNet calls with the oracle."""
 
     def __init__(self, files: RandomFiles) -> None:
         self.files = files
 
     def differences(self, host: StandIn, painted: Painted, request: Any = None, **neighbours: Any) -> list[float]:
-        wish = Request.from_json(request) if request is not None else None
-        return Oracle(self.files, wish, host.name != "a1111", **neighbours).differences(painted.calls)
+        job_request = Request.from_json(request) if request is not None else None
+        return Oracle(self.files, job_request, host.name != "a1111", **neighbours).differences(painted.calls)
 
     def right(self, host: StandIn, painted: Painted, request: Any, **neighbours: Any) -> Painted:
-        """Every call is the oracle's, and AnyMS does something in the first."""
+        """Every call equals the oracle's, and AnyMS acts in the first."""
         assert painted.calls
         assert max(self.differences(host, painted, request, **neighbours)) <= CLOSE
         if request is not None:
@@ -57,7 +57,7 @@ class Judge:
         return painted
 
     def acting(self, host: StandIn, painted: Painted, **neighbours: Any) -> list[bool]:
-        """In which calls anything but the plain UNet is seen."""
+        """For each call, whether its output differs from the plain UNet's."""
         return [difference > CLOSE for difference in self.differences(host, painted, **neighbours)]
 
 

@@ -1,9 +1,10 @@
-"""One stand-in of each host a module, with the small random SDXL and the extension loaded as hosts load it."""
+"""A stand-in of each host, with the small random SDXL, and the extension loaded as hosts load it."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from tests.contract.cases import Judge
 from tests.contract.hosts import A1111StandIn, DiffusersStandIn, ForgeStandIn, StandIn
 from tests.contract.jobs import STRUCTURE
 from tests.contract.ldm_unet import load_ldm_unet
-from tests.faults import ROOT
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.files import random_files
 from tests.support.webui_job import load_script, script_classes
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="package")
@@ -29,13 +31,13 @@ def files() -> RandomFiles:
 
 @pytest.fixture(scope="package")
 def webui(files: RandomFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeWebUI]:
-    """A WebUI's modules, with adapter and encoder where its users put them."""
+    """A WebUI's modules, with adapter and encoder in the folders its users choose."""
     models = tmp_path_factory.mktemp("models")
     for path, folder in ((files.adapters["base"], "ipadapter"), (files.encoder, "clip_vision")):
         (models / folder).mkdir()
         shutil.copy(path, models / folder)
-    with fake_webui(models) as found:
-        yield found
+    with fake_webui(models) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="package")
@@ -45,24 +47,24 @@ def script(webui: FakeWebUI) -> Any:
 
 @pytest.fixture(scope="package")
 def stand_ins(files: RandomFiles, webui: FakeWebUI, script: Any) -> dict[str, StandIn]:
-    theirs = load_pipeline(files.checkpoint, "cpu", torch.float32).unet
+    diffusers_unet = load_pipeline(files.checkpoint, "cpu", torch.float32).unet
     adapter_and_encoder = [files.adapters["base"], files.encoder]
-    made = (
+    hosts = (
         A1111StandIn(load_ldm_unet(files.checkpoint, STRUCTURE), webui, script),
         ForgeStandIn(load_ldm_unet(files.checkpoint, STRUCTURE, sized=True), webui, script),
-        DiffusersStandIn(theirs.requires_grad_(False), adapter_and_encoder),
+        DiffusersStandIn(diffusers_unet.requires_grad_(False), adapter_and_encoder),
     )
-    return {host.name: host for host in made}
+    return {host.name: host for host in hosts}
 
 
 @pytest.fixture(params=["a1111", "forge", "diffusers"])
 def host(request: pytest.FixtureRequest, stand_ins: dict[str, StandIn]) -> Iterator[StandIn]:
-    """After every test the host's UNet says the same as before the first, and nothing hangs on it."""
-    found = stand_ins[request.param]
-    before = found.at_rest
-    yield found
-    assert found.hooks() == 0
-    assert torch.equal(found.paint(steps=1).latents[0], before.latents[0])
+    """Checks after each test that the host's UNet has no hooks and the outputs it had before the first test."""
+    loaded = stand_ins[request.param]
+    before = loaded.at_rest
+    yield loaded
+    assert loaded.hooks() == 0
+    assert torch.equal(loaded.paint(steps=1).latents[0], before.latents[0])
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
-"""Stand-ins for A1111's, Forge's and diffusers' sampling: the same job, each host's own order of callbacks and rows.
+"""Stand-ins for the sampling of A1111, Forge and diffusers: one job, in each host's order of callbacks and entries.
 
-What they do was read off the hosts and seen on them (tests/hosts runs the real ones). AnyMS is in the first two by
-scripts/anyms.py, loaded as they load it; in diffusers by a Session, as the standalone has it.
+They follow the hosts' sources and behaviour (tests/hosts runs the real ones). The WebUIs load scripts/anyms.py as they
+do; diffusers has a Session, like the standalone.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.hosts.replay import Given
 from tests.support.streams import hook_count
 
 Texts = dict[str, torch.Tensor]
-_PROMPTED = {row.name for row in fields(Job)}
+_JOB_FIELDS = {field.name for field in fields(Job)}
 
 
 class StandIn:
-    """A host with one loaded UNet. `truth` of every call comes from the host's own order of rows, never from AnyMS."""
+    """A host with one loaded UNet. A call's conditional entries come from the host's own order, never from AnyMS."""
 
     name = ""
     twice_in_hires = False
@@ -39,8 +39,8 @@ class StandIn:
 
     @torch.no_grad()
     def paint(self, request: Any = None, **changes: Any) -> Painted:
-        """A whole job, with AnyMS's JSON object or without AnyMS."""
-        assert changes.keys() <= _PROMPTED
+        """Run a whole job, with AnyMS's JSON object or without AnyMS."""
+        assert changes.keys() <= _JOB_FIELDS
         return self.process(Job(**changes), request)
 
     def process(self, p: Job, request: Any = None) -> Painted:
@@ -53,7 +53,7 @@ class StandIn:
             self.calls = outer
 
     def model(self) -> Any:
-        """What the host has as `sd_model`."""
+        """The host's `sd_model`."""
         raise NotImplementedError
 
     def _run(self, p: Job, request: Any) -> list[torch.Tensor]:
@@ -63,10 +63,10 @@ class StandIn:
         raise NotImplementedError
 
     def _before_pass(self, p: Job, request: Any) -> None:
-        """The host tells its scripts that a sampling begins."""
+        """Call the scripts before a sampling pass."""
 
     def _sample(self, p: Job, iteration: int, request: Any) -> torch.Tensor:
-        """One iteration: a pass, and a second one for a hires fix."""
+        """One iteration: a sampling pass, and a second one with hires fix."""
         p.is_hr_pass = False
         sigmas = schedule(p.steps)
         x = sigmas[0] * p.noise(iteration, p.height, p.width)
@@ -82,7 +82,7 @@ class StandIn:
         return x
 
     def _denoiser(self, p: Job) -> Any:
-        """Counts its calls, as the hosts' denoisers do."""
+        """A denoiser that counts its calls, as the hosts' denoisers do."""
         done = SimpleNamespace(step=0)
         total = p.steps * (2 if p.sampler in SECOND_ORDER else 1)
 
@@ -101,36 +101,36 @@ class StandIn:
     def _noise_in(
         self, x: torch.Tensor, sigma: float, texts: Texts, is_cond: Sequence[bool], progress: float, **more: Any
     ) -> torch.Tensor:
-        """One UNet call, recorded -> the noise it sees."""
-        given = {
+        """One recorded UNet call -> the predicted noise."""
+        inputs = {
             "x": x / (sigma**2 + 1) ** 0.5,
             "timesteps": torch.full((len(x),), timestep_of(sigma)),
             "context": texts["crossattn"],
             "y": texts["vector"],
         }
-        kept = {name: tensor.clone() for name, tensor in given.items()}
-        output = self._call_unet(given, **more)
-        self.calls.append(Call(self.unet, kept, tuple(is_cond), progress, output.clone()))
+        recorded = {name: tensor.clone() for name, tensor in inputs.items()}
+        output = self._call_unet(inputs, **more)
+        self.calls.append(Call(self.unet, recorded, tuple(is_cond), progress, output.clone()))
         return output
 
-    def _call_unet(self, given: Texts, **more: Any) -> torch.Tensor:
-        return self.unet(given["x"], timesteps=given["timesteps"], context=given["context"], y=given["y"], **more)
+    def _call_unet(self, inputs: Texts, **more: Any) -> torch.Tensor:
+        return self.unet(inputs["x"], timesteps=inputs["timesteps"], context=inputs["context"], y=inputs["y"], **more)
 
     @cached_property
     def baseline(self) -> Painted:
-        """Without AnyMS."""
+        """A job without AnyMS."""
         return self.paint()
 
     @cached_property
     def at_rest(self) -> Painted:
-        """One step without AnyMS, made before anything else was."""
+        """One step without AnyMS, run before any other job."""
         return self.paint(steps=1)
 
     def hooks(self) -> int:
         return hook_count(self.unet)
 
     def exchange(self, unet: nn.Module, p: Job | None = None) -> nn.Module:
-        """Another UNet is loaded, in mid-sampling of `p` if given -> the one before."""
+        """Load another UNet, during the sampling of `p` if there is one -> the previous UNet."""
         before, self.unet = self.unet, unet
         if p is not None:
             p.sd_model = self.model()
@@ -141,12 +141,12 @@ def catenated(*texts: Texts) -> Texts:
     return {name: torch.cat([text[name] for text in texts]) for name in texts[0]}
 
 
-def rows_of(texts: Texts, rows: slice) -> Texts:
-    return {name: tensor[rows] for name, tensor in texts.items()}
+def entries_of(texts: Texts, entries: slice) -> Texts:
+    return {name: tensor[entries] for name, tensor in texts.items()}
 
 
 class WebUIStandIn(StandIn):
-    """A host that runs `script`, and the callbacks it has registered."""
+    """A host that runs `script` and its registered callbacks."""
 
     def __init__(self, unet: nn.Module, webui: Any, script: Any) -> None:
         super().__init__(unet)
@@ -155,25 +155,25 @@ class WebUIStandIn(StandIn):
         self.defaults = [component.value for component in script.ui(False)]
 
     def _run(self, p: Job, request: Any) -> list[torch.Tensor]:
-        told = self._told(request)
+        arguments = self._arguments(request)
         if p.scripted:
-            self.script.before_process(p, *told)
+            self.script.before_process(p, *arguments)
         latents = []
         for iteration in range(p.n_iter):
             latents.append(self._sample(p, iteration, request))
             if p.scripted:
-                self.script.post_sample(p, None, *told)
+                self.script.post_sample(p, None, *arguments)
             p.after_image()
         if p.scripted:
-            self.script.postprocess(p, None, *told)
+            self.script.postprocess(p, None, *arguments)
         return latents
 
-    def _told(self, request: Any) -> list[Any]:
+    def _arguments(self, request: Any) -> list[Any]:
         return self.defaults if request is None else [request, *self.defaults[1:]]
 
     def _before_pass(self, p: Job, request: Any) -> None:
         if p.scripted:
-            self.script.process_before_every_sampling(p, *self._told(request), x=None)
+            self.script.process_before_every_sampling(p, *self._arguments(request), x=None)
 
     def _announce(self, p: Job, x: torch.Tensor, cond: Any, uncond: Texts, step: int, total: int) -> None:
         denoiser = SimpleNamespace(p=p, step=step, total_steps=total)
@@ -190,14 +190,14 @@ class WebUIStandIn(StandIn):
 
 
 class A1111StandIn(WebUIStandIn):
-    """Rows: every picture's conditional ones, then all unconditional ones; consumed in one call, or in several."""
+    """Batch: the conditional entries of every image, then all unconditional ones; in one call or in several."""
 
     name = "a1111"
 
     def model(self) -> Any:
-        found = SimpleNamespace(model=SimpleNamespace(diffusion_model=self.unet))
-        self.webui("modules.shared").sd_model = found
-        return found
+        model = SimpleNamespace(model=SimpleNamespace(diffusion_model=self.unet))
+        self.webui("modules.shared").sd_model = model
+        return model
 
     def _denoise(self, p: Job, x: torch.Tensor, sigma: float, step: int, total: int) -> torch.Tensor:
         parts, pictures = len(p.prompt), len(x)
@@ -205,20 +205,20 @@ class A1111StandIn(WebUIStandIn):
         order = [part * pictures + picture for picture in range(pictures) for part in range(parts)]
         cond = {name: tensor[order] for name, tensor in joined.items()}
         uncond = p.text(p.negative, p.negative_chunks)
-        everything = torch.cat((x.repeat_interleave(parts, 0), x))
+        batch = torch.cat((x.repeat_interleave(parts, 0), x))
         is_cond = [True] * (parts * pictures) + [False] * pictures
-        self._announce(p, everything, cond, uncond, step, total)
+        self._announce(p, batch, cond, uncond, step, total)
         skipped = self._skips(p, sigma, step, total)
         if skipped:
-            everything, is_cond = everything[:-pictures], is_cond[:-pictures]
-        noise = torch.empty_like(everything)
-        for rows in self._splits(p, parts * pictures, pictures, skipped):
-            inside = rows.stop <= parts * pictures
-            texts = rows_of(cond, rows) if inside else uncond
-            if rows.start < parts * pictures < rows.stop:
+            batch, is_cond = batch[:-pictures], is_cond[:-pictures]
+        noise = torch.empty_like(batch)
+        for entries in self._splits(p, parts * pictures, pictures, skipped):
+            inside = entries.stop <= parts * pictures
+            texts = entries_of(cond, entries) if inside else uncond
+            if entries.start < parts * pictures < entries.stop:
                 texts = catenated(cond, uncond)
-            noise[rows] = self._noise_in(everything[rows], sigma, texts, is_cond[rows], min(step / total, 1 - 1e-6))
-        denoised = everything - sigma * noise
+            noise[entries] = self._noise_in(batch[entries], sigma, texts, is_cond[entries], min(step / total, 1 - 1e-6))
+        denoised = batch - sigma * noise
         positive = denoised[: parts * pictures].unflatten(0, (pictures, parts))
         if skipped:
             base, scale = positive[:, 0], 1.0
@@ -228,7 +228,7 @@ class A1111StandIn(WebUIStandIn):
 
     @staticmethod
     def _splits(p: Job, conds: int, pictures: int, skipped: bool) -> list[slice]:
-        """The rows of each UNet call of a step."""
+        """The batch entries of each UNet call of a step."""
         total = conds if skipped else conds + pictures
         if p.chunks == p.negative_chunks or skipped:
             size = total if p.batch_cond_uncond else pictures
@@ -238,7 +238,7 @@ class A1111StandIn(WebUIStandIn):
 
 
 class UnetPatcher:
-    """Forge's handle of a UNet: what neighbours hang on it reaches the UNet with every call."""
+    """Forge's handle of a UNet: patches of other extensions reach the UNet with every call."""
 
     def __init__(self, unet: nn.Module) -> None:
         self.model = SimpleNamespace(diffusion_model=unet, computation_dtype=torch.float32)
@@ -249,7 +249,7 @@ UnetPatcher.__module__ = "backend.patcher.unet"
 
 
 class ForgeStandIn(WebUIStandIn):
-    """Chunks of rows in the order the host's batching takes them, named in `cond_or_uncond`; 0 is conditional."""
+    """Chunks in the order of the host's batching, listed in `cond_or_uncond`; 0 is conditional."""
 
     name = "forge"
     twice_in_hires = True
@@ -274,7 +274,7 @@ class ForgeStandIn(WebUIStandIn):
             return self._predict(p, latents, sigma, positive, negative, progress)
 
         positive, negative = predict(cond, None if scale == 1 else uncond, x)
-        strength = len(cond)  # every AND part weighs 1
+        strength = len(cond)  # every AND part has weight 1
         denoised = positive if negative is None else negative + (positive - negative) * scale * strength
         for function in self.post_cfg:
             denoised = denoised + function(predict, x, cond, uncond)
@@ -283,29 +283,29 @@ class ForgeStandIn(WebUIStandIn):
     def _predict(
         self, p: Job, x: torch.Tensor, sigma: float, cond: list[Texts], uncond: Texts | None, progress: float
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What is left of noise: the mean of the conditional parts, and the unconditional one."""
+        """The denoised latents: the mean of the conditional parts, and the unconditional one."""
         waiting = [(text, 0) for text in cond] + ([(uncond, 1)] if uncond is not None else [])
-        found: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+        denoised_by_flag: dict[int, list[torch.Tensor]] = {0: [], 1: []}
         while waiting:
             length = waiting[0][0]["crossattn"].shape
-            together = [number for number, (text, _) in enumerate(waiting) if text["crossattn"].shape == length][::-1]
+            chosen = [number for number, (text, _) in enumerate(waiting) if text["crossattn"].shape == length][::-1]
             if p.low_memory:
-                together = together[:1]
-            batch = [waiting.pop(number) for number in together]
+                chosen = chosen[:1]
+            batch = [waiting.pop(number) for number in chosen]
             flags = [flag for _, flag in batch]
             is_cond = [text is not self._negative for text, _ in batch for _ in range(len(x))]
             options = {**self.patches, "cond_or_uncond": flags, "sigmas": torch.tensor([sigma])}
-            rows = torch.cat([x] * len(batch))
+            entries = torch.cat([x] * len(batch))
             noise = self._noise_in(
-                rows, sigma, catenated(*(text for text, _ in batch)), is_cond, progress, transformer_options=options
+                entries, sigma, catenated(*(text for text, _ in batch)), is_cond, progress, transformer_options=options
             )
-            for flag, denoised in zip(flags, (rows - sigma * noise).chunk(len(batch))):
-                found[flag].append(denoised)
-        return torch.stack(found[0]).mean(0), found[1][0] if found[1] else None
+            for flag, denoised in zip(flags, (entries - sigma * noise).chunk(len(batch))):
+                denoised_by_flag[flag].append(denoised)
+        return torch.stack(denoised_by_flag[0]).mean(0), denoised_by_flag[1][0] if denoised_by_flag[1] else None
 
 
 class DiffusersStandIn(StandIn):
-    """The pipeline's rows: unconditional, conditional; the latter alone without guidance."""
+    """Batch: unconditional, conditional; without guidance the conditional entries alone."""
 
     name = "diffusers"
 
@@ -340,12 +340,12 @@ class DiffusersStandIn(StandIn):
         if p.cfg_scale == 1:
             return x - sigma * self._noise_in(x, sigma, cond, [True] * len(x), progress)
         texts, is_cond = catenated(p.text(p.negative, p.chunks), cond), [False] * len(x) + [True] * len(x)
-        rows = torch.cat((x, x))
-        negative, positive = (rows - sigma * self._noise_in(rows, sigma, texts, is_cond, progress)).chunk(2)
+        entries = torch.cat((x, x))
+        negative, positive = (entries - sigma * self._noise_in(entries, sigma, texts, is_cond, progress)).chunk(2)
         return negative + p.cfg_scale * (positive - negative)
 
-    def _call_unet(self, given: Texts, **more: Any) -> torch.Tensor:
+    def _call_unet(self, inputs: Texts, **more: Any) -> torch.Tensor:
         pooled = STRUCTURE.text_2.projection
-        self.unet.add_time_proj = Given(given["y"][:, pooled:])  # sizes and crop come embedded here
-        added = {"text_embeds": given["y"][:, :pooled], "time_ids": torch.zeros(len(given["y"]), 6)}
-        return self.unet(given["x"], given["timesteps"], given["context"], added_cond_kwargs=added).sample
+        self.unet.add_time_proj = Given(inputs["y"][:, pooled:])  # here sizes and crop are embedded already
+        added = {"text_embeds": inputs["y"][:, :pooled], "time_ids": torch.zeros(len(inputs["y"]), 6)}
+        return self.unet(inputs["x"], inputs["timesteps"], inputs["context"], added_cond_kwargs=added).sample

@@ -1,6 +1,4 @@
-"""What all stand-ins of hosts share: the job `p`, texts and noise from words and seeds, samplers, and the recorded UNet
-calls.
-"""
+"""The common part of all host stand-ins: the job `p`, texts, noise, samplers, and recorded UNet calls."""
 
 from __future__ import annotations
 
@@ -16,16 +14,16 @@ from torch import nn
 from lib_anyms.standalone.structure import SMALL
 
 STRUCTURE = replace(SMALL, res_blocks=1)  # depths 0, 1, 2: 11 cross-attention layers
-Denoise = Callable[..., torch.Tensor]  # (x, sigma, step=None) -> the picture without noise
+Denoise = Callable[..., torch.Tensor]  # (x, sigma, step=None) -> the denoised latents
 CHUNK = 77
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a UNet: what went in and came out, which rows were conditional, and how far the steps were."""
+    """One UNet call: inputs, output, which batch entries are conditional, and the share of the steps done."""
 
     unet: nn.Module
-    given: dict[str, torch.Tensor]
+    inputs: dict[str, torch.Tensor]
     is_cond: tuple[bool, ...]
     progress: float
     output: torch.Tensor
@@ -33,17 +31,17 @@ class Call:
 
 @dataclass
 class Painted:
-    """A job that ran through: the latents of each iteration, the UNet's calls, infotext and comments."""
+    """The results of a job: latents of each iteration, UNet calls, infotext entries and comments."""
 
     latents: list[torch.Tensor]
     calls: list[Call]
-    told: dict[str, Any]
+    entries: dict[str, Any]
     comments: list[str]
 
 
 @dataclass
 class Job:
-    """A host's `p`. Sizes in latent pixels; `prompt` in the parts that AND joins; token chunks of 77."""
+    """A host's `p`. Sizes in latent pixels; `prompt`: the parts that AND joins; chunks of 77 tokens."""
 
     sd_model: Any = None
     prompt: tuple[str, ...] = ("a cat and a dog",)
@@ -59,16 +57,16 @@ class Job:
     cfg_scale: float = 2.0
     sampler: str = "Euler"
     hires: tuple[int, int] | None = None  # height, width of the second pass
-    scripted: bool = True  # whether the host runs its scripts on it
+    scripted: bool = True  # whether the host runs its scripts on this job
     # the host's settings
     batch_cond_uncond: bool = True
     low_memory: bool = False
     skip_early: float = 0.0
     s_min_uncond: float = 0.0
-    # what neighbours do
+    # callbacks of other extensions
     before_step: Callable[[int], None] = lambda _step: None
     after_image: Callable[[], None] = lambda: None
-    # the host's own
+    # set by the host
     is_hr_pass: bool = False
     interrupted: bool = False
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
@@ -88,7 +86,7 @@ class Job:
         self.comments.append(text)
 
     def text(self, words: str, chunks: int) -> dict[str, torch.Tensor]:
-        """What text encoders say of `words`, for each picture of the batch: "crossattn" tokens and "vector"."""
+        """The text encoders' output for `words`, for each image of the batch: "crossattn" tokens and "vector"."""
         make = torch.Generator().manual_seed(zlib.crc32(words.encode()))
         vector = torch.randn(1, STRUCTURE.added_width, generator=make)
         tokens = torch.randn(1, CHUNK * chunks, STRUCTURE.context_width, generator=make)
@@ -107,16 +105,16 @@ class Interrupted(Exception):
 
 # -- noise levels ------------------------------------------------------------------------------------------------------
 
-_KEPT = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
+_ALPHAS = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
 
 
 def sigma_at(timestep: float) -> float:
-    kept = _KEPT[round(timestep)].item()
-    return ((1 - kept) / kept) ** 0.5
+    alpha = _ALPHAS[round(timestep)].item()
+    return ((1 - alpha) / alpha) ** 0.5
 
 
 def timestep_of(sigma: float) -> float:
-    levels = ((1 - _KEPT) / _KEPT).sqrt()
+    levels = ((1 - _ALPHAS) / _ALPHAS).sqrt()
     return float((levels - sigma).abs().argmin())
 
 
@@ -139,7 +137,7 @@ def _euler(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterator[t
 
 
 def _heun(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterator[torch.Tensor]:
-    """Twice a step, once in the last."""
+    """Two calls per step, one in the last."""
     for sigma, to in itertools.pairwise(sigmas):
         first = denoise(x, sigma)
         ahead = _moved(x, first, sigma, to)
@@ -151,7 +149,7 @@ def _heun(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterator[to
 
 
 def _dpmpp_sde(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterator[torch.Tensor]:
-    """A call half-way in each step but the last, and noise."""
+    """A second call half-way in each step but the last, and noise."""
     make = torch.Generator().manual_seed(5)
     for sigma, to in itertools.pairwise(sigmas):
         denoised = denoise(x, sigma)
@@ -163,7 +161,7 @@ def _dpmpp_sde(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterat
 
 
 def _restart(denoise: Denoise, x: torch.Tensor, sigmas: list[float]) -> Iterator[torch.Tensor]:
-    """After the last but one step back to the second: noisier again, and the step counter with it."""
+    """Before the last step, go back to the second one: noise and step counter return too."""
     make = torch.Generator().manual_seed(6)
     for step in (*range(len(sigmas) - 2), *range(1, len(sigmas) - 1)):
         if step == 1:
@@ -177,7 +175,7 @@ SECOND_ORDER = ("Heun", "DPM++ SDE")
 
 
 def sample(p: Job, denoise: Denoise, noise: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
-    """The latents; those of the last whole step when the user interrupts."""
+    """The latents; after an interruption those of the last complete step."""
     x = noise
     try:
         for reached in SAMPLERS[p.sampler](denoise, noise, sigmas):

@@ -1,8 +1,8 @@
-"""SDXL's UNet under LDM names, of our own: it loads the single files of the standalone and answers as diffusers does.
+"""Our own SDXL UNet under LDM names: it loads the standalone's single files, with the outputs of diffusers.
 
-The three attention functions are what hosts put between `to_q` and `to_out[0]`; patches are Forge's, by the names in
-`transformer_options`. Odd sizes go down by ceil; they come up to the skip's size before the convolution in Forge and
-diffusers, after it in A1111.
+The three attention functions are the hosts' variants between `to_q` and `to_out[0]`. Patches are Forge's, named in
+`transformer_options`. Odd sizes are rounded up on the way down; on the way up they get the skip's size before the
+convolution in Forge and diffusers, after it in A1111.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Options = dict[str, Any]
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> torch.Tensor:
-    """softmax(q k^T / sqrt d) v, (rows, tokens, channels) each."""
+    """softmax(q k^T / sqrt d) v; each is (batch, tokens, channels)."""
     q, k, v = (tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
@@ -47,14 +47,14 @@ class CrossAttention(nn.Module):
 
 
 def sdp_forward(self: CrossAttention, x: torch.Tensor, context: Any = None, value: Any = None) -> torch.Tensor:
-    """A1111's sdp and sub-quadratic options: the parts of `to_out` are called, `to_out` itself is not."""
+    """A1111's sdp and sub-quadratic options: they call the parts of `to_out`, not `to_out` itself."""
     context = x if context is None else context
     out = attention(self.to_q(x), self.to_k(context), self.to_v(context), self.heads)
     return self.to_out[1](self.to_out[0](out))
 
 
 def split_forward(self: CrossAttention, x: torch.Tensor, context: Any = None, value: Any = None) -> torch.Tensor:
-    """A1111's split attention: slices of the queries, plain softmax, the two parts of `to_out` taken out of it."""
+    """A1111's split attention: slices of the queries, plain softmax, and the two parts of `to_out` unpacked."""
     context = x if context is None else context
     q, k, v = (
         t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -98,14 +98,14 @@ class BasicTransformerBlock(nn.Module):
         return x + self.ff(self.norm3(x))
 
     def _cross(self, n: torch.Tensor, context: torch.Tensor, options: Options) -> torch.Tensor:
-        """Forge's way: patches of what goes in and out, and one that runs in place of `attn2.forward`."""
+        """As in Forge: patches of the input and the output, and one that replaces `attn2.forward`."""
         attn2, value = self.attn2, context
         patches, replace = options.get("patches", {}), options.get("patches_replace", {}).get("attn2")
         for patch in patches.get("attn2_patch", ()):
             n, context, value = patch(n, context, value, options)
         if replace is not None:
-            told = {**options, "n_heads": attn2.heads}
-            n = attn2.to_out(replace(attn2.to_q(n), attn2.to_k(context), attn2.to_v(value), told))
+            patch_options = {**options, "n_heads": attn2.heads}
+            n = attn2.to_out(replace(attn2.to_q(n), attn2.to_k(context), attn2.to_v(value), patch_options))
         else:
             n = attn2(n, context, value)
         for patch in patches.get("attn2_output_patch", ()):
@@ -150,13 +150,13 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: torch.Tensor, size: torch.Size | None) -> torch.Tensor:
-        """To `size`; twice as large where none is given."""
-        wanted = size if size is not None else torch.Size(2 * side for side in x.shape[-2:])
-        return self.conv(F.interpolate(x, size=tuple(wanted), mode="nearest"))
+        """Resize to `size`, or to twice the size if None."""
+        target = size if size is not None else torch.Size(2 * side for side in x.shape[-2:])
+        return self.conv(F.interpolate(x, size=tuple(target), mode="nearest"))
 
 
 class TimestepEmbedSequential(nn.Sequential):
-    """Each part gets what it takes."""
+    """Passes each part the arguments of its class."""
 
     def forward(
         self,
@@ -166,14 +166,14 @@ class TimestepEmbedSequential(nn.Sequential):
         options: Options,
         size: torch.Size | None = None,
     ) -> torch.Tensor:
-        given = {ResBlock: (emb,), SpatialTransformer: (context, options), Upsample: (size,)}
+        arguments = {ResBlock: (emb,), SpatialTransformer: (context, options), Upsample: (size,)}
         for part in self:
-            x = part(x, *given.get(type(part), ()))
+            x = part(x, *arguments.get(type(part), ()))
         return x
 
 
 class LdmUNet(nn.Module):
-    """`sized`: upsampling is told the skip's size, as in Forge."""
+    """sized: upsampling gets the skip's size, as in Forge."""
 
     def __init__(self, structure: Structure, sized: bool = False, channels: int = LATENT_CHANNELS) -> None:
         super().__init__()
@@ -251,20 +251,20 @@ class LdmUNet(nn.Module):
 
 
 def sinusoids(timesteps: torch.Tensor, width: int) -> torch.Tensor:
-    """(rows,) -> (rows, width): cosines, then sines, of frequencies from 1 down to 1e-4."""
+    """(batch,) -> (batch, width): cosines, then sines, of frequencies from 1 down to 1e-4."""
     half = width // 2
     angles = timesteps.float()[:, None] * torch.exp(-math.log(10_000) * torch.arange(half) / half)
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
 def read_ldm_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The UNet's part of a single file, in float32."""
+    """The weights of the UNet in a single file, in float32."""
     state = load_file(checkpoint)
     return {name.removeprefix(PREFIX): state[name].float() for name in state if name.startswith(PREFIX)}
 
 
 def load_ldm_unet(checkpoint: Path, structure: Structure, sized: bool = False) -> LdmUNet:
-    """The UNet of a single file."""
+    """Load the UNet of a single file."""
     with torch.device("meta"):
         unet = LdmUNet(structure, sized)
     unet.load_state_dict(read_ldm_weights(checkpoint), assign=True)

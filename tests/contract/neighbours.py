@@ -1,6 +1,4 @@
-"""What other extensions do to a UNet, written anew after what they are seen to do; each says what the oracle must do
-too.
-"""
+"""What other extensions do to a UNet, re-implemented from their behaviour, with the same change for the oracle."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 class IpAdapter:
-    """A neighbour's image tokens, (8, width) for each width of layers, added to Z."""
+    """Another extension's image tokens, (8, width) for each layer width, added to Z."""
 
     def __init__(self) -> None:
         self.sets = {width: random(2, 8, width, seed=width) for width in STRUCTURE.widths}
@@ -37,12 +35,12 @@ class IpAdapter:
         return attention(q, key, value, heads)
 
     def replace(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-        """As Forge's own: in place of `attn2.forward`."""
+        """Like Forge's own IP-Adapter: replaces `attn2.forward`."""
         return attention(q, k, v, options["n_heads"]) + self("", q, options["n_heads"])
 
     @contextmanager
     def replacing_forwards(self, unet: nn.Module) -> Iterator[None]:
-        """As sd-webui-controlnet's: each layer's `forward` is its own."""
+        """Like sd-webui-controlnet: replaces each layer's `forward`."""
 
         def forward(attn2: CrossAttention, x: torch.Tensor, context: torch.Tensor, _value: Any = None) -> torch.Tensor:
             q = attn2.to_q(x)
@@ -59,7 +57,7 @@ class IpAdapter:
                 del layer.attention.forward
 
     def hook(self, unet: nn.Module) -> Callable[[], None]:
-        """As AnyMS itself: hooks on `to_q` and `to_out[0]`; returns the inverse."""
+        """Like AnyMS: hooks on `to_q` and `to_out[0]`. Returns a function that removes them."""
         handles = [handle for layer in cross_attention_layers(unet) for handle in self._hook_layer(layer)]
         return lambda: [handle.remove() for handle in handles] and None
 
@@ -73,7 +71,7 @@ class IpAdapter:
 
 
 class OnlineLora(nn.Module):
-    """A linear layer with a LoRA computed beside it."""
+    """A linear layer plus a LoRA computed at run time."""
 
     def __init__(self, base_layer: nn.Linear, seed: int) -> None:
         super().__init__()
@@ -91,9 +89,7 @@ class OnlineLora(nn.Module):
 
 @contextmanager
 def online_lora(unet: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """Around to_q, to_k and to_out[0] of every cross-attention layer -> all weights as they would be with the LoRA
-    merged.
-    """
+    """Wrap to_q, to_k and to_out[0] of every cross-attention layer -> all weights with the LoRA merged."""
     weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     wrapped: list[tuple[nn.Module, str, nn.Module]] = []
     for number, layer in enumerate(cross_attention_layers(unet)):
@@ -114,7 +110,7 @@ def online_lora(unet: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
 
 @contextmanager
 def merged_lora(unet: nn.Module) -> Iterator[None]:
-    """Merged into to_q and to_k as hosts do it: the same parameters, other values."""
+    """Merge a LoRA into to_q and to_k as hosts do: the same parameters with other values."""
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
     for number, layer in enumerate(cross_attention_layers(unet)):
         for linear in (layer.attention.to_q, layer.attention.to_k):
@@ -129,15 +125,13 @@ def merged_lora(unet: nn.Module) -> Iterator[None]:
 
 
 class Couple:
-    """Regional texts: conditional chunks stand `1 + texts` times in attn2, made even by a row of zeros, and are
-    blended.
-    """
+    """Regional texts: attn2 gets each conditional chunk `1 + texts` times and blends; zeros make the batch even."""
 
     def __init__(self, texts: int) -> None:
         self.contexts = [random(1, 77, STRUCTURE.context_width, seed=50 + number) for number in range(texts)]
 
     def shares(self, grid: tuple[int, int]) -> torch.Tensor:
-        """(1 + texts, tokens, 1): how much each text counts where; sums to 1."""
+        """(1 + texts, tokens, 1): the share of each text at each token; sums to 1."""
         across = torch.linspace(0, 1, grid[1])[None].expand(grid)
         weights = torch.stack([1 + torch.sin((1 + number) * across) for number in range(1 + len(self.contexts))])
         return (weights / weights.sum(0)).flatten(1)[..., None]
@@ -175,7 +169,7 @@ class Couple:
     def text(
         self, attn2: CrossAttention, q: torch.Tensor, context: torch.Tensor, is_cond: bool, grid: tuple[int, int]
     ) -> torch.Tensor:
-        """Z_text of the blend."""
+        """Z_text as the weighted sum over the texts."""
         texts = [context, *(other.expand(len(q), -1, -1) for other in self.contexts)] if is_cond else [context]
         streams = [attention(q, attn2.to_k(text), attn2.to_v(text), attn2.heads) for text in texts]
         if not is_cond:
@@ -184,7 +178,7 @@ class Couple:
 
 
 def _grid_of(tokens: int, height: int, width: int) -> tuple[int, int]:
-    """Each level is half of the one above, rounded up."""
+    """The grid of `tokens`: each level is half of the one above, rounded up."""
     while height * width > tokens:
         height, width = (height + 1) // 2, (width + 1) // 2
     return height, width
@@ -194,12 +188,12 @@ def _grid_of(tokens: int, height: int, width: int) -> tuple[int, int]:
 
 
 def freeu_patches() -> dict[str, Any]:
-    """Forge: features of the backbone up, of the skip connection down."""
+    """In Forge: amplify the backbone's features, attenuate the skip connection's."""
     return {"patches": {"output_block_patch": [lambda h, skip, _options: (1.2 * h, 0.8 * skip)]}}
 
 
 def freeu_hooks(unet: LdmUNet) -> list[Any]:
-    """A1111: what goes into an output block."""
+    """In A1111: amplify the input of output blocks."""
     return [
         block.register_forward_pre_hook(lambda _m, args: (1.1 * args[0], *args[1:]))
         for block in list(unet.output_blocks)[:3]
@@ -207,7 +201,7 @@ def freeu_hooks(unet: LdmUNet) -> list[Any]:
 
 
 class HrFix:
-    """The inner levels run at half the size while `progress` is below a half."""
+    """The inner levels run at half size while `progress` is below one half."""
 
     BLOCK = 3
 
@@ -215,7 +209,7 @@ class HrFix:
         self.progress = 0.0
 
     def at(self, progress: float) -> dict[str, Any]:
-        """The oracle's call is of this progress."""
+        """The patches for an oracle's call at this progress."""
         self.progress = progress
         return self.patches()
 
@@ -223,7 +217,7 @@ class HrFix:
         return F.interpolate(h, scale_factor=0.5, mode="bilinear") if self.progress < 0.5 else h
 
     def patches(self) -> dict[str, Any]:
-        """Forge: after the skip of one input block; sizes meet again before the output blocks."""
+        """In Forge: shrink after one input block's skip, and restore the size before the output blocks."""
 
         def shrink(h: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
             return self._half(h) if options["block"] == ("input", self.BLOCK) else h
@@ -235,7 +229,7 @@ class HrFix:
         return {"patches": {"input_block_patch_after_skip": [shrink], "output_block_patch": [grow]}}
 
     def hooks(self, unet: LdmUNet) -> list[Any]:
-        """A1111: before one input block; the host's `torch.cat` makes sizes meet."""
+        """In A1111: shrink before one input block; the host's `torch.cat` restores the size."""
         return [
             unet.input_blocks[self.BLOCK].register_forward_pre_hook(lambda _m, args: (self._half(args[0]), *args[1:]))
         ]

@@ -1,8 +1,7 @@
-"""What every UNet call must say: the same weights in a UNet whose cross-attention is written out by the oracle, row by
-row kind.
+"""The expected output of every UNet call: the same weights, with cross-attention written out by the oracle.
 
-Keys and values are multiplied out here from the adapter's file; image tokens are the engine's, which tests/parity holds
-against diffusers. Each kind of row runs in a batch of its own, so no order of rows is shared with the engine.
+Keys and values are computed here from the adapter's file. Image tokens are the engine's; tests/parity compares them
+with diffusers. Conditional and unconditional entries run in separate batches: the engine's batch order is not reused.
 """
 
 from __future__ import annotations
@@ -44,18 +43,18 @@ def owners(layout: Layout, height: int, width: int) -> torch.Tensor:
 
 @dataclass
 class Oracle:
-    """For the jobs of one request; None: the plain UNet."""
+    """The oracle for the jobs of one request; None: the plain UNet."""
 
     files: RandomFiles
     request: Request | None = None
-    sized: bool = False  # as the host's UNet
+    sized: bool = False  # like the host's UNet
     neighbour: Neighbour | None = None
     text: Text | None = None
-    prepare: Callable[[LdmUNet], Any] = lambda _unet: None  # what neighbours do to the host's UNet
+    prepare: Callable[[LdmUNet], Any] = lambda _unet: None  # what other extensions do to the host's UNet
     options: Callable[[float], dict[str, Any]] = lambda _progress: {}  # Forge's patches, by the steps' progress
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)  # all of them, in place of the host's
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)  # all weights, in place of the host's
     _sets: dict[str, tuple[Sets, Sets]] = field(default_factory=dict)
-    _now: tuple[bool, float] = (True, 0.0)  # kind of the rows, and progress
+    _now: tuple[bool, float] = (True, 0.0)  # whether the entries are conditional, and the progress
 
     def __post_init__(self) -> None:
         if self.request is not None:
@@ -72,25 +71,25 @@ class Oracle:
         weights = load_file(path)
         for place, (name, _) in enumerate(attn2_layers(STRUCTURE)):
             key, value = (weights[f"ip_adapter.{2 * place + 1}.to_{part}_ip.weight"].float().T for part in "kv")
-            nothing = (tokens.unconditional @ key, tokens.unconditional @ value)
-            yield name, ([(c @ key, c @ value) for c in tokens.subjects], [nothing] * len(tokens.subjects))
+            uncond_set = (tokens.unconditional @ key, tokens.unconditional @ value)
+            yield name, ([(c @ key, c @ value) for c in tokens.subjects], [uncond_set] * len(tokens.subjects))
 
     @torch.no_grad()
     def differences(self, calls: list[Call]) -> list[float]:
-        """For each call the largest difference of its output to what it must be, as a share of the largest value."""
-        found = []
+        """For each call its largest difference from the expected output, as a share of the largest value."""
+        numbered = []
         for unet in {id(call.unet): call.unet for call in calls}.values():
             twin = self._twin(unet)
-            found += [(place, self._difference(call, twin)) for place, call in enumerate(calls) if call.unet is unet]
-        return [difference for _, difference in sorted(found)]
+            numbered += [(place, self._difference(call, twin)) for place, call in enumerate(calls) if call.unet is unet]
+        return [difference for _, difference in sorted(numbered)]
 
     def _difference(self, call: Call, twin: LdmUNet) -> float:
         expected = torch.empty_like(call.output)
         for kind in set(call.is_cond):
-            rows = [row for row, is_cond in enumerate(call.is_cond) if is_cond == kind]
+            entries = [row for row, is_cond in enumerate(call.is_cond) if is_cond == kind]
             self._now = (kind, call.progress)
-            given = {name: tensor[rows] for name, tensor in call.given.items()}
-            expected[rows] = twin(**given, transformer_options=self.options(call.progress))
+            inputs = {name: tensor[entries] for name, tensor in call.inputs.items()}
+            expected[entries] = twin(**inputs, transformer_options=self.options(call.progress))
         return ((expected - call.output).abs().max() / expected.abs().max()).item()
 
     def _twin(self, like: nn.Module) -> LdmUNet:
@@ -131,5 +130,5 @@ class Oracle:
 def plain_text(
     attn2: CrossAttention, q: torch.Tensor, context: torch.Tensor, _is_cond: bool, _grid: tuple[int, int]
 ) -> torch.Tensor:
-    """Z_text."""
+    """Z_text of one text."""
     return attention(q, attn2.to_k(context), attn2.to_v(context), attn2.heads)

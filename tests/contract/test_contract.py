@@ -1,6 +1,6 @@
-"""What AnyMS promises, without a host: the WebUI bindings on stand-ins, every UNet output held against the oracle.
+"""The contract of AnyMS without a host: WebUI bindings on stand-ins, every UNet output compared with the oracle.
 
-tests/hosts asks the same of the real hosts; this much CI runs.
+CI runs this; tests/hosts tests the same on the real hosts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tests.contract.jobs import SAMPLERS, STRUCTURE, Job, Painted
 from tests.contract.ldm_unet import load_ldm_unet
 from tests.support.streams import hook_count
 
-# Rows of a step's calls, and the settings that bring them about.
-ROWS: dict[str, tuple[dict[str, Any], dict[str, list[tuple[bool, ...]]]]] = {
+# The batches of a step's calls, and the settings that lead to them.
+BATCHES: dict[str, tuple[dict[str, Any], dict[str, list[tuple[bool, ...]]]]] = {
     "in one call": ({}, {"a1111": [(C, U)], "forge": [(U, C)], "diffusers": [(U, C)]}),
     "batch_cond_uncond off": ({"batch_cond_uncond": False}, {"a1111": [(C,), (U,)]}),
     "low memory": ({"low_memory": True}, {"forge": [(U,), (C,)]}),
@@ -57,9 +57,9 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, list[tuple[bool, ...]]]]] = {
         {"a1111": [(C, C, C, C, U, U)], "forge": [(U, U, C, C, C, C)]},
     ),
 }
-ROW_CASES = [(host, name) for name, (_, expected) in ROWS.items() for host in expected]
+BATCH_CASES = [(host, name) for name, (_, expected) in BATCHES.items() for host in expected]
 
-# (request, changes) that mean the same on every host
+# (request, changes) with the same result on every host
 EVERYWHERE: dict[str, tuple[Any, dict[str, Any]]] = {
     "without AnyMS": (None, {}),
     **{mode: (two(mode=mode), {"steps": 1}) for mode in MODES if mode != OFF},
@@ -74,13 +74,13 @@ EVERYWHERE: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def together(painted: Painted) -> torch.Tensor:
+def joined(painted: Painted) -> torch.Tensor:
     return torch.cat([latents.flatten(1) for latents in painted.latents])
 
 
 @contextmanager
 def failing(unet: nn.Module, at: int) -> Iterator[None]:
-    """Call number `at` of the UNet breaks in its middle."""
+    """Call number `at` of the UNet raises in its middle."""
     calls = itertools.count(1)
 
     def fail(_module: nn.Module, _args: Any) -> None:
@@ -104,57 +104,57 @@ def other_unet(files: RandomFiles) -> nn.Module:
 
 
 class TestContract:
-    """Each test runs on every stand-in it makes sense on; the fixture `host` looks after each that it is untouched."""
+    """Each test runs on the stand-ins it applies to. The fixture `host` checks that its UNet is left untouched."""
 
     @pytest.mark.parametrize(
         "setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}]
     )
     def test_off_means_untouched(self, host: StandIn, setting: dict[str, Any]) -> None:
         painted = host.paint(two(**setting))
-        assert torch.equal(together(painted), together(host.baseline))
-        assert painted.told == {}
+        assert torch.equal(joined(painted), joined(host.baseline))
+        assert painted.entries == {}
 
-    def test_what_the_stand_in_s_unet_says_without_anyms_is_the_oracle_s(self, host: StandIn, judge: Judge) -> None:
+    def test_without_anyms_the_stand_in_s_unet_equals_the_oracle(self, host: StandIn, judge: Judge) -> None:
         judge.right(host, host.baseline, None)
 
     @pytest.mark.parametrize("case", EVERYWHERE)
     def test_one_request_is_the_same_on_every_host(self, stand_ins: dict[str, StandIn], case: str) -> None:
         request, changes = EVERYWHERE[case]
-        painted = {name: together(host.paint(request, **changes)) for name, host in stand_ins.items()}
+        painted = {name: joined(host.paint(request, **changes)) for name, host in stand_ins.items()}
         largest = painted["diffusers"].abs().max()
         for name in WEBUIS:
             assert (painted[name] - painted["diffusers"]).abs().max() <= CLOSE * largest, name
         if request is not None:
-            plain = together(stand_ins["diffusers"].paint(**changes))
+            plain = joined(stand_ins["diffusers"].paint(**changes))
             assert (painted["diffusers"] - plain).abs().max() > FAR * largest
 
     def test_every_mode_is_another(self, stand_ins: dict[str, StandIn]) -> None:
-        made = [together(stand_ins["forge"].paint(two(mode=mode), steps=1)) for mode in MODES]
-        for left, right in itertools.combinations(made, 2):
+        outputs = [joined(stand_ins["forge"].paint(two(mode=mode), steps=1)) for mode in MODES]
+        for left, right in itertools.combinations(outputs, 2):
             assert (left - right).abs().max() > FAR * left.abs().max()
 
-    # -- rows ----------------------------------------------------------------------------------------------------------
+    # -- batches -------------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize(("host", "case"), ROW_CASES, indirect=["host"])
-    def test_rows_in_the_host_s_order(self, host: StandIn, judge: Judge, case: str) -> None:
-        changes, expected = ROWS[case]
+    @pytest.mark.parametrize(("host", "case"), BATCH_CASES, indirect=["host"])
+    def test_batch_entries_in_the_host_s_order(self, host: StandIn, judge: Judge, case: str) -> None:
+        changes, expected = BATCHES[case]
         painted = judge.right(host, host.paint(two(), steps=1, **changes), two())
         assert flags(painted) == expected[host.name]
 
     @on(*WEBUIS)
-    def test_steps_without_unconditional_rows(self, host: StandIn, judge: Judge) -> None:
+    def test_steps_without_unconditional_entries(self, host: StandIn, judge: Judge) -> None:
         painted = judge.right(host, host.paint(two(), s_min_uncond=100.0, steps=3), two())
-        assert [len(rows) for rows in flags(painted)] == [2, 1, 2]
+        assert [len(entries) for entries in flags(painted)] == [2, 1, 2]
 
-    def test_conditional_only_leaves_the_other_rows_to_the_text(self, host: StandIn, judge: Judge) -> None:
+    def test_conditional_only_leaves_the_other_entries_to_the_text(self, host: StandIn, judge: Judge) -> None:
         request = two(unconditional="cond-only")
         painted = judge.right(host, host.paint(request, batch_size=2), request)
         assert max(judge.differences(host, painted, two())) > FAR
 
     def test_a_batch_of_three_is_three_singles(self, host: StandIn) -> None:
         batch = host.paint(two(), batch_size=3)
-        singles = [together(host.paint(two(), seed=7 + image)) for image in range(3)]
-        assert (together(batch) - torch.cat(singles)).abs().max() <= CLOSE * together(batch).abs().max()
+        singles = [joined(host.paint(two(), seed=7 + image)) for image in range(3)]
+        assert (joined(batch) - torch.cat(singles)).abs().max() <= CLOSE * joined(batch).abs().max()
         assert (singles[0] - singles[1]).abs().max() > FAR
 
     # -- steps ---------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class TestContract:
         progress = [call.progress for call in painted.calls]
         assert (progress == sorted(progress)) == (sampler != "Restart")
 
-    def test_a_subject_s_steps_begin_anew_with_every_iteration(self, host: StandIn, judge: Judge) -> None:
+    def test_a_subject_s_steps_restart_with_every_iteration(self, host: StandIn, judge: Judge) -> None:
         painted = host.paint(one(end=0.5), n_iter=3)
         assert judge.acting(host, painted) == [True, False] * 3
         for iteration, latents in enumerate(painted.latents):
@@ -186,21 +186,21 @@ class TestContract:
     @pytest.mark.parametrize("size", [(12, 18), (9, 13), (16, 24)])
     def test_the_second_pass_of_a_hires_fix(self, host: StandIn, judge: Judge, size: tuple[int, int]) -> None:
         painted = judge.right(host, host.paint(two(), hires=size), two())
-        assert [tuple(call.given["x"].shape[-2:]) for call in painted.calls] == [(8, 12)] * 2 + [size]
+        assert [tuple(call.inputs["x"].shape[-2:]) for call in painted.calls] == [(8, 12)] * 2 + [size]
 
-    # -- what goes wrong, and what comes between -----------------------------------------------------------------------
+    # -- errors, interruptions and other jobs --------------------------------------------------------------------------
 
     @pytest.mark.parametrize("call", [1, 2])
     def test_after_an_exception_in_sampling(self, host: StandIn, call: int) -> None:
-        composed = together(host.paint(two()))
+        composed = joined(host.paint(two()))
         with failing(host.unet, call), pytest.raises(RuntimeError, match="out of memory"):
             host.paint(two())
-        if host.name in WEBUIS:  # a job without scripts meets what the broken one left, and no stream acts on it
+        if host.name in WEBUIS:  # the hooks of the failed job stay, but do not act on a job without scripts
             assert host.hooks() > 0
-            assert torch.equal(together(host.paint(scripted=False)), together(host.baseline))
-        assert torch.equal(together(host.paint()), together(host.baseline))
+            assert torch.equal(joined(host.paint(scripted=False)), joined(host.baseline))
+        assert torch.equal(joined(host.paint()), joined(host.baseline))
         assert host.hooks() == 0
-        assert torch.equal(together(host.paint(two())), composed)
+        assert torch.equal(joined(host.paint(two())), composed)
 
     @on(*WEBUIS)
     def test_a_bad_request_stops_the_job_with_its_sentence(self, host: StandIn) -> None:
@@ -221,8 +221,8 @@ class TestContract:
         painted = host.process(p, two())
         assert len(painted.calls) == at
         assert host.hooks() == 0
-        assert set(painted.told) == {"AnyMS"}
-        assert torch.equal(together(host.paint()), together(host.baseline))
+        assert set(painted.entries) == {"AnyMS"}
+        assert torch.equal(joined(host.paint()), joined(host.baseline))
 
     def test_two_jobs_in_a_row(self, host: StandIn, judge: Judge) -> None:
         green = {"scale": 0.9, "subjects": [subject("green", 0.3, 0.3, 1, 1)]}
@@ -233,25 +233,25 @@ class TestContract:
     @on(*WEBUIS)
     @pytest.mark.parametrize("scripted", [True, False])
     def test_a_generation_within_ours_is_not_touched(self, host: StandIn, judge: Judge, scripted: bool) -> None:
-        """As adetailer's, between two iterations."""
+        """Like adetailer's, between two iterations."""
         inner: list[Painted] = []
         p = Job(n_iter=2, after_image=lambda: inner.append(host.process(Job(scripted=scripted))))
         judge.right(host, host.process(p, two()), two())
         assert len(inner) == 2
         for painted in inner:
-            assert torch.equal(together(painted), together(host.baseline))
-            assert painted.told == {}
+            assert torch.equal(joined(painted), joined(host.baseline))
+            assert painted.entries == {}
 
     @on(*WEBUIS)
-    def test_another_job_s_sampling_amid_ours_is_not_touched(self, host: StandIn, judge: Judge) -> None:
+    def test_another_job_s_sampling_within_ours_is_not_touched(self, host: StandIn, judge: Judge) -> None:
         inner: list[Painted] = []
         p = Job()
         p.before_step = lambda step: inner.append(host.process(Job(scripted=False))) if step == 1 else None
         judge.right(host, host.process(p, two()), two())
-        assert torch.equal(together(inner[0]), together(host.baseline))
+        assert torch.equal(joined(inner[0]), joined(host.baseline))
 
     @on(*WEBUIS)
-    def test_the_unet_is_exchanged_in_mid_sampling(self, host: StandIn, judge: Judge, other_unet: nn.Module) -> None:
+    def test_the_unet_is_replaced_during_sampling(self, host: StandIn, judge: Judge, other_unet: nn.Module) -> None:
         p = Job(steps=4)
         ours = host.unet
         p.before_step = lambda step: host.exchange(other_unet, p) if step == 2 else None
@@ -264,8 +264,8 @@ class TestContract:
         judge.right(host, rest, None)
         assert {call.unet for call in rest.calls} == {other_unet}
         assert hook_count(other_unet) == 0
-        assert "exchanged at 50% of the steps" in painted.told["AnyMS skipped"]
-        assert painted.comments == [painted.told["AnyMS skipped"]]
+        assert "replaced at 50% of the steps" in painted.entries["AnyMS skipped"]
+        assert painted.comments == [painted.entries["AnyMS skipped"]]
 
     @on(*WEBUIS)
     def test_another_model_for_the_next_job(self, host: StandIn, judge: Judge, other_unet: nn.Module) -> None:

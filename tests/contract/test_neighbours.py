@@ -1,4 +1,4 @@
-"""AnyMS beside other extensions, without a host: what they do to the UNet and what AnyMS does are both in every output."""
+"""AnyMS beside other extensions, without a host: every output has their effect and AnyMS's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.streams import hook_count
 
 
 class TestBesideOthers:
-    """The same contract, with a neighbour on the UNet."""
+    """The same contract, with another extension on the UNet."""
 
     # -- how a layer attends -------------------------------------------------------------------------------------------
 
@@ -56,41 +56,43 @@ class TestBesideOthers:
     # -- IP-Adapters ---------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("ours", ["first", "second"])
-    def test_another_s_hooks_add_to_ours_in_either_order(self, host: StandIn, judge: Judge, ours: str) -> None:
-        theirs = IpAdapter()
+    def test_hooks_of_another_extension_add_to_ours_in_either_order(
+        self, host: StandIn, judge: Judge, ours: str
+    ) -> None:
+        other = IpAdapter()
         undo = []
         p = Job()
         if ours == "second":
-            undo.append(theirs.hook(host.unet))
+            undo.append(other.hook(host.unet))
         else:  # ours are on before the first step
-            p.before_step = lambda step: undo.append(theirs.hook(host.unet)) if step == 0 else None
+            p.before_step = lambda step: undo.append(other.hook(host.unet)) if step == 0 else None
         try:
             painted = host.process(p, two())
             assert hook_count(host.unet) == 2 * len(cross_attention_layers(host.unet))
         finally:
             undo[0]()
-        judge.right(host, painted, two(), neighbour=theirs)
+        judge.right(host, painted, two(), neighbour=other)
         assert max(judge.differences(host, painted, two())) > FAR
 
     @on("a1111")
     @pytest.mark.parametrize("ours", ["first", "second"])
     def test_controlnet_s_forwards_in_either_order(self, host: StandIn, judge: Judge, ours: str) -> None:
-        theirs = IpAdapter()
+        other = IpAdapter()
         p = Job()
-        with contextlib.ExitStack() as theirs_on:
+        with contextlib.ExitStack() as other_active:
             if ours == "second":
-                theirs_on.enter_context(theirs.replacing_forwards(host.unet))
+                other_active.enter_context(other.replacing_forwards(host.unet))
             else:  # ours are on before the first step
-                p.before_step = lambda step: step or theirs_on.enter_context(theirs.replacing_forwards(host.unet))
+                p.before_step = lambda step: step or other_active.enter_context(other.replacing_forwards(host.unet))
             painted = host.process(p, two())
-        judge.right(host, painted, two(), neighbour=theirs)
+        judge.right(host, painted, two(), neighbour=other)
 
     @on("a1111")
-    def test_controlnet_s_reference_runs_the_unet_on_another_picture_first(self, host: StandIn, judge: Judge) -> None:
-        whole, passes = host.unet.forward, []
+    def test_controlnet_s_reference_runs_the_unet_on_another_image_first(self, host: StandIn, judge: Judge) -> None:
+        forward_once, passes = host.unet.forward, []
 
-        def forward(x: torch.Tensor, **given: Any) -> torch.Tensor:
-            passes.extend((whole(0.5 * x, **given), whole(x, **given)))
+        def forward(x: torch.Tensor, **inputs: Any) -> torch.Tensor:
+            passes.extend((forward_once(0.5 * x, **inputs), forward_once(x, **inputs)))
             return passes[-1]
 
         with pytest.MonkeyPatch.context() as patch:
@@ -101,10 +103,10 @@ class TestBesideOthers:
 
     @on("forge")
     def test_forge_s_own_ip_adapter(self, host: ForgeStandIn, judge: Judge) -> None:
-        theirs = IpAdapter()
-        with patched(host, {"patches_replace": {"attn2": theirs.replace}}):
+        other = IpAdapter()
+        with patched(host, {"patches_replace": {"attn2": other.replace}}):
             painted = host.paint(two(), batch_size=2)
-        judge.right(host, painted, two(), neighbour=theirs)
+        judge.right(host, painted, two(), neighbour=other)
 
     # -- LoRA ----------------------------------------------------------------------------------------------------------
 
@@ -121,13 +123,14 @@ class TestBesideOthers:
         judge.right(host, painted, two(), weights=weights)
         assert max(judge.differences(host, painted, two())) > FAR
 
-    # -- guidance with calls of its own --------------------------------------------------------------------------------
+    # -- guidance with further calls -----------------------------------------------------------------------------------
 
     @on("forge")
     @pytest.mark.parametrize("text", ["positive", "negative"])
-    def test_calls_beside_a_step_s_own(self, host: ForgeStandIn, judge: Judge, text: str) -> None:
-        """PAG's with the positive text, SAG's with the negative one: Forge marks both as conditional. What is held
-        against the unconditional prediction sees what that saw.
+    def test_calls_beside_those_of_the_step(self, host: ForgeStandIn, judge: Judge, text: str) -> None:
+        """PAG predicts from the positive text, SAG from the negative one; Forge marks both as conditional.
+
+        A prediction that is compared with the unconditional one must use the same image tokens.
         """
 
         def guide(predict: Any, x: torch.Tensor, cond: list[Any], uncond: Any) -> torch.Tensor:
@@ -164,7 +167,7 @@ class TestBesideOthers:
         ],
         ids=str,
     )
-    def test_regional_texts_with_our_regional_pictures(
+    def test_regional_texts_with_our_regional_images(
         self, host: ForgeStandIn, judge: Judge, texts: int, changes: dict[str, Any]
     ) -> None:
         couple = Couple(texts)
@@ -174,7 +177,7 @@ class TestBesideOthers:
         assert max(judge.differences(host, painted, two())) > FAR
 
     @on("forge")
-    def test_rows_that_are_no_copies_are_refused(self, host: ForgeStandIn) -> None:
+    def test_entries_that_are_no_copies_are_refused(self, host: ForgeStandIn) -> None:
         def twice(
             n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, _options: Any
         ) -> tuple[torch.Tensor, ...]:
@@ -185,7 +188,7 @@ class TestBesideOthers:
 
         with (
             patched(host, {"patches": {"attn2_patch": [twice], "attn2_output_patch": [once]}}),
-            pytest.raises(Refused, match="called with 4 rows"),
+            pytest.raises(Refused, match="called with 4 batch entries"),
         ):
             host.paint(two())
 
@@ -207,7 +210,7 @@ class TestBesideOthers:
 
     @on(*WEBUIS)
     @pytest.mark.parametrize("size", [(16, 24), (10, 14)])
-    def test_kohya_hrfix_changes_grids_in_mid_sampling(self, host: Any, judge: Judge, size: tuple[int, int]) -> None:
+    def test_kohya_hrfix_changes_grids_during_sampling(self, host: Any, judge: Judge, size: tuple[int, int]) -> None:
         fix = HrFix()
         grids: list[tuple[int, int]] = []
         middle = host.unet.middle_block[1]

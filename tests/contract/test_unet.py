@@ -1,4 +1,4 @@
-"""The LDM-named UNet is SDXL's: what diffusers says of the same file, it says too."""
+"""The LDM-named UNet is SDXL's: it has the outputs of diffusers for the same file."""
 
 from __future__ import annotations
 
@@ -30,29 +30,31 @@ def inputs(height: int, width: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 @pytest.mark.parametrize(("height", "width"), [(16, 24), (8, 8), (13, 9)])
-def test_its_outputs_are_diffusers(stand_ins: dict[str, StandIn], height: int, width: int) -> None:
-    given = inputs(height, width)
-    theirs = stand_ins["diffusers"].unet
+def test_its_outputs_equal_those_of_diffusers(stand_ins: dict[str, StandIn], height: int, width: int) -> None:
+    call_inputs = inputs(height, width)
+    diffusers_unet = stand_ins["diffusers"].unet
     pooled = STRUCTURE.text_2.projection
-    theirs.add_time_proj = Given(given["y"][:, pooled:])
-    added = {"text_embeds": given["y"][:, :pooled], "time_ids": torch.zeros(2, 6)}
-    expected = theirs(given["x"], given["timesteps"], given["context"], added_cond_kwargs=added).sample
+    diffusers_unet.add_time_proj = Given(call_inputs["y"][:, pooled:])
+    added = {"text_embeds": call_inputs["y"][:, :pooled], "time_ids": torch.zeros(2, 6)}
+    expected = diffusers_unet(
+        call_inputs["x"], call_inputs["timesteps"], call_inputs["context"], added_cond_kwargs=added
+    ).sample
     unet = stand_ins["forge"].unet
-    assert (unet(**given) - expected).abs().max() <= 1e-4
+    assert (unet(**call_inputs) - expected).abs().max() <= 1e-4
     assert expected.abs().max() > 0.5
     if height % 4 == width % 4 == 0:
-        assert torch.equal(stand_ins["a1111"].unet(**given), unet(**given))
+        assert torch.equal(stand_ins["a1111"].unet(**call_inputs), unet(**call_inputs))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("forward", [sdp_forward, split_forward])
-def test_each_attention_function_says_the_same(files: RandomFiles, forward, monkeypatch: pytest.MonkeyPatch) -> None:
-    unet, given = load_ldm_unet(files.checkpoint, STRUCTURE), inputs(8, 12)
-    expected = unet(**given)
+def test_all_attention_functions_agree(files: RandomFiles, forward, monkeypatch: pytest.MonkeyPatch) -> None:
+    unet, call_inputs = load_ldm_unet(files.checkpoint, STRUCTURE), inputs(8, 12)
+    expected = unet(**call_inputs)
     called = []
     unet.middle_block[1].transformer_blocks[0].attn2.to_out.register_forward_hook(lambda *_: called.append(1))
     monkeypatch.setattr(CrossAttention, "forward", forward)
-    assert (unet(**given) - expected).abs().max() <= 1e-5
+    assert (unet(**call_inputs) - expected).abs().max() <= 1e-5
     assert not called
 
 

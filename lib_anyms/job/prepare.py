@@ -1,0 +1,92 @@
+"""The keys and values of a job: on the host's device, or on the CPU where the device's memory does not suffice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from lib_anyms.engine.key_values import KeyValues
+from lib_anyms.engine.memory import collect, out_of_memory, release
+from lib_anyms.errors import Noted
+from lib_anyms.hosts.base import Host
+from lib_anyms.ip_adapter.key_value_projection import project_key_values
+from lib_anyms.ip_adapter.references import ANIMATED
+from lib_anyms.ip_adapter.tokens import ImageTokens
+from lib_anyms.job.card_tokens import card_encoding
+from lib_anyms.job.encode_host import CPU
+from lib_anyms.job.encoding import EncodeTask, encode_pictures, without_autocast
+from lib_anyms.job.request import Request
+from lib_anyms.models.model_files import ModelPair
+from lib_anyms.tensor_files.tensor_file import open_tensors
+
+log = logging.getLogger("anyms")
+COMPUTED_IN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
+    """K_j and V_j of all subjects, and notes for the user. Opens the adapter's file once, and closes it.
+
+    Raises SteppedAside where the user stops the job, Refused for a file or a card that does not fit.
+    """
+    previous_status = host.show_status("AnyMS reads the reference pictures")
+    try:
+        keys_values, notes = _prepare(host, pair, request)
+        return keys_values, (*notes, *animation_notes(request))
+    finally:
+        host.show_status(previous_status)
+
+
+def animation_notes(request: Request) -> Iterator[Noted]:
+    """A note for each subject with an animated picture, of which only the first frame is used."""
+    subjects = request.layout.subjects if request.layout else ()
+    for subject, pictures in zip(subjects, request.pictures):
+        if any(picture.info.get(ANIMATED) for picture in pictures):
+            yield Noted("first_frame", name=subject.name)
+
+
+def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
+    # Hosts may store weights in eight bits, which nothing computes in.
+    dtype = host.dtype() if host.dtype() in COMPUTED_IN else torch.float16
+    with open_tensors(pair.adapter.path) as file:
+        task = EncodeTask(host, pair, file, host.device(), dtype, request.fit, request.combine)
+        try:
+            return _key_values(task, request), ()
+        except Exception as error:
+            if task.device.type == "cpu" or not out_of_memory(error):
+                raise
+            log.debug("encoding on %s: %s", task.device, error)
+        # Retry outside the handler: the error's traceback would keep the encoder in memory.
+        collect(task.device)
+        return _key_values(replace(task, device=CPU), request), (Noted("encoded_on_cpu"),)
+
+
+@torch.no_grad()
+def _key_values(task: EncodeTask, request: Request) -> KeyValues:
+    trained = request.unconditional == "trained"
+    with without_autocast(task.device):
+        tokens = _image_tokens(task, request)
+        keys_values = project_key_values(task.pair.adapter, tokens, task.device, task.dtype, trained, task.file)
+    release(task.device)
+    return keys_values
+
+
+def _image_tokens(task: EncodeTask, request: Request) -> ImageTokens:
+    """c_j of each subject from its card or its pictures; the unconditional tokens of a card if all are cards."""
+    encodings = []
+    for card in request.cards:
+        encodings.append(None if card is None else card_encoding(card, task.pair.adapter, task.file))
+    cards = [encoding for encoding in encodings if encoding is not None]
+    if len(cards) == len(encodings):
+        tokens = tuple(encoding.tokens.to(task.device) for encoding in cards)
+        return ImageTokens(tokens, cards[0].uncond.to(task.device))
+
+    pictures = [images for images, encoding in zip(request.pictures, encodings) if encoding is None]
+    encoded = encode_pictures(task, pictures)
+    encoded_subjects = iter(encoded.subjects)
+    subjects = []
+    for encoding in encodings:
+        subjects.append(next(encoded_subjects) if encoding is None else encoding.tokens.to(task.device))
+    return ImageTokens(tuple(subjects), encoded.unconditional)
