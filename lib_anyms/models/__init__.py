@@ -1,1 +1,1 @@
-"""Which model files there are, and how missing ones are downloaded."""
+"""Model files: which exist, which fit, and how to download missing ones."""

@@ -1,8 +1,8 @@
-"""What each model file is, read from its header once: an adapter, an encoder, or something else and why.
+"""What each model file is: an adapter, an encoder, or something else. Each header is read once.
 
-Users keep hundreds of files beside the few AnyMS can use. What a file was found not to be is kept by its path, size and
-time of change, in memory and in one JSON file, so that a stranger is opened once in its life; an adapter or encoder
-once a process.
+Users keep hundreds of other model files beside the few that AnyMS can use. The verdict on such a file is saved in one
+JSON file by path, size and time of change, so its header is read once ever. Headers of adapters and encoders are read
+once per process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, identify
 from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, identify_encoder
+from lib_anyms.runtime import runtime
+from lib_anyms.stamp import running
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
 log = logging.getLogger("anyms")
@@ -27,12 +28,11 @@ Verdict = AdapterCheckpoint | EncoderCheckpoint | Refused
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
 
 KEPT_FILES = 20_000  # entries of the JSON file; one takes about 250 bytes
-STORE_LIMIT = 32 * 2**20  # bytes of it that are read at all
-_ANEW = 1  # raised where headers are understood differently within one version of AnyMS
+STORE_LIMIT = 32 * 2**20  # bytes; a larger file is ignored
 
 
 def what_is(path: Path) -> Verdict:
-    """Read the header, nothing else. A file that cannot be used is returned as the Refused that says why."""
+    """Read the header only. An unusable file gives the Refused that says why; nothing is raised."""
     try:
         with open_tensors(path) as file:
             shapes, metadata = file.shapes, file.metadata
@@ -50,7 +50,7 @@ def what_is(path: Path) -> Verdict:
 
 
 class FileIndex:
-    """Verdicts by path. `keep_in` names the JSON file; without, they are kept for the life of the process."""
+    """Verdicts by path, in memory and, after `keep_in`, in a JSON file."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Stamp, Verdict]] = {}
@@ -58,15 +58,15 @@ class FileIndex:
         self._lock = threading.Lock()
 
     def keep_in(self, store: Path) -> None:
-        """From now on strangers are remembered in `store`, whose content is taken over."""
+        """Load the verdicts of the JSON file `store`, and save new ones there from now on."""
         with self._lock:
             self._store = store
             self._known = {**_read(store), **self._known}
 
     def look(self, paths: Iterable[Path]) -> list[tuple[Path, Verdict]]:
-        """Of each path that is a file, in the order given; changed and new ones are opened, the others are not."""
+        """Return (path, verdict) of each path that is a file, in the order of `paths`. Opens new and changed files."""
         with self._lock:
-            found, news = [], False
+            result, unsaved = [], False
             for path in paths:
                 try:
                     facts = path.stat()
@@ -75,74 +75,84 @@ class FileIndex:
                 stamp, known = (facts.st_size, facts.st_mtime_ns), self._known.get(str(path))
                 if known is None or known[0] != stamp:
                     known = stamp, _bare(what_is(path))
-                    if isinstance(known[1], Refused) and known[1].cause == "file_unreadable":
-                        self._known.pop(str(path), None)  # who may read a file can change without the file
-                    else:
-                        self._known[str(path)] = known
-                        news = news or isinstance(known[1], Refused)
-                found.append((path, known[1]))
-            if news and self._store is not None:
+                    unsaved = self._remember(path, known) or unsaved
+                result.append((path, known[1]))
+            if unsaved and self._store is not None:
                 _write(self._store, self._known)
-            return found
+            return result
 
     def clear(self) -> None:
-        """Forget everything, also where it is kept; the JSON file itself stays as it is."""
+        """Forget all verdicts and the JSON file's path. The JSON file itself stays."""
         with self._lock:
             self._known, self._store = {}, None
 
+    def _remember(self, path: Path, known: tuple[Stamp, Verdict]) -> bool:
+        """Whether the JSON file lacks this verdict now."""
+        verdict = known[1]
+        if isinstance(verdict, Refused) and verdict.cause == "file_unreadable":
+            self._known.pop(str(path), None)  # its permissions can change while size and time stay
+            return False
+        self._known[str(path)] = known
+        return isinstance(verdict, Refused)
 
-index = FileIndex()
+
+index = runtime.of(FileIndex)
 
 
 def _bare(verdict: Verdict) -> Verdict:
-    """A kept error must not keep what the failed calls had in their hands."""
+    """Drop the traceback: it would keep the local variables of the failed calls alive."""
     if isinstance(verdict, Refused):
         verdict.__traceback__ = verdict.__cause__ = verdict.__context__ = None
     return verdict
 
 
-def _version() -> list[object]:
-    return [__version__, _ANEW]
+def _version() -> str:
+    """Saved verdicts hold for these sources only: another AnyMS may judge a header differently."""
+    return running()
 
 
 def _read(store: Path) -> dict[str, tuple[Stamp, Verdict]]:
-    """What the file holds; a damaged or foreign one holds nothing."""
+    """The saved verdicts; none if the file is damaged or of other sources."""
     try:
         if store.stat().st_size > STORE_LIMIT:
             return {}
         content = json.loads(store.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("version") != _version():
             return {}
-        return dict(entry for entry in map(_entry, content["files"].items()) if entry is not None)
+        entries = map(_entry, content["files"].items())
+        return dict(entry for entry in entries if entry is not None)
     except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         log.debug("the file index %s is not read: %s", store.name, error)
         return {}
 
 
-def _entry(row: tuple[str, Any]) -> tuple[str, tuple[Stamp, Verdict]] | None:
+def _entry(item: tuple[str, Any]) -> tuple[str, tuple[Stamp, Verdict]] | None:
+    """(path, verdict) of one item of the JSON file; None if it is damaged."""
     with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
-        path, (size, changed, cause, facts) = row
+        path, (size, changed, cause, facts) = item
         if type(size) is int and type(changed) is int:
             return path, ((size, changed), Refused(cause, **facts))
     return None
 
 
 def _write(store: Path, known: dict[str, tuple[Stamp, Verdict]]) -> None:
-    """Whole or not at all. A folder that cannot be written costs time at the next start, nothing else."""
-    strangers = [(path, stamp, verdict) for path, (stamp, verdict) in known.items() if isinstance(verdict, Refused)]
-    files = {
-        path: [*stamp, verdict.cause, {name: _plain(value) for name, value in verdict.facts.items()}]
-        for path, stamp, verdict in strangers[-KEPT_FILES:]
-    }
-    beside = store.with_name(f"{store.name}.{os.getpid()}.new")
+    """Write the whole file or nothing. If the folder is not writable, the next start is slower, nothing else."""
+    unusable = [(path, stamp, verdict) for path, (stamp, verdict) in known.items() if isinstance(verdict, Refused)]
+    files = {path: _row(stamp, verdict) for path, stamp, verdict in unusable[-KEPT_FILES:]}
+    new = store.with_name(f"{store.name}.{os.getpid()}.new")
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps({"version": _version(), "files": files}, ensure_ascii=True), encoding="utf-8")
-        os.replace(beside, store)
+        new.write_text(json.dumps({"version": _version(), "files": files}, ensure_ascii=True), encoding="utf-8")
+        os.replace(new, store)
     except OSError as error:
         log.debug("the file index %s is not written: %s", store.name, error)
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
+
+
+def _row(stamp: Stamp, verdict: Refused) -> list[object]:
+    """Size, time, cause and facts, as JSON holds them."""
+    return [*stamp, verdict.cause, {name: _plain(value) for name, value in verdict.facts.items()}]
 
 
 def _plain(value: object) -> object:

@@ -1,32 +1,32 @@
-"""The model files AnyMS can name, place and fetch: the IP-Adapters for SDXL and their two image encoders.
+"""The model files AnyMS can download: the IP-Adapters for SDXL and their two image encoders.
 
-All are in one public repository. Nothing stands here that was not found in public sources:
+All are in one public repository. Every value below comes from public sources:
 
 - SHA-256, place in the repository and its branch:
   https://github.com/mcmonkeyprojects/SwarmUI/blob/7241cba2902b37150f40cc51961b950afc196e47/src/BuiltinExtensions/ComfyUIBackend/WorkflowGeneratorSteps.cs
-- size in bytes: that of the file's tensors and a header (tests/big/test_real_files.py), as public lists have it beside the same
-  digests. Where anything differs from what stands here, the download is refused: the digest decides;
-- licence: the model card of h94/IP-Adapter says apache-2.0, seen in a copy of it:
-  https://github.com/tomc98/Sprite-Sheet-Diffusion, ModelTraining/IP-Adapter/IP-Adapter/README.md; the encoders are OpenCLIP's by
-  LAION, passed on there.
+- size in bytes: tensors and header of the file (tests/big/test_real_files.py); public lists give the same sizes beside
+  the same digests. A file with another size or digest is refused;
+- licence: the model card of h94/IP-Adapter says apache-2.0, checked in a copy of it:
+  https://github.com/tomc98/Sprite-Sheet-Diffusion, ModelTraining/IP-Adapter/IP-Adapter/README.md; that repository also
+  distributes the encoders, which are OpenCLIP's by LAION.
 
-A file whose values cannot be traced so has an empty digest, and is named but never fetched.
+A file without traceable values has an empty digest: AnyMS names it but never downloads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-HOME = "https://huggingface.co"  # a setting puts a mirror in its place
+HOME = "https://huggingface.co"  # a setting can replace it by a mirror
 _REPOSITORY = "h94/IP-Adapter/resolve/main"
 _LICENCE = "Apache-2.0, by the model card of h94/IP-Adapter"
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """`folder` is below the host's models folder, `size` in bytes, `sha256` in hexadecimal; `place` in the repository.
+    """`folder` below the host's models folder, `size` in bytes, `sha256` in hexadecimal, `place` in the repository.
 
-    `encoder` is the file an adapter needs beside it; `gives` what an encoder is for, as (kind of adapter, width).
+    `encoder`: the encoder file an adapter needs. `gives`: the outputs of an encoder, as (kind of adapter, width).
     """
 
     name: str
@@ -40,16 +40,16 @@ class KnownFile:
 
     @property
     def offered(self) -> bool:
-        """Whether all is known that a safe download needs."""
+        """Whether size, digest and place are known, as a safe download needs."""
         return bool(self.size and len(self.sha256) == 64 and self.place)
 
     @property
     def words(self) -> str:
-        """Name and size as a sentence has them."""
+        """Name and size, for a sentence."""
         return f"{self.name} ({self.size / 1e9:.1f} GB)"
 
     def address(self, home: str = HOME) -> str:
-        """Where the file is fetched from."""
+        """The file's address on the site `home`."""
         return f"{home.rstrip('/')}/{_REPOSITORY}/{self.place}"
 
 
@@ -109,10 +109,10 @@ FIRST_ADAPTER = KNOWN[0]
 
 
 def known_file(name: str) -> KnownFile | None:
-    """The row of that name, exactly as written."""
-    return next((row for row in KNOWN if row.name == name), None)
+    """The known file of exactly this name."""
+    return next((file for file in KNOWN if file.name == name), None)
 
 
 def encoder_for(kind: str, width: int) -> KnownFile | None:
-    """The encoder that gives an adapter of `kind` the `width` it takes."""
-    return next((row for row in KNOWN if (kind, width) in row.gives), None)
+    """The encoder with the output `width` that an adapter of `kind` takes."""
+    return next((file for file in KNOWN if (kind, width) in file.gives), None)

@@ -1,10 +1,10 @@
-"""Which adapter and which encoder: found in the host's folders by content, and held against the loaded UNet."""
+"""Choose the adapter and the encoder: search the host's folders by content, check both against the loaded UNet."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,11 +23,11 @@ from lib_anyms.models.model_family import family_mismatch
 
 log = logging.getLogger("anyms")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
-MOST_FOLDERS = 10_000  # a folder in the settings may be a whole disk
-Found = TypeVar("Found", AdapterCheckpoint, EncoderCheckpoint)
+MOST_FOLDERS = 10_000  # limit of a search: a folder in the settings may be a whole disk
+Kind = TypeVar("Kind", AdapterCheckpoint, EncoderCheckpoint)
 _READERS: dict[type, Callable[[Path], Any]] = {AdapterCheckpoint: read_adapter, EncoderCheckpoint: read_encoder}
 Suits = Callable[[AdapterCheckpoint], bool]
-# Strangers that nobody would take for the adapter that is looked for.
+# Causes of files that do not look like an IP-Adapter for SDXL: a sentence about a missing adapter omits them.
 _FAR = frozenset(
     "adapter_none adapter_lora adapter_controlnet adapter_whole_model adapter_encoder encoder_form".split()
 )
@@ -35,7 +35,7 @@ _FAR = frozenset(
 
 @dataclass(frozen=True)
 class ModelPair:
-    """An adapter and the encoder it was trained with; None where no picture is to be encoded."""
+    """An adapter and the encoder it was trained with; the encoder is None if no picture needs encoding."""
 
     adapter: AdapterCheckpoint
     encoder: EncoderCheckpoint | None
@@ -51,17 +51,17 @@ def choose_pair(
 ) -> ModelPair:
     """The named files, or with "auto" the first of each kind (by file name) that fits.
 
-    A name is a path, a file name or its stem. Of several adapters those that `suits` (the job's cards) go first, of
-    these those whose encoder is there. Raises Refused when a file is absent or wrong, SteppedAside when the loaded
-    model is of another family than the adapter.
+    A name is a path, a file name or its stem. "auto" prefers adapters that `suits` accepts (the job's cards) and, among
+    them, one whose encoder exists. Raises Refused if a file is absent or wrong, SteppedAside if the loaded model is of
+    another family than the adapter.
     """
     files = index.look(_files(folders))
     adapters = _fitting_adapters(files, folders, unet, layers, adapter, suits)
-    encoders = list(_of(files, EncoderCheckpoint)) if encoder == AUTO else [_named(encoder, files, EncoderCheckpoint)]
-    for chosen in adapters:
-        for picked in encoders:
-            if picked.width_for(chosen.kind) == chosen.encoder_width:
-                return ModelPair(chosen, picked)
+    encoders = _candidates(encoder, files, EncoderCheckpoint)
+    for adapter_file in adapters:
+        for encoder_file in encoders:
+            if encoder_file.width_for(adapter_file.kind) == adapter_file.encoder_width:
+                return ModelPair(adapter_file, encoder_file)
     if encoder != AUTO:
         check_pair(adapters[0], encoders[0])
     raise _encoder_absent(adapters[0], folders, encoders)
@@ -74,42 +74,42 @@ def choose_adapter(
     adapter: str = AUTO,
     suits: Suits = lambda _: True,
 ) -> AdapterCheckpoint:
-    """The adapter alone, for a job that encodes nothing; else as `choose_pair`."""
+    """The adapter alone, for a job that encodes nothing. Otherwise like `choose_pair`."""
     return _fitting_adapters(index.look(_files(folders)), folders, unet, layers, adapter, suits)[0]
 
 
 def adapters_in(folders: Iterable[Path]) -> list[AdapterCheckpoint]:
-    """Every IP-Adapter there, by file name."""
-    return list(_of(index.look(_files(folders)), AdapterCheckpoint))
+    """Every IP-Adapter in the folders, by file name."""
+    return _of(index.look(_files(folders)), AdapterCheckpoint)
 
 
 def encoders_in(folders: Iterable[Path]) -> list[EncoderCheckpoint]:
-    """Every image encoder there, by file name."""
-    return list(_of(index.look(_files(folders)), EncoderCheckpoint))
+    """Every image encoder in the folders, by file name."""
+    return _of(index.look(_files(folders)), EncoderCheckpoint)
 
 
-def what_lacks(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | None:
-    """The sentence a job would be refused with, whatever checkpoint is loaded, and the file that would help; None: all
-    is there.
+def find_missing(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | None:
+    """What any job lacks, whatever checkpoint is loaded: the refusal, and the known file that would help.
 
-    One adapter with its encoder will do.
+    None if there is one adapter with its encoder.
     """
     files = index.look(_files(folders))
-    adapters, encoders = list(_of(files, AdapterCheckpoint)), list(_of(files, EncoderCheckpoint))
+    adapters, encoders = _of(files, AdapterCheckpoint), _of(files, EncoderCheckpoint)
     if not adapters:
         return _adapter_absent(folders, files), FIRST_ADAPTER
-    if any(encoder.width_for(each.kind) == each.encoder_width for each in adapters for encoder in encoders):
-        return None
+    for adapter in adapters:
+        if any(encoder.width_for(adapter.kind) == adapter.encoder_width for encoder in encoders):
+            return None
     first = adapters[0]
     return _encoder_absent(first, folders, encoders), encoder_for(first.kind, first.encoder_width)
 
 
 def _adapter_absent(folders: Sequence[Path], files: Sequence[tuple[Path, Verdict]]) -> Refused:
-    """What to get, how large it is, where it goes, and what was found in its place."""
-    near = [verdict for _, verdict in files if isinstance(verdict, Refused) and verdict.cause not in _FAR]
-    found = f"; found instead: {_sentence(near[0]).rstrip('.')}" if near else ""
+    """Says which file to get, its size, its folder, and the file that looks most like it."""
+    similar = [verdict for _, verdict in files if isinstance(verdict, Refused) and verdict.cause not in _FAR]
+    instead = f"; found instead: {_sentence(similar[0]).rstrip('.')}" if similar else ""
     into = _folder(folders, FIRST_ADAPTER.folder)
-    return Refused("adapter_absent", places=_places(folders), file=FIRST_ADAPTER.words, into=into, found=found)
+    return Refused("adapter_absent", places=_places(folders), file=FIRST_ADAPTER.words, into=into, found=instead)
 
 
 def _fitting_adapters(
@@ -120,15 +120,17 @@ def _fitting_adapters(
     adapter: str,
     suits: Suits,
 ) -> list[AdapterCheckpoint]:
-    """At least one: those that suit, where any does."""
-    found = list(_of(files, AdapterCheckpoint)) if adapter == AUTO else [_named(adapter, files, AdapterCheckpoint)]
-    if not found:
+    """The adapters that fit the UNet, at least one; if `suits` accepts some of them, only these."""
+    candidates = _candidates(adapter, files, AdapterCheckpoint)
+    if not candidates:
         raise _adapter_absent(folders, files)
-    problems = [family_mismatch(unet, layers, each) for each in found]
-    fitting = [each for each, problem in zip(found, problems) if problem is None]
+    problems = [family_mismatch(unet, layers, candidate) for candidate in candidates]
+    fitting = [candidate for candidate, problem in zip(candidates, problems) if problem is None]
     if not fitting:
         raise SteppedAside("other_family", **(problems[0] or {}))
-    return [each for each in fitting if len(fitting) == 1 or suits(each)] or fitting
+    if len(fitting) == 1:
+        return fitting
+    return [candidate for candidate in fitting if suits(candidate)] or fitting
 
 
 def _encoder_absent(
@@ -136,24 +138,29 @@ def _encoder_absent(
 ) -> Refused:
     known = encoder_for(adapter.kind, adapter.encoder_width)
     file = known.words if known else f"the encoder that belongs to {adapter.path.name}"
-    there = ", ".join(each.path.name for each in encoders) or "none"
+    names = ", ".join(encoder.path.name for encoder in encoders) or "none"
     into = _folder(folders, known.folder if known else "clip_vision")
-    facts = {"adapter": adapter.path.name, "width": adapter.encoder_width, "found": there, "places": _places(folders)}
+    facts = {"adapter": adapter.path.name, "width": adapter.encoder_width, "found": names, "places": _places(folders)}
     return Refused("encoder_absent", file=file, into=into, **facts)
 
 
-def _of(files: Iterable[tuple[Path, Verdict]], kind: type[Found]) -> Iterator[Found]:
-    return (verdict for _, verdict in files if isinstance(verdict, kind))
+def _of(files: Iterable[tuple[Path, Verdict]], kind: type[Kind]) -> list[Kind]:
+    return [verdict for _, verdict in files if isinstance(verdict, kind)]
 
 
-def _named(name: str, files: Sequence[tuple[Path, Verdict]], kind: type[Found]) -> Found:
-    """The file called `name`. Only files of the given folders are opened, unless `name` is one of them.
+def _candidates(name: str, files: Sequence[tuple[Path, Verdict]], kind: type[Kind]) -> list[Kind]:
+    """All files of the kind for "auto", else the named one."""
+    return _of(files, kind) if name == AUTO else [_named(name, files, kind)]
 
-    Compared as paths: on Windows either slash will do, and upper and lower case are one.
+
+def _named(name: str, files: Sequence[tuple[Path, Verdict]], kind: type[Kind]) -> Kind:
+    """The file called `name`. Only files in the folders are opened: a name from outside may be any path.
+
+    Names are compared as paths: on Windows both slashes are equal, and so are upper and lower case.
     """
     for path, verdict in files:
         if _is_called(path, name):
-            return _wanted(path, verdict, kind)
+            return _as_kind(path, verdict, kind)
     raise Refused("file_unknown", got=name, expected=", ".join(path.name for path, _ in files) or "none")
 
 
@@ -161,35 +168,38 @@ def _is_called(path: Path, name: str) -> bool:
     return Path(name) in (path, Path(path.name), Path(path.stem))
 
 
-def _wanted(path: Path, verdict: Verdict, kind: type[Found]) -> Found:
-    """Raises Refused with what the file is instead."""
+def _as_kind(path: Path, verdict: Verdict, kind: type[Kind]) -> Kind:
+    """The file as this kind. Raises Refused that says what it is instead."""
     if isinstance(verdict, kind):
         return verdict
     if isinstance(verdict, Refused) and verdict.cause.startswith("file_"):
         raise Refused(verdict.cause, **verdict.facts)
-    found: Found = _READERS[kind](path)
-    return found
+    checkpoint: Kind = _READERS[kind](path)
+    return checkpoint
 
 
 def _files(folders: Iterable[Path]) -> list[Path]:
-    """Model files in the folders and below, or named themselves; links are followed, each folder is entered once."""
-    found: set[Path] = set()
+    """Model files in the folders and below, sorted by name; one of `folders` may also be a file.
+
+    Links are followed, and each folder is entered once: links may form a loop.
+    """
+    files: set[Path] = set()
     entered: set[tuple[int, int]] = set()
     for folder in folders:
         if folder.is_file():
-            found.add(folder)
-        for place, below, names in os.walk(folder, followlinks=True):
-            if not _new(place, entered):
+            files.add(folder)
+        for current, below, names in os.walk(folder, followlinks=True):
+            if not _enter(current, entered):
                 below.clear()
                 continue
-            found.update(Path(place, name) for name in names if name.lower().endswith(SUFFIXES))
-    return sorted(found, key=lambda path: (path.name.lower(), str(path)))
+            files.update(Path(current, name) for name in names if name.lower().endswith(SUFFIXES))
+    return sorted(files, key=lambda path: (path.name.lower(), str(path)))
 
 
-def _new(place: str, entered: set[tuple[int, int]]) -> bool:
-    """Whether this folder was not entered before, by any name."""
+def _enter(folder: str, entered: set[tuple[int, int]]) -> bool:
+    """Add the folder to `entered`; False if it is there already (by any name), or cannot be read."""
     try:
-        facts = os.stat(place)
+        facts = os.stat(folder)
     except OSError:
         return False
     identity = (facts.st_dev, facts.st_ino)
@@ -200,7 +210,7 @@ def _new(place: str, entered: set[tuple[int, int]]) -> bool:
 
 
 def _folder(folders: Sequence[Path], name: str) -> Path:
-    """The one of the folders that files of this kind belong into."""
+    """The folder of this name, where such files belong; else the first."""
     return next((folder for folder in folders if folder.name == name), folders[0] if folders else Path(name))
 
 
@@ -209,11 +219,11 @@ def _sentence(verdict: Refused) -> str:
 
 
 def _places(folders: Iterable[Path]) -> str:
-    """Each folder; those of one parent together."""
-    named: dict[Path, list[str]] = {}
+    """The folders for a sentence, grouped by parent: "/models: ipadapter, clip_vision; /other/x"."""
+    by_parent: dict[Path, list[str]] = {}
     for folder in folders:
-        named.setdefault(folder.parent, []).append(folder.name)
-    return "; ".join(
-        str(parent / names[0]) if len(names) == 1 else f"{parent}: {', '.join(names)}"
-        for parent, names in named.items()
-    )
+        by_parent.setdefault(folder.parent, []).append(folder.name)
+    groups = []
+    for parent, names in by_parent.items():
+        groups.append(str(parent / names[0]) if len(names) == 1 else f"{parent}: {', '.join(names)}")
+    return "; ".join(groups)

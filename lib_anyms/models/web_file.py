@@ -1,4 +1,4 @@
-"""A file of the web from some byte on: one connection, http or https, whose answer is held against what was asked for."""
+"""One HTTP request for a file from a given byte on. The response is checked against the known file."""
 
 from __future__ import annotations
 
@@ -16,94 +16,100 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.models.known_files import KnownFile
 
-PIECE = 1 << 20  # bytes read at once
+CHUNK = 1 << 20  # bytes per read
 _RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP status codes worth a retry
 
 
 class Cut(Exception):
-    """The connection gave less than the whole file: try again from there."""
+    """The connection ended before the file was complete. Retry from the bytes that are saved."""
 
 
-class Anew(Exception):
-    """What was fetched cannot be continued: begin again."""
+class Restart(Exception):
+    """The server cannot continue the saved part. Retry from the first byte."""
 
 
 @contextmanager
 def open_at(file: KnownFile, address: str, done: int, stalled: float) -> Iterator[http.client.HTTPResponse]:
-    """The server's answer to "from byte `done` on", given up after `stalled` seconds without a byte.
+    """Request the bytes of `address` from byte `done` on; give up after `stalled` seconds without a byte.
 
-    Raises Cut, Anew or Refused.
+    Raises Cut, Restart or Refused.
     """
     headers = {"User-Agent": f"AnyMS/{__version__}", "Accept-Encoding": "identity"}
-    request = urllib.request.Request(address, headers={**headers, **({"Range": f"bytes={done}-"} if done else {})})
-    ask = _opener().open
+    if done:
+        headers["Range"] = f"bytes={done}-"
+    request = urllib.request.Request(address, headers=headers)
+    connect = _opener().open
     with _network(file):
-        answer = ask(request, timeout=stalled)
+        response = connect(request, timeout=stalled)
     try:
-        _checkopen_at(file, done, answer)
-        yield answer
+        _check_response(file, done, response)
+        yield response
     finally:
-        answer.close()
+        response.close()
 
 
-def _checkopen_at(file: KnownFile, done: int, answer: http.client.HTTPResponse) -> None:
-    whole = answer.headers.get("Content-Length")
-    if answer.status == 206:
-        told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        if told is None or int(told[1]) != done or told[2] not in ("*", str(file.size)):
-            raise Anew("another part than was asked for")
+def _check_response(file: KnownFile, done: int, response: http.client.HTTPResponse) -> None:
+    length = response.headers.get("Content-Length")
+    if response.status == 206:
+        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != done or match[2] not in ("*", str(file.size)):
+            raise Restart("the server sent another part of the file")
     elif done:
-        raise Anew("the whole file, where the rest was asked for")
-    elif whole is not None and whole != str(file.size):
-        raise Refused("download_other", file=file.name, got=f"{whole[:20]} bytes", expected=f"{file.size} bytes")
+        raise Restart("the server sent the whole file instead of the rest")
+    elif length is not None and length != str(file.size):
+        raise Refused("download_other", file=file.name, got=f"{length[:20]} bytes", expected=f"{file.size} bytes")
 
 
-def pieces(answer: http.client.HTTPResponse, go_on: Callable[[], None]) -> Iterator[bytes]:
-    """What the answer still has, as it comes; `go_on` is called before each. Raises Cut, and what `go_on` raises."""
+def chunks(response: http.client.HTTPResponse, check: Callable[[], None]) -> Iterator[bytes]:
+    """The rest of the response as it arrives; `check` is called before each chunk.
+
+    Raises Cut, and whatever `check` raises.
+    """
     while True:
-        go_on()
+        check()
         try:
-            piece = answer.read1(PIECE)
+            chunk = response.read1(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise Cut(in_words(error)) from error
-        if not piece:
+            raise Cut(describe(error)) from error
+        if not chunk:
             return
-        yield piece
+        yield chunk
 
 
 @contextmanager
 def _network(file: KnownFile) -> Iterator[None]:
+    """Turn errors of urllib into Cut, Restart or Refused."""
     try:
         yield
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
-            raise Anew("no such part of the file") from error
-        if error.code in _PASSING:
+            raise Restart("the server has no such part of the file") from error
+        if error.code in _TEMPORARY:
             raise Cut(f"{error.code} {error.reason}") from error
         raise Refused("download_refused", file=file.name, got=f"{error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Cut(in_words(error)) from error
+        raise Cut(describe(error)) from error
 
 
-def in_words(error: BaseException) -> str:
-    """Its kind and what it says, of an error of the network."""
+def describe(error: BaseException) -> str:
+    """Class and message of a network error, at most 120 characters."""
     reason = getattr(error, "reason", None) or error
     return f"{type(reason).__name__}: {reason}"[:120] if str(reason) else type(reason).__name__
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Sites hand large files over from other hosts: followed, but never from https to something less."""
+    """Follow redirects, since sites serve large files from other hosts; but never leave https."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urlsplit(newurl).scheme not in ("https", urlsplit(req.full_url).scheme):
-            raise urllib.error.HTTPError(req.full_url, code, "it leads away from https", headers, fp)
+            raise urllib.error.HTTPError(req.full_url, code, "it redirects away from https", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http and https only: urllib's own would open files of this computer too."""
+    """An opener for http and https only: urllib's default also opens local files."""
     opener = urllib.request.OpenerDirector()
     handlers = [
         urllib.request.ProxyHandler(),
@@ -120,7 +126,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _certificates() -> ssl.SSLContext:
-    """Those of requests, which every host brings: a Python set up for one program may have none of its own."""
+    """certifi's certificates, which come with every host: a bundled Python may have none."""
     try:
         import certifi
     except ImportError:

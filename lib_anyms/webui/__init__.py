@@ -1,1 +1,1 @@
-"""What only a WebUI loads: script callbacks, API, pages."""
+"""What only a WebUI loads: script callbacks, API, page."""

@@ -1,6 +1,6 @@
 """The doctor's report: a block of text to paste into an issue.
 
-No paths, no prompts, no names of subjects, no pictures.
+It holds no paths, no prompts, no names of subjects and no pictures.
 """
 
 from __future__ import annotations
@@ -16,43 +16,45 @@ from torch import nn
 from lib_anyms import __version__
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.hosts.facts import HostFacts
-from lib_anyms.job.job_report import JobReport, PassResult, neighbours
+from lib_anyms.job.job_report import JobReport, PassReport, neighbours
 from lib_anyms.layout.fields import AUTO
+from lib_anyms.layout.layout import Subject
 from lib_anyms.models.model_family import input_channels
 from lib_anyms.models.model_files import ModelPair
 from lib_anyms.webui import update_check
 
 PACKAGES = ("torch", "gradio", "transformers", "safetensors", "numpy", "pillow", "xformers")
-TOLD_BY = {"base": "told by image_proj.proj", "plus": "told by image_proj.latents and layers"}
+KIND_EVIDENCE = {"base": "has image_proj.proj", "plus": "has image_proj.latents and layers"}
 
 
 def report(host: HostFacts, last: JobReport | None) -> str:
-    """All that is known, one fact a line, within a Markdown fence."""
+    """All known facts, one a line, within a Markdown fence."""
     lines = [
         *_versions(host),
         *_checkpoint(host.unet),
-        *(_job(last) if last else ["last job: none with AnyMS since the start"]),
+        *(_job(last) if last else ["last job: none with AnyMS since the WebUI started"]),
     ]
     return "\n".join(["```", *lines, "```"])
 
 
 def unet_facts(unet: nn.Module | None) -> dict[str, object]:
-    """The numbers by which an adapter fits or not."""
+    """The numbers that decide whether an adapter fits: attn2 layers, their widths, width of the text tokens."""
     layers = cross_attention_layers(unet) if unet is not None else ()
-    return {
-        "attn2": len(layers),
-        "widths": {str(width): count for width, count in Counter(layer.width for layer in layers).items()},
-        "context": sorted({layer.context_width for layer in layers}),
-    }
+    widths = Counter(str(layer.width) for layer in layers)
+    return {"attn2": len(layers), "widths": dict(widths), "context": _contexts(layers)}
+
+
+def _contexts(layers: Iterable[Layer]) -> list[int]:
+    return sorted({layer.context_width for layer in layers})
 
 
 def _versions(host: HostFacts) -> Iterator[str]:
-    yield f"AnyMS {__version__} in {host.name} {host.version}"
+    yield f"AnyMS {__version__} ({update_check.SHORT}) in {host.name} {host.version}"
     if update_check.update() is not None:
         yield update_check.restart_sentence()
     yield f"Python {platform.python_version()}, {', '.join(filter(None, map(_package, PACKAGES)))}"
     yield f"system: {platform.system()} {platform.release()} {platform.machine()}; {_device()}"
-    yield f"flags: {' '.join(host.flags) or 'none that matter'}"
+    yield f"flags: {' '.join(host.flags) or 'none that matter to AnyMS'}"
 
 
 def _package(name: str) -> str:
@@ -75,11 +77,11 @@ def _checkpoint(unet: nn.Module | None) -> Iterator[str]:
         return
     layers = cross_attention_layers(unet)
     yield f"checkpoint: {_sizes(layers)}, {input_channels(unet)} input channels, {type(unet).__name__}"
-    yield f"on its UNet now, not ours: {'; '.join(neighbours(unet)) or 'nothing'}"
+    yield f"hooks of others on its UNet now: {'; '.join(neighbours(unet)) or 'none'}"
 
 
 def _sizes(layers: tuple[Layer, ...]) -> str:
-    context = ", ".join(str(width) for width in sorted({layer.context_width for layer in layers}))
+    context = ", ".join(map(str, _contexts(layers)))
     return f"{len(layers)} attn2 ({_counted(layer.width for layer in layers)}), context {context or 'none'}"
 
 
@@ -90,32 +92,37 @@ def _counted(widths: Iterable[int]) -> str:
 def _job(last: JobReport) -> Iterator[str]:
     yield f"last job: {last.outcome or 'ran through'} ({last.host}), {last.steps} steps"
     if last.settings:
-        # a file's name may be anything a user typed; the pair below says what was taken
-        told = [
+        # A file name may be anything a user typed, so it is left out; the pair below says which files were used.
+        shown = [
             f"{name} {value}" for name, value in last.settings if name not in ("adapter", "encoder") or value == AUTO
         ]
-        yield f"request: {', '.join(told)}"
+        yield f"request: {', '.join(shown)}"
     if last.layout is not None:
         for number, subject in enumerate(last.layout.subjects, 1):
-            box = " ".join(f"{edge:g}" for edge in (subject.box.x0, subject.box.y0, subject.box.x1, subject.box.y1))
-            window = f"{subject.start:g} to {subject.end:g} of the steps"
-            yield f"subject {number}: {subject.role}, box {box}, weight {subject.weight:g}, {window}, blocks {subject.blocks}"
+            yield _subject(number, subject)
     if last.pair is not None:
         yield from _pair(last.pair)
-    for number, each in enumerate(last.passes, 1):
-        yield from _pass(number, each)
+    for number, result in enumerate(last.passes, 1):
+        yield from _pass(number, result)
     if last.notes:
         yield f"notes: {', '.join(last.notes)}"
-    whole, encoding = (seconds * 1000 for seconds in (last.seconds, last.encoding_seconds))
-    yield f"time: {whole:.0f} ms, {encoding:.0f} ms of them encoding; K/V {last.bytes / 2**20:.1f} MiB"
+    total, encoding = last.seconds * 1000, last.encoding_seconds * 1000
+    yield f"time: {total:.0f} ms, {encoding:.0f} ms of them encoding; K/V {last.bytes / 2**20:.1f} MiB"
+
+
+def _subject(number: int, subject: Subject) -> str:
+    """Without its name, which may be private."""
+    box = " ".join(f"{edge:g}" for edge in (subject.box.x0, subject.box.y0, subject.box.x1, subject.box.y1))
+    window = f"{subject.start:g} to {subject.end:g} of the steps"
+    return f"subject {number}: {subject.role}, box {box}, weight {subject.weight:g}, {window}, blocks {subject.blocks}"
 
 
 def _pair(pair: ModelPair) -> Iterator[str]:
     adapter, encoder = pair.adapter, pair.encoder
     widths = _counted(layer.width for layer in adapter.layers)
     yield (
-        f"adapter {adapter.path.name}: {adapter.kind} ({TOLD_BY[adapter.kind]}), {adapter.tokens} tokens, {len(adapter.layers)} "
-        f"layers ({widths}), context {adapter.context_width}, "
+        f"adapter {adapter.path.name}: {adapter.kind} ({KIND_EVIDENCE[adapter.kind]}), {adapter.tokens} tokens, "
+        f"{len(adapter.layers)} layers ({widths}), context {adapter.context_width}, "
         f"takes {adapter.encoder_width} from its encoder"
     )
     if encoder is None:
@@ -127,10 +134,11 @@ def _pair(pair: ModelPair) -> Iterator[str]:
     )
 
 
-def _pass(number: int, each: PassResult) -> Iterator[str]:
-    grid = f"{each.grid.width} x {each.grid.height} tokens" if each.grid else "no tokens seen"
-    fired = f"{each.layers} of {each.layers} layers in each of {each.calls} UNet calls"
-    yield f"pass {number}: {fired}, largest grid {grid}{f', failed: {each.failure}' if each.failure else ''}"
-    owned = [f"{share:.0%} of its box ({of_all:.0%} of the picture)" for share, of_all in each.owned]
+def _pass(number: int, result: PassReport) -> Iterator[str]:
+    grid = f"{result.grid.width} x {result.grid.height} tokens" if result.grid else "no tokens seen"
+    fired = f"{result.layers} of {result.layers} layers in each of {result.calls} UNet calls"
+    failure = f", failed: {result.failure}" if result.failure else ""
+    yield f"pass {number}: {fired}, largest grid {grid}{failure}"
+    owned = [f"{share:.0%} of its box ({of_all:.0%} of the image)" for share, of_all in result.owned]
     yield f"pass {number} owned: {'; '.join(owned) or 'unknown'}"
-    yield f"pass {number} neighbours: {'; '.join(each.neighbours) or 'none'}"
+    yield f"pass {number} neighbours: {'; '.join(result.neighbours) or 'none'}"

@@ -1,8 +1,7 @@
-"""Reference pictures kept on this computer by their hash, so that an infotext, which carries the hashes, brings them
-back.
+"""A cache of reference pictures by hash. An infotext carries the hashes, so a pasted infotext brings the pictures back.
 
-A file is a PNG named by request.picture_hash, which is of its pixels: what is read must have that very hash again, and
-nothing else in the folder, nor anything a name or a link points to outside of it, is ever opened.
+Each file is a PNG named by the hash of its pixels (request.picture_hash). A file is used only if its pixels still have
+that hash. No other file is ever opened: no other name, no link, nothing outside the folder.
 """
 
 from __future__ import annotations
@@ -22,16 +21,15 @@ from lib_anyms.ip_adapter.references import as_rgb, read_picture
 from lib_anyms.job.request import picture_hash
 
 log = logging.getLogger("anyms")
-MOST_PIXELS = (
-    4 * 10**6
-)  # of one picture: writing a larger one would take seconds of a job; the page sends at most 1024 x 1024
+# Of one picture: a larger one would take seconds to write. The page sends at most 1024 x 1024.
+MOST_PIXELS = 4 * 10**6
 _HASH = re.compile(r"[0-9a-f]{12}")
 _FILE = re.compile(r"([0-9a-f]{12})\.png")
-_PART = "part-"  # of a name: a file that is being written
+_PART = "part-"  # prefix of a file that is still being written
 
 
 class PictureStore:
-    """`folder` with at most `limit` bytes of pictures; the longest unused go first."""
+    """Pictures in `folder`, at most `limit` bytes; the least recently used are removed first."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
@@ -39,13 +37,13 @@ class PictureStore:
 
     @property
     def size(self) -> int:
-        """Bytes that are kept."""
+        """Bytes of all pictures."""
         return sum(facts.st_size for _, facts in self._files())
 
     def keep(self, picture: Image.Image) -> None:
-        """Keep `picture`, unless it is larger than MOST_PIXELS or the store.
+        """Save `picture`, unless it has more than MOST_PIXELS or is larger than the limit.
 
-        Raises OSError where it cannot be written.
+        Raises OSError if it cannot be written.
         """
         picture = as_rgb(picture)
         path = self.folder / f"{picture_hash(picture)}.png"
@@ -54,16 +52,15 @@ class PictureStore:
             return
         if picture.width * picture.height > MOST_PIXELS:
             return
+        bare = Image.frombytes("RGB", picture.size, picture.tobytes())  # a copy without metadata
         data = io.BytesIO()
-        Image.frombytes("RGB", picture.size, picture.tobytes()).save(
-            data, "PNG", compress_level=1
-        )  # a copy: no metadata
+        bare.save(data, "PNG", compress_level=1)
         if data.tell() <= self.limit:
             self._write(path, data.getvalue())
             self._make_room()
 
     def find(self, name: str) -> bytes | None:
-        """The PNG of the picture whose hash is `name`; None: not kept, or no such name, or no longer what it was."""
+        """The PNG of the picture with the hash `name`; None if it is absent, no hash, or has other pixels by now."""
         if not _HASH.fullmatch(name):
             return None
         path = self.folder / f"{name}.png"
@@ -78,7 +75,7 @@ class PictureStore:
         return data
 
     def empty(self) -> None:
-        """Remove all that was kept here; files of others stay."""
+        """Remove all pictures of this cache; other files stay."""
         for path, _ in self._files():
             path.unlink(missing_ok=True)
         for path in self.folder.glob(f"{_PART}*"):
@@ -90,13 +87,13 @@ class PictureStore:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            os.replace(part, path)  # a link of that name is replaced, never followed
+            os.replace(part, path)  # replaces a link of that name, never follows it
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise
 
     def _make_room(self) -> None:
-        files = sorted(self._files(), key=lambda each: each[1].st_mtime_ns)
+        files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
         over = sum(facts.st_size for _, facts in files) - self.limit
         for path, facts in files:
             if over <= 0:
@@ -107,12 +104,16 @@ class PictureStore:
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         if not self.folder.is_dir():
             return []
-        named = [path for path in self.folder.iterdir() if _FILE.fullmatch(path.name)]
-        return [(path, facts) for path in named if (facts := _regular(path))]
+        files = []
+        for path in self.folder.iterdir():
+            facts = _regular(path) if _FILE.fullmatch(path.name) else None
+            if facts is not None:
+                files.append((path, facts))
+        return files
 
 
 def _regular(path: Path) -> os.stat_result | None:
-    """The facts of a plain file: no link, no pipe, no folder."""
+    """Size and times of a plain file; None for a link, a pipe, a folder, or nothing."""
     try:
         facts = path.lstat()
     except OSError:

@@ -1,30 +1,32 @@
-"""Whether AnyMS was updated while the WebUI ran: "Reload UI" reads scripts/ anew, lib_anyms stays as it was imported."""
+"""Whether AnyMS was updated while the WebUI runs.
+
+"Reload UI" runs scripts/ again, but lib_anyms stays as it was imported. A job would then mix two versions.
+"""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-from lib_anyms import __version__
 from lib_anyms.errors import Refused
+from lib_anyms.stamp import DIGITS, SourceTree, running
 
-_FILE = Path(__file__).parents[1] / "__init__.py"
-_VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
+RUNNING = running()  # at import: later an update may have changed the files
+SHORT = RUNNING[:DIGITS]  # as the doctor and the API show it
+_TREE = SourceTree()
 
 
 def update() -> Refused | None:
-    """Why no job may run: what it imports would be the new version's, beside the old one's. None where the versions
-    agree, or the file cannot be read just now.
+    """Why no job may run: the sources on disk are no longer the ones that run.
+
+    None while they are the same, and while they cannot be read (in the middle of an update).
     """
     try:
-        found = _VERSION.search(_FILE.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        on_disk = _TREE.stamp()
+    except OSError:
         return None
-    if not found or found[1] == __version__:
+    if on_disk == RUNNING:
         return None
-    return Refused("restart_needed", got=__version__, expected=found[1])
+    return Refused("restart_needed", got=SHORT, expected=on_disk[:DIGITS])
 
 
 def restart_sentence() -> str:
-    """What the page and the doctor say of it; "" where there is nothing to say."""
+    """The sentence of `update` for the page and the doctor; "" if there is none."""
     return str(update() or "")

@@ -1,8 +1,7 @@
-"""AnyMS's own addresses below /anyms/v1/ of a WebUI started with --api: what may be asked, and fetched, before a
-picture is.
+"""AnyMS's addresses below /anyms/v1/ in a WebUI: versions, models, cards, downloads, pictures, the doctor's report.
 
-They stand behind the host's own --api-auth, and behind the page's login where there is one. Answers name files, never
-folders; only a refusal may. It is asked by the page itself, so it is there without --api too.
+They exist only with --api, except `refusal`, which the page itself calls. Access follows the host's --api-auth and the
+login of its page. Answers contain file names, never folders; only the sentence of a refusal may name a folder.
 """
 
 from __future__ import annotations
@@ -27,15 +26,16 @@ from lib_anyms.hosts.facts import host_facts, loaded_unet
 from lib_anyms.hosts.fetching import begin, mirror
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
+from lib_anyms.ip_adapter.encoder import EncoderCheckpoint
 from lib_anyms.job.card_making import save_to_library
 from lib_anyms.job.request import VERSION
 from lib_anyms.job.schema import request_schema
 from lib_anyms.job.session import last_refusal, last_report
 from lib_anyms.models.downloads import Progress, downloads
-from lib_anyms.models.known_files import KNOWN, known_file
+from lib_anyms.models.known_files import KNOWN, KnownFile, known_file
 from lib_anyms.models.model_family import family_mismatch
 from lib_anyms.models.model_files import adapters_in, encoders_in
-from lib_anyms.webui import doctor
+from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cached_pictures
 
 ROOT = "/anyms/v1"
@@ -43,40 +43,47 @@ WHY_NOT = "{what}: the checkpoint has {got}, the adapter is for {expected}"
 
 
 def register(_demo: Any, app: Any) -> None:
-    """on_app_started. Who started the WebUI without an API is given none but what its own page asks."""
-    behind = [Depends(guard(app))]
-    guarded = {"methods": ["GET"], "dependencies": behind}
-    app.add_api_route(f"{ROOT}/refusal", refusal, **guarded)
+    """on_app_started: add the addresses. Without --api only the one that the page calls."""
+    protected = [Depends(guard(app))]
+    get = {"methods": ["GET"], "dependencies": protected}
+    post = {"methods": ["POST"], "dependencies": protected}
+    app.add_api_route(f"{ROOT}/refusal", refusal, **get)
     if not (getattr(shared.cmd_opts, "api", False) or getattr(shared.cmd_opts, "nowebui", False)):
         return
-    app.add_api_route(f"{ROOT}/version", version, **guarded)
-    app.add_api_route(f"{ROOT}/schema", request_schema, **guarded)
-    app.add_api_route(f"{ROOT}/models", models, **guarded)
-    app.add_api_route(f"{ROOT}/downloads", downloads_told, **guarded)
-    app.add_api_route(f"{ROOT}/downloads", download, methods=["POST"], dependencies=behind)
-    app.add_api_route(f"{ROOT}/cards", cards_told, **guarded)
-    app.add_api_route(f"{ROOT}/cards", save_card, methods=["POST"], dependencies=behind)
-    app.add_api_route(f"{ROOT}/pictures/{{name}}", kept_picture, response_class=Response, **guarded)
-    app.add_api_route(f"{ROOT}/doctor", doctor_report, response_class=PlainTextResponse, **guarded)
+    app.add_api_route(f"{ROOT}/version", version, **get)
+    app.add_api_route(f"{ROOT}/schema", request_schema, **get)
+    app.add_api_route(f"{ROOT}/models", models, **get)
+    app.add_api_route(f"{ROOT}/downloads", list_downloads, **get)
+    app.add_api_route(f"{ROOT}/downloads", download, **post)
+    app.add_api_route(f"{ROOT}/cards", list_cards, **get)
+    app.add_api_route(f"{ROOT}/cards", save_card, **post)
+    app.add_api_route(f"{ROOT}/pictures/{{name}}", kept_picture, response_class=Response, **get)
+    app.add_api_route(f"{ROOT}/doctor", doctor_report, response_class=PlainTextResponse, **get)
 
 
 def version() -> dict[str, Any]:
-    """This AnyMS, its host, and the version of the requests it reads."""
+    """This AnyMS and the stamp of its sources, the host, and the version of the requests it reads."""
     host = host_facts()
-    return {"anyms": __version__, "request": VERSION, "host": host.name, "host_version": host.version}
+    return {
+        "anyms": __version__,
+        "stamp": update_check.SHORT,
+        "request": VERSION,
+        "host": host.name,
+        "host_version": host.version,
+    }
 
 
 def refusal() -> dict[str, str]:
-    """Why AnyMS refused the last job, for pages of hosts that do not tell; "" where it did not."""
+    """Why AnyMS refused the last job, "" if it did not: some hosts do not show the error on their page."""
     return {"sentence": last_refusal()}
 
 
-def kept_picture(name: str):  # type: ignore[no-untyped-def]  # FastAPI would take it for a model of the answer
-    """The reference picture whose hash an infotext has, as PNG. 404: it is not kept, or nothing is."""
+def kept_picture(name: str):  # type: ignore[no-untyped-def]  # FastAPI would take it for a model of the response
+    """The cached reference picture with this hash of an infotext, as PNG. 404: it is not cached."""
     store = cached_pictures.store()
     data = store.find(name) if store else None
     if data is None:
-        raise HTTPException(404, "AnyMS: no reference picture of this hash is kept here.")
+        raise HTTPException(404, "AnyMS: no reference picture with this hash is kept here.")
     return Response(data, media_type="image/png", headers={"Cache-Control": "private, no-store"})
 
 
@@ -86,90 +93,92 @@ def doctor_report() -> str:
 
 
 def models() -> dict[str, Any]:
-    """The adapters and encoders found, and whether each fits what is loaded."""
+    """The adapters and encoders in the folders, and whether each fits what is loaded."""
     unet = loaded_unet()
     adapters, encoders = adapters_in(model_folders()), encoders_in(model_folders())
     return {
         "checkpoint": doctor.unet_facts(unet) if unet is not None else None,
-        "adapters": [
-            {"file": found.path.name, "kind": found.kind, "tokens": found.tokens, **_fit(unet, found)}
-            for found in adapters
-        ],
-        "encoders": [
-            {
-                "file": found.path.name,
-                "kind": "CLIP vision",
-                "hidden_width": found.hidden_width,
-                "projection_width": found.projection_width,
-                "fits": [each.path.name for each in adapters if found.width_for(each.kind) == each.encoder_width],
-            }
-            for found in encoders
-        ],
+        "adapters": [_adapter_entry(unet, adapter) for adapter in adapters],
+        "encoders": [_encoder_entry(encoder, adapters) for encoder in encoders],
     }
 
 
-def cards_told(search: str = "") -> list[dict[str, Any]]:
-    """The library's subject cards; `adapters` are the fingerprints each has tokens for."""
+def list_cards(search: str = "") -> list[dict[str, Any]]:
+    """The subject cards of the library; `adapters` are the fingerprints each has tokens for."""
     return [asdict(entry) for entry in card_library().entries(search)]
 
 
 def save_card(request: dict[str, Any] = Body(embed=True)) -> dict[str, str]:  # noqa: B008  # as FastAPI reads defaults
-    """Save the one subject of a request as a card in the library. 422: it cannot be, and why."""
+    """Save the one subject of a request as a card in the library. 422: it cannot be saved, and why."""
     try:
         return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet())}
     except (Refused, SteppedAside) as reason:
         raise HTTPException(422, str(reason)) from reason
 
 
-def downloads_told() -> dict[str, Any]:
-    """The files that can be fetched, and how far the last download is."""
-    found = [
-        {
-            "name": row.name,
-            "folder": row.folder,
-            "size": row.size,
-            "sha256": row.sha256,
-            "licence": row.licence,
-            "address": row.address(mirror()),
-            "there": any((folder / row.name).is_file() for folder in model_folders()),
-        }
-        for row in KNOWN
-        if row.offered
-    ]
-    return {"files": found, "progress": _progress(downloads.progress)}
+def list_downloads() -> dict[str, Any]:
+    """The files that AnyMS can download, and the progress of the last download."""
+    files = [_file_entry(file) for file in KNOWN if file.offered]
+    return {"files": files, "progress": _progress(downloads.progress)}
 
 
 def download(name: str = Body(embed=True)) -> dict[str, Any]:
-    """Begin to fetch the file of that name, one of `downloads_told`'s; answers at once. 404: no such file; 409: not
-    now.
+    """Start to download the file of that name from `list_downloads`; returns at once. 404: no such file; 409: not now.
 
-    No address and no path is taken from the caller.
+    The caller gives neither an address nor a path.
     """
     file = known_file(name)
     if file is None:
-        raise HTTPException(
-            404, str(Refused("download_unknown", got=name[:80], expected=", ".join(row.name for row in KNOWN)))
-        )
+        names = ", ".join(file.name for file in KNOWN)
+        raise HTTPException(404, str(Refused("download_unknown", got=name[:80], expected=names)))
     try:
         return {"progress": _progress(begin(file))}
     except Refused as refusal:
         raise HTTPException(409, str(refusal)) from refusal
 
 
+def _adapter_entry(unet: nn.Module | None, adapter: AdapterCheckpoint) -> dict[str, Any]:
+    """`fits` is null while no checkpoint is loaded."""
+    entry = {"file": adapter.path.name, "kind": adapter.kind, "tokens": adapter.tokens}
+    if unet is None:
+        return {**entry, "fits": None, "why_not": "no checkpoint is loaded"}
+    problem = family_mismatch(unet, cross_attention_layers(unet), adapter)
+    return {**entry, "fits": problem is None, "why_not": WHY_NOT.format(**problem) if problem else ""}
+
+
+def _encoder_entry(encoder: EncoderCheckpoint, adapters: list[AdapterCheckpoint]) -> dict[str, Any]:
+    """`fits` names the adapters that take this encoder's output."""
+    fitting = [adapter for adapter in adapters if encoder.width_for(adapter.kind) == adapter.encoder_width]
+    return {
+        "file": encoder.path.name,
+        "kind": "CLIP vision",
+        "hidden_width": encoder.hidden_width,
+        "projection_width": encoder.projection_width,
+        "fits": [adapter.path.name for adapter in fitting],
+    }
+
+
+def _file_entry(file: KnownFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "folder": file.folder,
+        "size": file.size,
+        "sha256": file.sha256,
+        "licence": file.licence,
+        "address": file.address(mirror()),
+        "there": any((folder / file.name).is_file() for folder in model_folders()),
+    }
+
+
 def _progress(progress: Progress | None) -> dict[str, Any] | None:
     return None if progress is None else asdict(progress)
 
 
-def _fit(unet: nn.Module | None, adapter: AdapterCheckpoint) -> dict[str, Any]:
-    """`fits` is null while no checkpoint is loaded."""
-    if unet is None:
-        return {"fits": None, "why_not": "no checkpoint is loaded"}
-    problem = family_mismatch(unet, cross_attention_layers(unet), adapter)
-    return {"fits": problem is None, "why_not": WHY_NOT.format(**problem) if problem else ""}
+# -- access ------------------------------------------------------------------------------------------------------------
 
 
 def guard(app: Any) -> Callable[[Call], None]:
-    """Lets through who may use the host's API, or is logged in to its page; everyone where it asks nobody."""
+    """A check that lets through users of the host's API and of its page; everyone if the host requires no login."""
 
     def check(call: Call) -> None:
         accounts, open_to_all = _accounts(app)
@@ -177,25 +186,26 @@ def guard(app: Any) -> Callable[[Call], None]:
             return
         raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
 
-    # FastAPI reads annotations in this module's names only where they are no text
+    # FastAPI looks up annotations that are text in this module, where `check` is not: give it the classes.
     check.__annotations__ = {"call": Call, "return": None}
     return check
 
 
 def _accounts(app: Any) -> tuple[list[tuple[str, str]], bool]:
-    """(name, password) of everyone the host asks for, and whether it asks nobody."""
-    given = getattr(shared.cmd_opts, "api_auth", None)
-    accounts = (
-        [(name, password) for name, _, password in (each.partition(":") for each in given.split(","))] if given else []
-    )
+    """(name, password) of every account, and whether the host requires no login."""
+    option = getattr(shared.cmd_opts, "api_auth", None)
+    accounts = []
+    for pair in option.split(",") if option else ():
+        name, _, password = pair.partition(":")
+        accounts.append((name, password))
     login = getattr(app, "auth", None)
     if isinstance(login, dict):
         accounts += login.items()
-    return accounts, not given and not login and getattr(app, "auth_dependency", None) is None
+    return accounts, not option and not login and getattr(app, "auth_dependency", None) is None
 
 
 def _logged_in(app: Any, cookies: dict[str, str]) -> bool:
-    """Whether a cookie is one that gradio's login has given; what it calls them differs between versions."""
+    """Whether a cookie holds a token of gradio's login; the cookie's name differs between versions."""
     tokens = getattr(app, "tokens", None) or {} if getattr(app, "auth", None) else {}
     return any(value in tokens for value in cookies.values())
 
@@ -203,10 +213,16 @@ def _logged_in(app: Any, cookies: dict[str, str]) -> bool:
 def _known(header: str, accounts: list[tuple[str, str]]) -> bool:
     """Whether an HTTP Basic header names one of the accounts."""
     scheme, _, coded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return False
     try:
-        given = base64.b64decode(coded.strip(), validate=True).decode("utf-8") if scheme.lower() == "basic" else ""
+        text = base64.b64decode(coded.strip(), validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
         return False
-    name, found, password = given.partition(":")
-    pairs = [(f"{name}:{password}", f"{wanted}:{secret}") for wanted, secret in accounts]
-    return bool(found) and any(compare_digest(one.encode(), other.encode()) for one, other in pairs)
+    name, colon, password = text.partition(":")
+    if not colon:
+        return False
+    # compare_digest takes the same time for every wrong guess.
+    sent = f"{name}:{password}".encode()
+    matches = [compare_digest(sent, f"{user}:{secret}".encode()) for user, secret in accounts]
+    return any(matches)

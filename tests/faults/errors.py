@@ -6,7 +6,7 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
-        "a sentence quotes a whole picture",
+        "a sentence quotes a whole image",
         "lib_anyms/errors.py",
         "return fact if len(text) <= high else",
         "return fact if len(text) <= 10**9 else",

@@ -1,4 +1,4 @@
-"""A step in which nothing fired: a known cause is stepped aside for, an unknown one is refused, and it is always said."""
+"""A step in which no layer fired: step aside for a known cause, refuse an unknown one, and always say why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.tiny_unet import tiny_unet
 
 
 class Job(SimpleNamespace):
-    """A host's `p` that AnyMS was wanted for."""
+    """A host's `p`, with AnyMS on."""
 
     def __init__(self, host: FakeHost) -> None:
         super().__init__(extra_generation_params={}, comments=[], host=host)
@@ -35,20 +35,20 @@ class Job(SimpleNamespace):
 
     def begin(self, **settings: Any) -> None:
         lifecycle.job_begins(self)
-        lifecycle.pass_begins(self, lambda: wish(**settings))
+        lifecycle.pass_begins(self, lambda: job_request(**settings))
 
     def step(self, progress: float = 0.0) -> None:
         lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=self), progress=progress))
 
-    def said(self) -> str:
-        """The one sentence on the page, which is the infotext's too."""
+    def shown_reason(self) -> str:
+        """The one sentence on the page, which is also in the infotext."""
         assert len(self.comments) == 1
         assert self.extra_generation_params == {"AnyMS skipped": self.comments[0]}
         assert hook_count(self.host.current) == 0
         return self.comments[0]
 
 
-def wish(**settings: Any) -> Request:
+def job_request(**settings: Any) -> Request:
     cat = {"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}
     return Request.from_json({"subjects": [cat], **settings})
 
@@ -62,7 +62,7 @@ def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
 
 
 def bypass_layers(monkeypatch: pytest.MonkeyPatch, unet: Any) -> None:
-    """The UNet is called, and none of its layers: a TensorRT engine behind its forward."""
+    """The UNet is called but none of its layers, as with a TensorRT engine behind its forward."""
     monkeypatch.setattr(unet, "forward", lambda x, *_args, **_more: x)
 
 
@@ -84,30 +84,32 @@ def compile_forward(unet: nn.Module) -> None:
 
 @pytest.mark.parametrize("how", [compile_whole, compile_block, compile_forward])
 def test_a_compiled_unet_is_known_and_a_plain_one_is_not(job: Job, how: Any) -> None:
-    """Before anything is attached: a hook that is there while torch compiles may stay in the graph for good."""
+    """Checked before anything is attached: a hook present while torch compiles may stay in the graph for good."""
     assert compiled(job.host.current) is None
     how(job.host.current)
     assert compiled(job.host.current) == "torch.compile"
     job.begin()
-    assert job.said().startswith("AnyMS: torch.compile runs in place of the UNet")
+    assert job.shown_reason().startswith("AnyMS: torch.compile runs in place of the UNet")
 
 
 def test_an_optimized_module_in_the_unet_s_place_is_known(job: Job) -> None:
     job.host.current = torch.compile(job.host.current, backend="eager")
     job.begin()
-    assert "torch.compile runs in place of the UNet" in job.said()
+    assert "torch.compile runs in place of the UNet" in job.shown_reason()
 
 
 CAUSES = {
     "an engine": ({"bypass": "TensorRT"}, "AnyMS: TensorRT runs in place of the UNet"),
-    "tiles": ({"tiler": "MultiDiffusion"}, "AnyMS: MultiDiffusion samples the picture in tiles of its own"),
+    "tiles": ({"tiler": "MultiDiffusion"}, "AnyMS: MultiDiffusion samples the image in separate tiles"),
 }
 
 
 @pytest.mark.parametrize("when", ["before", "after", "within"])
 @pytest.mark.parametrize("cause", CAUSES)
-def test_a_known_cause_is_stepped_aside_for(job: Job, monkeypatch: pytest.MonkeyPatch, cause: str, when: str) -> None:
-    """Scripts run in some order: Forge's MultiDiffusion may come after us, an engine may be switched on at any step."""
+def test_a_known_cause_makes_the_job_step_aside(
+    job: Job, monkeypatch: pytest.MonkeyPatch, cause: str, when: str
+) -> None:
+    """Scripts run in any order: Forge's MultiDiffusion may come after us, an engine may start at any step."""
     facts, sentence = CAUSES[cause]
     if when == "before":
         vars(job.host).update(facts)
@@ -124,10 +126,10 @@ def test_a_known_cause_is_stepped_aside_for(job: Job, monkeypatch: pytest.Monkey
     else:
         assert torch.equal(sample(job.host.current), before)
     lifecycle.pass_ends(job)
-    assert job.said().startswith(sentence)
+    assert job.shown_reason().startswith(sentence)
 
 
-def test_a_known_cause_in_the_last_step_is_said_too(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_cause_in_the_last_step_is_reported_too(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.begin()
     job.step()
     job.host.bypass = "TensorRT"
@@ -135,7 +137,7 @@ def test_a_known_cause_in_the_last_step_is_said_too(job: Job, monkeypatch: pytes
     sample(job.host.current)
     assert hook_count(job.host.current) == 0
     lifecycle.pass_ends(job)
-    assert "TensorRT" in job.said()
+    assert "TensorRT" in job.shown_reason()
 
 
 # -- unknown ones ------------------------------------------------------------------------------------------------------
@@ -150,7 +152,9 @@ def test_layers_that_do_not_fire_for_no_known_reason_are_refused(job: Job, monke
     assert hook_count(job.host.current) == 0
 
 
-def test_some_layers_that_do_not_fire_are_refused_whatever_is_known(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_layers_that_do_not_fire_are_refused_even_with_a_known_cause(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job.begin()
     job.step()
     job.host.bypass = "an engine"
@@ -161,27 +165,27 @@ def test_some_layers_that_do_not_fire_are_refused_whatever_is_known(job: Job, mo
 
 
 @pytest.mark.parametrize("at", ["next step", "end"])
-def test_a_unet_whose_own_hook_never_ran_is_said(job: Job, at: str) -> None:
+def test_a_unet_that_never_ran_is_reported(job: Job, at: str) -> None:
     job.begin()
     job.step()
     if at == "next step":
         job.step(0.5)
     lifecycle.pass_ends(job)
-    assert job.said().startswith("AnyMS: the UNet AnyMS was attached to never ran")
+    assert job.shown_reason().startswith("AnyMS: the UNet AnyMS was attached to never ran")
 
 
-def test_a_graph_that_replays_without_the_unet_is_said(job: Job) -> None:
-    """A CUDA graph is recorded in the first step, where all fires; nothing does from the second step on."""
+def test_a_graph_that_replays_without_the_unet_is_reported(job: Job) -> None:
+    """A CUDA graph is recorded in the first step, where every layer fires. After that none fires."""
     job.begin()
     job.step()
     sample(job.host.current)
     for progress in (0.25, 0.5, 0.75):
         job.step(progress)
     lifecycle.pass_ends(job)
-    assert "did not run any more after 1 calls" in job.said()
+    assert "stopped running after 1 calls" in job.shown_reason()
 
 
-def test_a_step_that_the_user_stopped_is_no_complaint(job: Job) -> None:
+def test_a_step_that_the_user_stopped_is_not_reported(job: Job) -> None:
     job.begin()
     job.step()
     job.host.stopped = True
@@ -192,51 +196,53 @@ def test_a_step_that_the_user_stopped_is_no_complaint(job: Job) -> None:
 # -- a sampling that is not announced ----------------------------------------------------------------------------------
 
 
-def alternative(job: Job, wanted: bool = True, **settings: Any) -> None:
-    """As "img2img alternative test": the script puts a function in place of `p.sample`, which announces no pass."""
+def alternative(job: Job, enabled: bool = True, **settings: Any) -> None:
+    """Like "img2img alternative test": the script replaces `p.sample` by a function that announces no pass."""
     script = SimpleNamespace(title=lambda: "img2img alternative test")
     job.scripts, job.script_args = SimpleNamespace(selectable_scripts=[script]), (1,)
     lifecycle.job_begins(job)
     job.step()
-    lifecycle.pass_ends(job, (lambda: wish(**settings)) if wanted else None)
+    lifecycle.pass_ends(job, (lambda: job_request(**settings)) if enabled else None)
 
 
-def test_a_sampling_that_is_not_announced_is_said(job: Job) -> None:
+def test_a_sampling_that_is_not_announced_is_reported(job: Job) -> None:
     alternative(job)
-    assert job.said().startswith("AnyMS: the script img2img alternative test samples in a way of its own")
+    assert job.shown_reason().startswith(
+        "AnyMS: the script img2img alternative test samples in a way that does not reach AnyMS"
+    )
 
 
-def test_a_sampling_that_wants_nothing_of_us_needs_no_words(job: Job) -> None:
-    alternative(job, wanted=False)
+def test_a_sampling_without_anyms_is_not_reported(job: Job) -> None:
+    alternative(job, enabled=False)
     alternative(job, scale=0)
     assert (job.comments, job.extra_generation_params) == ([], {})
 
 
-def test_what_was_announced_is_not_complained_about(job: Job) -> None:
+def test_an_announced_sampling_is_not_reported(job: Job) -> None:
     job.begin()
     job.step()
     sample(job.host.current)
-    lifecycle.pass_ends(job, wish)
+    lifecycle.pass_ends(job, job_request)
     assert job.comments == []
     assert job.extra_generation_params.keys() == {"AnyMS"}
     assert live() is not None
 
 
-def test_a_skipped_picture_says_so_and_the_next_one_does_not(job: Job) -> None:
+def test_a_skipped_image_has_a_reason_and_the_next_one_has_not(job: Job) -> None:
     job.host.stopped = True
     job.begin()
-    assert "stopped while the reference pictures were read" in job.said()
+    assert "stopped while AnyMS read the reference pictures" in job.shown_reason()
     job.host.stopped = False
-    lifecycle.pass_begins(job, wish)
+    lifecycle.pass_begins(job, job_request)
     assert job.extra_generation_params.keys() == {"AnyMS"}
 
 
-# -- tiles, told by the hosts' objects ---------------------------------------------------------------------------------
+# -- tiles, recognised by the hosts' objects ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def method() -> Any:
-    """A method object as those of the extension's packages: only where its class comes from tells."""
+def tile_method() -> Any:
+    """An object with a replaced method; only the module of its class says which extension it is from."""
 
     def make(package: str) -> Any:
         kind = type(
@@ -249,17 +255,17 @@ def method() -> Any:
 
 @pytest.mark.parametrize("place", ["denoiser", "inner model", "model", "patcher"])
 @pytest.mark.parametrize("package", ["tile_methods", "lib_multidiffusion"])
-def test_tiled_diffusion_is_told_wherever_it_sits(method: Any, place: str, package: str) -> None:
+def test_tiled_diffusion_is_recognised_in_every_place(tile_method: Any, place: str, package: str) -> None:
     inner, denoiser, model, patcher = nn.Identity(), nn.Identity(), nn.Identity(), SimpleNamespace(model_options={})
     denoiser.inner_model = inner
     model.forge_objects = SimpleNamespace(unet=patcher)
     host = WebUI(SimpleNamespace(sampler=SimpleNamespace(model_wrap_cfg=denoiser), sd_model=model))
     assert host.tiled_by() is None
-    foreign = method("sd_forge_freeu")
+    foreign = tile_method("sd_forge_freeu")
     inner.forward = model.apply_model = foreign.forward
     patcher.model_options["model_function_wrapper"] = foreign
     assert host.tiled_by() is None
-    tiles = method(package)
+    tiles = tile_method(package)
     if place == "patcher":
         patcher.model_options["model_function_wrapper"] = tiles
     else:
@@ -272,7 +278,7 @@ def test_tiled_diffusion_is_told_wherever_it_sits(method: Any, place: str, packa
     assert host.tiled_by() == "MultiDiffusion"
 
 
-def test_a_host_without_any_of_it_is_not_tiled() -> None:
+def test_a_host_without_a_sampler_is_not_tiled() -> None:
     assert WebUI(SimpleNamespace(sd_model=SimpleNamespace())).tiled_by() is None
 
 
@@ -292,7 +298,7 @@ STATES = [({}, False), ({"interrupted": True}, True), ({"skipped": True}, True),
 
 
 @pytest.mark.parametrize(("state", "stopped"), STATES)
-def test_progress_words_and_stopping_are_the_host_s(
+def test_status_text_and_interruption_are_the_host_s(
     monkeypatch: pytest.MonkeyPatch, state: dict, stopped: bool
 ) -> None:
     fake = ModuleType("modules")
@@ -300,7 +306,7 @@ def test_progress_words_and_stopping_are_the_host_s(
     monkeypatch.setitem(sys.modules, "modules", fake)
     host = WebUI(SimpleNamespace(sd_model=None))
     assert host.interrupted() is stopped
-    assert host.tell("AnyMS reads") == "before"
+    assert host.show_status("AnyMS reads") == "before"
     assert fake.shared.state.textinfo == "AnyMS reads"  # type: ignore[attr-defined]
     fake.shared = SimpleNamespace()  # type: ignore[attr-defined]
-    assert (host.tell("x"), host.interrupted()) == (None, False)
+    assert (host.show_status("x"), host.interrupted()) == (None, False)

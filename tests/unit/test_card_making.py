@@ -1,9 +1,8 @@
-"""Cards made and used: the same keys and values as from the pictures, without an encoder, and never another adapter's
-tokens.
-"""
+"""Making and using cards: the keys and values of their pictures, without an encoder, only for their adapter."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +18,13 @@ from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.job import encoding, infotext
+from lib_anyms.job import infotext
 from lib_anyms.job.card_making import add_adapter, make_card, save_to_library
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.models.model_files import ModelPair
+from lib_anyms.runtime import runtime
 from lib_anyms.webui import doctor
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
@@ -47,36 +48,31 @@ def card_of(folder: Path, colour: str, dtype: torch.dtype = torch.float32, **how
 
 
 def request(*subjects: Any, **settings: Any) -> Request:
-    """Each subject a colour, whose picture is meant, or a card."""
-    given = [
-        {
-            "name": f"s{n}",
-            "box": BOXES[n],
-            "weight": 1 - n / 4,
-            **({"card": each} if isinstance(each, Card) else {"images": [picture(each)]}),
-        }
-        for n, each in enumerate(subjects)
-    ]
-    return Request.from_json({"subjects": given, "scale": 1, **settings})
+    """Each subject is a colour, which stands for its picture, or a card."""
+    items = []
+    for number, subject in enumerate(subjects):
+        images = {"card": subject} if isinstance(subject, Card) else {"images": [picture(subject)]}
+        items.append({"name": f"s{number}", "box": BOXES[number], "weight": 1 - number / 4, **images})
+    return Request.from_json({"subjects": items, "scale": 1, **settings})
 
 
-def output(folder: Path, wanted: Request, host: FakeHost | None = None) -> torch.Tensor:
-    """Of one step with conditional and unconditional rows."""
+def output(folder: Path, job_request: Request, host: FakeHost | None = None) -> torch.Tensor:
+    """The UNet's output in one step, with conditional and unconditional batch entries."""
     opened = open_session(Session(host or FakeHost(tiny_unet(), folder), job=object()))
-    opened.begin_pass(wanted)
+    opened.begin_pass(job_request)
     opened.begin_step(SimpleNamespace(progress=0.0))
-    made = sample(opened.host.unet())
+    output = sample(opened.host.unet())
     close_session()
-    encoding.kept.clear()
-    return made
+    runtime.of(TokenCache).clear()
+    return output
 
 
 @pytest.mark.parametrize(
     "settings",
     [{}, {"unconditional": "cond-only"}, {"mode": "masked-sum"}, {"mode": "one-softmax"}],
-    ids=lambda each: str(each),
+    ids=str,
 )
-def test_a_card_gives_the_very_picture_its_pictures_give(folder: Path, settings: dict[str, Any]) -> None:
+def test_a_card_gives_the_very_picture_of_its_pictures(folder: Path, settings: dict[str, Any]) -> None:
     red, blue, lime = (card_of(folder, colour) for colour in ("red", "blue", "lime"))
     expected = output(folder, request("red", "blue", "lime", **settings))
     assert torch.equal(output(folder, request(red, "blue", lime, **settings)), expected)
@@ -84,7 +80,7 @@ def test_a_card_gives_the_very_picture_its_pictures_give(folder: Path, settings:
     assert not torch.equal(output(folder, request(red, blue, red, **settings)), expected)
 
 
-def test_half_precision_moves_it_by_a_thousandth(folder: Path) -> None:
+def test_half_precision_changes_the_output_by_a_thousandth(folder: Path) -> None:
     expected, plain = output(folder, request("red", "blue")), sample(tiny_unet())
     half = output(folder, request(card_of(folder, "red", torch.float16), card_of(folder, "blue", torch.float16)))
     effect = (expected - plain).abs().max()
@@ -112,8 +108,8 @@ def test_the_report_says_that_there_was_no_encoder(folder: Path) -> None:
 
 
 def test_fit_and_combine_are_the_card_s_own(folder: Path) -> None:
-    whole = request("red")
-    two = replace(whole, pictures=((picture("red"), picture("blue")),), combine="concatenate", fit="stretch")
+    original = request("red")
+    two = replace(original, pictures=((picture("red"), picture("blue")),), combine="concatenate", fit="stretch")
     data = make_card("two", "subject", two.pictures[0], [pair_of(folder)], "stretch", "concatenate", torch.float32)
     card = read_card(data, "two")
     assert len(card.encodings[0].tokens) == 2 * len(card.encodings[0].uncond)
@@ -133,7 +129,7 @@ def test_a_card_for_another_adapter_is_refused_in_one_sentence(folder: Path) -> 
         assert words in str(refusal.value)
 
 
-def test_auto_takes_the_adapter_the_cards_are_for(folder: Path) -> None:
+def test_auto_chooses_the_adapter_of_the_cards(folder: Path) -> None:
     expected = output(folder, request("red"))
     card = card_of(folder, "red")
     write_adapter(folder / "a-first.safetensors", tiny_unet(), seed=5)
@@ -145,23 +141,23 @@ def test_auto_takes_the_adapter_the_cards_are_for(folder: Path) -> None:
     assert refusal.value.cause == "card_adapter"
 
 
-def test_an_adapter_is_told_by_its_projection_whatever_its_file(folder: Path) -> None:
+def test_an_adapter_is_recognised_by_its_projection(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    whole = read_adapter(folder / "adapter.safetensors")
-    state = load_file(whole.path)
+    original = read_adapter(folder / "adapter.safetensors")
+    state = load_file(original.path)
     half = {name.replace("image_proj.", "image_proj_model."): tensor.half() for name, tensor in state.items()}
     save_file(
         {name.replace("ip_adapter.", "adapter_modules."): tensor for name, tensor in half.items()},
         folder / "b.safetensors",
     )
-    assert fingerprint(read_adapter(folder / "b.safetensors")) == fingerprint(whole)
+    assert fingerprint(read_adapter(folder / "b.safetensors")) == fingerprint(original)
     state["image_proj.norm.bias"][0] += 0.01
     save_file(state, folder / "c.safetensors")
-    assert fingerprint(read_adapter(folder / "c.safetensors")) != fingerprint(whole)
-    before = fingerprint(whole)
-    write_adapter(whole.path, tiny_unet(), seed=9)  # the same name and size
-    assert fingerprint(whole) != before
+    assert fingerprint(read_adapter(folder / "c.safetensors")) != fingerprint(original)
+    before = fingerprint(original)
+    write_adapter(original.path, tiny_unet(), seed=9)  # the same name and size
+    assert fingerprint(original) != before
 
 
 def test_one_more_adapter_from_the_kept_picture(folder: Path) -> None:
@@ -171,17 +167,17 @@ def test_one_more_adapter_from_the_kept_picture(folder: Path) -> None:
     assert [each.file for each in both.encodings] == ["adapter.safetensors", "b.safetensors"]
     assert torch.equal(both.encodings[0].tokens, card.encodings[0].tokens)
     assert both.pictures == card.pictures
-    theirs = read_card(
+    direct = read_card(
         make_card("red", "subject", [picture("red")], [pair_of(folder, "b")], dtype=torch.float32), "red"
     )
-    mine, wanted = both.encodings[1].tokens.flatten(), theirs.encodings[0].tokens.flatten()
-    assert torch.cosine_similarity(mine, wanted, 0) > 0.99  # the kept picture is a lossy copy
+    added, expected = both.encodings[1].tokens.flatten(), direct.encodings[0].tokens.flatten()
+    assert torch.cosine_similarity(added, expected, 0) > 0.99  # the kept picture is a lossy copy
     assert output(folder, request(both, adapter="b")).shape == output(folder, request(both, adapter="adapter")).shape
     again = read_card(add_adapter(both, pair_of(folder, "b")), "red")
     assert [each.file for each in again.encodings] == ["adapter.safetensors", "b.safetensors"]
 
 
-def test_a_card_without_pictures_cannot_be_encoded_anew(folder: Path) -> None:
+def test_a_card_without_pictures_cannot_be_encoded_again(folder: Path) -> None:
     card = card_of(folder, "red")
     bare = read_card(write_card(card.name, card.role, card.encodings, []), "bare")
     with pytest.raises(Refused) as refusal:
@@ -201,15 +197,15 @@ def test_a_request_s_subject_is_saved_without_being_encoded_again(folder: Path, 
     opened.begin_pass(request("red", "blue"))
     assert len(encodings) == 1
     library = Library(folder / "cards")
-    given = {"subjects": [{"name": "ball", "role": "attribute", "images": [picture("red")]}]}
-    assert save_to_library(given, library, [folder], tiny_unet()) == "ball.safetensors"
+    data = {"subjects": [{"name": "ball", "role": "attribute", "images": [picture("red")]}]}
+    assert save_to_library(data, library, [folder], tiny_unet()) == "ball.safetensors"
     assert len(encodings) == 1
     card = library.find("ball")
     assert (card.name, card.role, card.encodings[0].file) == ("ball", "attribute", "adapter.safetensors")
     assert card.encodings[0].tokens.dtype == torch.float16
     for wrong, cause in (
         ({"subjects": []}, "subject_count"),
-        ({"subjects": given["subjects"] * 2}, "subject_count"),
+        ({"subjects": data["subjects"] * 2}, "subject_count"),
         ({"subjects": [5]}, "field_type"),
         ({"subjects": [{"card": "ball"}]}, "card_already"),
         ([], "request_form"),
@@ -218,7 +214,7 @@ def test_a_request_s_subject_is_saved_without_being_encoded_again(folder: Path, 
             save_to_library(wrong, library, [folder], tiny_unet())
         assert refusal.value.cause == cause
     with pytest.raises(Refused) as refusal:
-        save_to_library(given, library, [folder], None)
+        save_to_library(data, library, [folder], None)
     assert refusal.value.cause == "card_model"
     assert len(library.entries()) == 1
 
@@ -227,11 +223,11 @@ def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_
     folder: Path, tmp_path: Path
 ) -> None:
     card = card_of(folder, "red")
-    made = request(card, "blue")
-    told = infotext.read(infotext.write(made))
-    assert told.cards == (card.hash, "")
-    assert told.pictures[0] == ()
-    assert len(told.pictures[1]) == 1
+    original = request(card, "blue")
+    recalled = infotext.read(infotext.write(original))
+    assert recalled.cards == (card.hash, "")
+    assert recalled.pictures[0] == ()
+    assert len(recalled.pictures[1]) == 1
     library = Library(tmp_path / "cards")
     alone = request(card).to_json()
     with pytest.raises(Refused) as refusal:
@@ -241,14 +237,12 @@ def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_
     assert Request.from_json(alone, library) == request(card)
     for wrong in ("x", 5, ["0" * 12], "0" * 13):
         with pytest.raises(Refused) as refusal:
-            infotext.read(
-                infotext.write(made).replace(f'"{card.hash}"', str(wrong).replace("'", '"') if wrong != "x" else '"x"')
-            )
+            infotext.read(infotext.write(original).replace(f'"{card.hash}"', json.dumps(wrong)))
         assert refusal.value.cause == "infotext_damaged"
 
 
-def test_the_encoder_file_alone_does_not_make_other_tokens(folder: Path) -> None:
-    """A card's tokens are of its adapter and the encoder it was made with; that encoder may be gone or another."""
+def test_another_encoder_file_does_not_change_the_tokens(folder: Path) -> None:
+    """A card keeps the tokens of its first encoder. That file may be gone, or be another one."""
     card = card_of(folder, "red")
     expected = output(folder, request(card))
     write_encoder(folder / "encoder.safetensors", seed=7)

@@ -1,6 +1,4 @@
-"""Cards on the page and through the API, without a page: saved, listed, put into a slot, sent, and back from an
-infotext.
-"""
+"""Cards on the page and in the API, without a browser: save, list, put into a slot, send, restore from an infotext."""
 
 from __future__ import annotations
 
@@ -26,21 +24,21 @@ from tests.unit.test_cards import card_bytes, encoding
 
 
 class Panel:
-    """The accordion's part."""
+    """The accordion with its cards."""
 
     def __init__(self, webui: FakeWebUI) -> None:
         self.panel = webui("lib_anyms.webui.ui.panel")
-        webui("gradio").MADE.clear()
+        webui("gradio").COMPONENTS.clear()
         self.built = self.panel.build(lambda name: name)
-        self.by_label = {component.label: component for component in webui("gradio").MADE if component.label}
-        self.buttons = {component.value: component for component in webui("gradio").MADE if component.value}
+        self.by_label = {component.label: component for component in webui("gradio").COMPONENTS if component.label}
+        self.buttons = {component.value: component for component in webui("gradio").COMPONENTS if component.value}
 
     def do(self, component: Any, event: str, **changed: Any) -> list[Any]:
-        """What the event's function returns; its outputs take it over."""
+        """Run the function of an event; its outputs take the values."""
         function, inputs, outputs = component.events[event]
-        given = function(*(each.value for each in inputs))
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
-        for output, value in zip(outputs, given, strict=True):
+        values = function(*(component.value for component in inputs))
+        values = list(values) if isinstance(values, (list, tuple)) else [values]
+        for output, value in zip(outputs, values, strict=True):
             output.value = value.get("value", output.value) if isinstance(value, dict) else value
         return [output.value for output in outputs]
 
@@ -87,22 +85,22 @@ def test_a_subject_is_saved_and_put_into_another_slot(webui: FakeWebUI, models: 
     assert any("There are no cards yet" in str(text) for text in page.buttons)
     page.by_label["pictures 1"].value = json.dumps([red(models)])
     page.by_label["name 1"].value = "red ball"
-    told, shown = page.save()
-    assert told == "<p>Saved as red-ball.safetensors in anyms-cards.</p>"
+    message, shown = page.save()
+    assert message == "<p>Saved as red-ball.safetensors in anyms-cards.</p>"
     assert 'data-card="red-ball.safetensors"' in shown
     assert 'data-as="pictures"' in shown
     card = read_card((models / "anyms-cards" / "red-ball.safetensors").read_bytes(), "")
-    assert page.press("red-ball.safetensors", slot=2) == "<p>Subject 2 is red ball now.</p>"
+    assert page.press("red-ball.safetensors", slot=2) == "<p>Subject 2 is now red ball.</p>"
     assert page.by_label["name 2"].value == "red ball"
     assert page.by_label["role 2"].value == "subject"
     (address,) = page.pictures(2)
     assert card_of(address) == card.hash
     request = page.request()
-    assert [each.hash if each else None for each in sorted(request.cards, key=bool)] == [None, card.hash]
-    told, _ = page.save()
-    assert "is a card already" in told  # slot 2 is chosen
+    assert [used.hash if used else None for used in sorted(request.cards, key=bool)] == [None, card.hash]
+    message, _ = page.save()
+    assert "is a card already" in message  # slot 2 is selected
     assert page.press("red-ball.safetensors", "pictures", slot=2).startswith("<p>Subject 2")
-    assert [card_of(each) for each in page.pictures(2)] == [""]
+    assert [card_of(picture) for picture in page.pictures(2)] == [""]
     assert page.request().cards == (None, None)
 
 
@@ -114,11 +112,11 @@ def test_a_slot_that_has_a_card_and_a_picture_is_refused(webui: FakeWebUI, model
     both = [*page.pictures(1), red(models)]
     for order in (both, both[::-1], both[:1] * 2):
         page.by_label["pictures 1"].value = json.dumps(order)
-        with pytest.raises(Exception, match="has a card and pictures too"):
+        with pytest.raises(Exception, match="has a card and pictures"):
             page.request()
 
 
-def test_names_are_told_as_text_and_what_is_not_there_in_a_sentence(webui: FakeWebUI, models: Path) -> None:
+def test_names_are_shown_as_text_and_a_missing_card_is_one_sentence(webui: FakeWebUI, models: Path) -> None:
     (models / "anyms-cards").mkdir()
     (models / "anyms-cards" / "a'b.safetensors").write_bytes(card_bytes('<img src=x onerror="x">'))
     (models / "anyms-cards" / "bare.safetensors").write_bytes(write_card("bare", "background", [encoding()], []))
@@ -146,29 +144,29 @@ def test_an_infotext_brings_the_card_back_from_the_library_or_names_it(webui: Fa
     page.press(file)
     text = infotext.write(page.request())
     paste = webui("lib_anyms.webui.ui.paste")
-    told = paste.arrived({infotext.NAME: text})
+    arrived = paste.arrived({infotext.NAME: text})
     texts = [""] * 12
-    note, first, *_ = paste.compare(told, *texts)
+    note, first, *_ = paste.compare(arrived, *texts)
     assert not note["value"]
     assert json.loads(first["value"]) == page.pictures(1)
     (library.folder / file).unlink()
-    note, *_ = paste.compare(told, *texts)
+    note, *_ = paste.compare(arrived, *texts)
     assert "fox" in note["value"]
-    note, first, *_ = paste.compare(told, page.by_label["pictures 1"].value, *texts[1:])
-    assert "value" not in first  # it is on the page already
+    note, first, *_ = paste.compare(arrived, page.by_label["pictures 1"].value, *texts[1:])
+    assert "value" not in first  # the card is on the page already
 
 
 def test_the_api_lists_and_saves(webui: FakeWebUI, models: Path) -> None:
     api = webui("lib_anyms.webui.web_api")
-    assert api.cards_told() == []
+    assert api.list_cards() == []
     subject = {"name": "ball", "images": [red(models)]}
     assert api.save_card({"subjects": [subject]}) == {"file": "ball.safetensors"}
-    (told,) = api.cards_told("ball")
-    assert (told["name"], told["role"], len(told["adapters"])) == ("ball", "subject", 1)
-    assert api.cards_told("fox") == []
-    assert str(models) not in json.dumps(told)
-    with pytest.raises(webui("fastapi").HTTPException, match="AnyMS: 2 subjects were given") as refusal:
+    (entry,) = api.list_cards("ball")
+    assert (entry["name"], entry["role"], len(entry["adapters"])) == ("ball", "subject", 1)
+    assert api.list_cards("fox") == []
+    assert str(models) not in json.dumps(entry)
+    with pytest.raises(webui("fastapi").HTTPException, match="AnyMS: the request has 2 subjects") as refusal:
         api.save_card({"subjects": [subject] * 2})
     assert refusal.value.status_code == 422
     webui("modules.shared").opts.anyms_cards = str(models / "elsewhere")
-    assert api.cards_told() == []
+    assert api.list_cards() == []

@@ -1,4 +1,4 @@
-"""What a checkpoint's header tells of its UNet, and which of the loaded and the chosen one the page is told about."""
+"""The UNet in a checkpoint's header, and the page's hint for the chosen checkpoint."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in state.items()}
 
 
+def layer_facts(unet: Any) -> list[tuple[int, str, int, int]]:
+    layers = cross_attention_layers(unet)
+    return [(layer.number, layer.name, layer.width, layer.context_width) for layer in layers]
+
+
 def test_the_outline_of_a_header_has_the_layers_of_the_unet_in_their_order() -> None:
     unet = tiny_unet()
     outline = unet_outline({f"{PREFIX}{name}": shape for name, shape in shapes(unet.state_dict()).items()})
-    found, expected = cross_attention_layers(outline), cross_attention_layers(unet)
-    told = [
-        [(layer.number, layer.name, layer.width, layer.context_width) for layer in layers]
-        for layers in (found, expected)
-    ]
-    assert told[0] == told[1]
+    assert layer_facts(outline) == layer_facts(unet)
     assert input_channels(outline) == input_channels(unet)
     assert all(weight.device.type == "meta" for weight in outline.parameters())
 
 
-def test_a_header_that_tells_nothing_has_no_outline() -> None:
+def test_a_header_without_a_unet_has_no_outline() -> None:
     assert unet_outline({}) is None
     assert unet_outline({"cond_stage_model.transformer.weight": (4, 4)}) is None
     packed = {name: (32, 1) if ".to_k." in name else shape for name, shape in shapes(OLDER).items()}
@@ -58,8 +58,8 @@ def test_a_header_that_tells_nothing_has_no_outline() -> None:
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_the_page_is_told_of_the_checkpoint_that_is_chosen(webui: FakeWebUI, tmp_path: Path, loaded: bool) -> None:
-    found, sd_models, unet = webui("lib_anyms.webui.ui.model_hint"), webui("modules.sd_models"), tiny_unet()
+def test_the_page_shows_the_problem_of_the_chosen_checkpoint(webui: FakeWebUI, tmp_path: Path, loaded: bool) -> None:
+    model_hint, sd_models, unet = webui("lib_anyms.webui.ui.model_hint"), webui("modules.sd_models"), tiny_unet()
     (tmp_path / "ipadapter").mkdir()
     write_adapter(tmp_path / "ipadapter" / "some.safetensors", unet)
     write_encoder(tmp_path / "ipadapter" / "encoder.safetensors")
@@ -71,16 +71,16 @@ def test_the_page_is_told_of_the_checkpoint_that_is_chosen(webui: FakeWebUI, tmp
     if loaded:
         model = SimpleNamespace(diffusion_model=unet)
         sd_models.model_data.sd_model = SimpleNamespace(model=model, sd_checkpoint_info=files[fits.name])
-    told = found.problem("auto", "auto", f"{found.PREFIX}{older.name}")
-    assert told.endswith("so pictures are made without AnyMS. It is Stable Diffusion 1. Load an SDXL checkpoint.")
+    problem = model_hint.problem("auto", "auto", f"{model_hint.PREFIX}{older.name}")
+    assert problem.endswith("so images are made without AnyMS. It is Stable Diffusion 1. Load an SDXL checkpoint.")
     for name in (fits.name, "none of these", ""):
-        assert found.problem("auto", "auto", f"{found.PREFIX}{name}") == ""
+        assert model_hint.problem("auto", "auto", f"{model_hint.PREFIX}{name}") == ""
     older.write_bytes(b"GGUF")
-    assert found.problem("auto", "auto", f"{found.PREFIX}{older.name}") == ""  # only the host can read it
+    assert model_hint.problem("auto", "auto", f"{model_hint.PREFIX}{older.name}") == ""  # only the host can read it
 
 
 @pytest.mark.parametrize(
-    ("told", "watched"),
+    ("facts", "watched"),
     [
         ({"elem_id": "setting_sd_model_checkpoint"}, 1),
         ({"label": "Checkpoint", "elem_classes": ["model_selection"]}, 1),  # Forge's, which has no id
@@ -88,14 +88,14 @@ def test_the_page_is_told_of_the_checkpoint_that_is_chosen(webui: FakeWebUI, tmp
         ({"label": "Checkpoint", "elem_classes": None}, 0),
     ],
 )
-def test_each_host_s_list_of_checkpoints_is_known(webui: FakeWebUI, told: dict[str, Any], watched: int) -> None:
-    asked: list[Any] = []
-    component = SimpleNamespace(change=lambda **event: asked.append(event["inputs"]))
-    webui("lib_anyms.webui.ui.editor").watch_checkpoint(component, **told)
-    assert asked == [[component]] * watched
+def test_each_host_s_list_of_checkpoints_is_known(webui: FakeWebUI, facts: dict[str, Any], watched: int) -> None:
+    inputs: list[Any] = []
+    component = SimpleNamespace(change=lambda **event: inputs.append(event["inputs"]))
+    webui("lib_anyms.webui.ui.editor").watch_checkpoint(component, **facts)
+    assert inputs == [[component]] * watched
 
 
-def test_a_list_that_is_made_off_the_page_is_left_alone(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_is_off_the_page_is_left_alone(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     gradio, editor = webui("gradio"), webui("lib_anyms.webui.ui.editor")
-    monkeypatch.setattr(gradio.context.Context, "root_block", None)  # where gradio takes no event
+    monkeypatch.setattr(gradio.context.Context, "root_block", None)  # there gradio accepts no event
     editor.watch_checkpoint(SimpleNamespace(), elem_id=editor.CHECKPOINT)

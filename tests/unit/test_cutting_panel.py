@@ -1,4 +1,4 @@
-"""What the page asks of the server while a picture is cut: a mask without the background, and the list "fit"."""
+"""The server's help for the crop dialog: a mask of the subject, and the list "fit"."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ SIZE = (10, 6)
 
 @pytest.fixture
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The part, beside a rembg that finds the subject in the left half."""
+    """The two fields, with a rembg that finds the subject in the left half."""
     (tmp_path / "u2net.onnx").touch()
     with rembg_installed(monkeypatch, tmp_path), fake_webui(tmp_path) as webui:
         cutting, gradio = webui("lib_anyms.webui.ui.cutting"), webui("gradio")
-        gradio.MADE.clear()
+        gradio.COMPONENTS.clear()
         fit = gradio.Dropdown(["pad", "crop"], value="pad", label="fit")
-        told = cutting.element(lambda name: name, {"fit": fit})
-        put = next(each for each in gradio.MADE if each.label == cutting.PUT)
-        yield SimpleNamespace(put=put, told=told, fit=fit, models=tmp_path)
+        result = cutting.element(lambda name: name, {"fit": fit})
+        put = next(component for component in gradio.COMPONENTS if component.label == cutting.PUT)
+        yield SimpleNamespace(put=put, result=result, fit=fit, models=tmp_path)
 
 
-def asked(part: SimpleNamespace, given: Any) -> list[Any]:
-    """What the change of the hidden field gives the answer and the list; None: it is left as it is."""
+def answered(part: SimpleNamespace, question: Any) -> list[Any]:
+    """The new values of the answer and of the list after a question; None: unchanged."""
     answer, inputs, outputs = part.put.events["change"]
-    assert (inputs, outputs) == ([part.put], [part.told, part.fit])
-    return [update.get("value") if isinstance(update, dict) else update for update in answer(given)]
+    assert (inputs, outputs) == ([part.put], [part.result, part.fit])
+    return [update.get("value") if isinstance(update, dict) else update for update in answer(question)]
 
 
 def picture() -> str:
@@ -45,9 +45,9 @@ def picture() -> str:
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def test_a_mask_comes_back_under_the_count_it_was_asked_for(part: SimpleNamespace) -> None:
-    told, fit = asked(part, json.dumps({"picture": picture(), "count": 7}))
-    answer = json.loads(told)
+def test_a_mask_comes_back_with_the_count_of_its_question(part: SimpleNamespace) -> None:
+    result, fit = answered(part, json.dumps({"picture": picture(), "count": 7}))
+    answer = json.loads(result)
     assert answer.keys() == {"count", "mask"}
     assert answer["count"] == 7
     mask = Image.open(io.BytesIO(base64.b64decode(answer["mask"].partition(",")[2])))
@@ -55,22 +55,22 @@ def test_a_mask_comes_back_under_the_count_it_was_asked_for(part: SimpleNamespac
     assert fit is None
 
 
-def test_what_cannot_be_is_one_sentence(part: SimpleNamespace) -> None:
-    for given, sentence in (
+def test_a_failure_is_one_sentence(part: SimpleNamespace) -> None:
+    for source, sentence in (
         (picture()[:-30], "cannot be read"),
         ("http://127.0.0.1/a.png", "not base64"),
         ("/etc/passwd", "not base64"),
     ):
-        answer = json.loads(asked(part, json.dumps({"picture": given, "count": 1}))[0])
+        answer = json.loads(answered(part, json.dumps({"picture": source, "count": 1}))[0])
         assert answer["count"] == 1
         assert sentence in answer["problem"]
     (part.models / "u2net.onnx").unlink()
-    assert "has none of its models" in asked(part, json.dumps({"picture": picture(), "count": 2}))[0]
+    assert "has none of its models" in answered(part, json.dumps({"picture": picture(), "count": 2}))[0]
 
 
 def test_the_list_takes_a_fit_and_nothing_else(part: SimpleNamespace) -> None:
-    assert asked(part, '{"fit": "crop", "count": 1}') == [None, "crop"]
-    for given in (
+    assert answered(part, '{"fit": "crop", "count": 1}') == [None, "crop"]
+    for question in (
         "",
         "no JSON",
         "[]",
@@ -81,4 +81,4 @@ def test_the_list_takes_a_fit_and_nothing_else(part: SimpleNamespace) -> None:
         '{"picture": [1], "count": 1}',
         '{"count": []}',
     ):
-        assert asked(part, given) == [None, None]
+        assert answered(part, question) == [None, None]

@@ -1,4 +1,4 @@
-"""Downloads against a server that stalls, cuts, lies, redirects and sends wrong bytes; and against a full disk."""
+"""Downloads from a server that stalls, cuts, redirects and sends wrong bytes; and onto a full disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def get(server: FileServer, folder: Path, conditions: Conditions = QUICK, file: 
 
 
 def refused(server: FileServer, folder: Path, file: KnownFile = FILE) -> Refused:
-    """What the download is refused with; no file has got the name, and nothing lies outside the folder."""
+    """The refusal of a download, which leaves no file of that name."""
     with pytest.raises(Refused) as caught:
         get(server, folder, file=file)
     assert not (folder / file.name).exists()
@@ -51,13 +51,13 @@ def parts(folder: Path) -> list[Path]:
 
 
 def test_a_file_comes_whole_and_leaves_nothing_beside_it(server: FileServer, tmp_path: Path) -> None:
-    told: list[int] = []
-    path = get(server, tmp_path / "models" / "ipadapter", Conditions(tell=told.append))
+    sizes: list[int] = []
+    path = get(server, tmp_path / "models" / "ipadapter", Conditions(report=sizes.append))
     assert path.read_bytes() == CONTENT
     assert [each.name for each in path.parent.iterdir()] == [FILE.name]
-    assert told == sorted(told)
-    assert told[-1] == len(CONTENT)
-    assert server.asked == [None]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == len(CONTENT)
+    assert server.ranges == [None]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_file_comes_whole_and_leaves_nothing_beside_it(server: FileServer, tmp
     ],
     ids=" then ".join,
 )
-def test_a_server_that_fails_for_a_while_is_asked_again(
+def test_a_server_that_fails_for_a_while_is_tried_again(
     server: FileServer, tmp_path: Path, behaviours: list[str]
 ) -> None:
     server.behaviours = list(behaviours)
@@ -86,20 +86,20 @@ def test_a_server_that_fails_for_a_while_is_asked_again(
     assert not server.behaviours
 
 
-def test_it_goes_on_where_it_was_cut(server: FileServer, tmp_path: Path) -> None:
+def test_it_continues_where_it_was_cut(server: FileServer, tmp_path: Path) -> None:
     server.behaviours = ["cut 100000", "stall 100000"]
     get(server, tmp_path)
-    assert server.asked == [None, "bytes=100000-", "bytes=200000-"]
+    assert server.ranges == [None, "bytes=100000-", "bytes=200000-"]
 
 
-def test_it_goes_on_after_a_restart(server: FileServer, tmp_path: Path) -> None:
+def test_it_continues_after_a_restart(server: FileServer, tmp_path: Path) -> None:
     server.behaviours = ["cut 100000", *["nothing"] * module.TRIES]
     broken = refused(server, tmp_path)
-    assert (broken.cause, len(server.asked)) == ("download_broken", 1 + module.TRIES)
-    assert "0 MB are there" in str(broken)
+    assert (broken.cause, len(server.ranges)) == ("download_broken", 1 + module.TRIES)
+    assert "0 MB are saved" in str(broken)
     assert [path.stat().st_size for path in parts(tmp_path)] == [100000]
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1] == "bytes=100000-"
+    assert server.ranges[-1] == "bytes=100000-"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_it_goes_on_after_a_restart(server: FileServer, tmp_path: Path) -> None:
         (["status 500"] * 9, "download_broken"),
     ],
 )
-def test_a_server_that_gives_something_else_is_refused(
+def test_a_server_that_sends_something_else_is_refused(
     server: FileServer, tmp_path: Path, behaviours: list[str], cause: str
 ) -> None:
     server.behaviours = list(behaviours)
@@ -128,7 +128,7 @@ def test_a_server_that_gives_something_else_is_refused(
     assert error.cause == cause
     assert len(str(error)) < 400
     if cause == "download_other":
-        assert parts(tmp_path) == []  # nothing of it is gone on from
+        assert parts(tmp_path) == []  # no download continues from it
 
 
 def test_wrong_bytes_before_a_cut_are_found_at_the_end(server: FileServer, tmp_path: Path) -> None:
@@ -143,10 +143,10 @@ def test_a_redirect_is_followed(server: FileServer, tmp_path: Path) -> None:
         server.behaviours = [f"redirect {other.address}/elsewhere"] * 2
         other.behaviours = ["cut 50000"]
         assert get(server, tmp_path).read_bytes() == CONTENT
-    assert other.asked == [None, "bytes=50000-"]
+    assert other.ranges == [None, "bytes=50000-"]
 
 
-def test_a_part_that_is_too_long_or_a_link_is_not_gone_on_from(server: FileServer, tmp_path: Path) -> None:
+def test_a_part_that_is_too_long_or_a_link_is_not_continued(server: FileServer, tmp_path: Path) -> None:
     part = tmp_path / f"{FILE.name}.{FILE.sha256[:8]}.part"
     part.write_bytes(CONTENT + b"x")
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -159,7 +159,7 @@ def test_a_part_that_is_too_long_or_a_link_is_not_gone_on_from(server: FileServe
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "folder"])
-def test_what_is_there_is_never_overwritten(server: FileServer, tmp_path: Path, kind: str) -> None:
+def test_an_existing_file_is_never_overwritten(server: FileServer, tmp_path: Path, kind: str) -> None:
     target = tmp_path / FILE.name
     {
         "file": lambda: target.write_bytes(b"mine"),
@@ -169,20 +169,20 @@ def test_what_is_there_is_never_overwritten(server: FileServer, tmp_path: Path, 
     with pytest.raises(Refused) as caught:
         get(server, tmp_path)
     assert caught.value.cause == "download_taken"
-    assert server.asked == []
+    assert server.ranges == []
     assert target.is_symlink() or target.is_dir() or target.read_bytes() == b"mine"
 
 
-def test_too_little_room_is_said_before_a_byte_is_fetched(
+def test_too_little_space_is_reported_before_a_byte_is_downloaded(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SPARE", 10**18)
     assert refused(server, tmp_path).cause == "download_space"
-    assert server.asked == []
+    assert server.ranges == []
 
 
 @pytest.mark.parametrize(("number", "cause"), [(errno.ENOSPC, "download_space"), (errno.EIO, "download_unwritable")])
-def test_a_disk_that_fails_meanwhile(
+def test_a_disk_that_fails_during_a_download(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cause: str
 ) -> None:
     def fail(_descriptor: int) -> None:
@@ -190,7 +190,7 @@ def test_a_disk_that_fails_meanwhile(
 
     monkeypatch.setattr(module.os, "fsync", fail)
     assert refused(server, tmp_path).cause == cause
-    assert bool(parts(tmp_path)) == (number != errno.ENOSPC)  # a full disk is given back what was taken
+    assert bool(parts(tmp_path)) == (number != errno.ENOSPC)  # a full disk gets its bytes back
 
 
 def test_a_folder_that_cannot_be_written(server: FileServer, tmp_path: Path) -> None:
@@ -203,23 +203,23 @@ def test_a_folder_that_cannot_be_written(server: FileServer, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "home", ["", "file:///etc", "ftp://a/b", "https://", "http://a b", "a.example", "https://u:p@a.example"]
 )
-def test_a_mirror_is_an_address_of_the_web(tmp_path: Path, home: str) -> None:
+def test_a_mirror_is_a_web_address(tmp_path: Path, home: str) -> None:
     with pytest.raises(Refused) as caught:
         fetch(FILE, tmp_path, home)
     assert caught.value.cause == "download_mirror"
 
 
-def test_a_file_whose_hash_nobody_knows_is_not_fetched(server: FileServer, tmp_path: Path) -> None:
+def test_a_file_without_a_known_hash_is_not_downloaded(server: FileServer, tmp_path: Path) -> None:
     unknown = KnownFile("a.safetensors", "ipadapter", 5, "", "a.safetensors")
     climbing = KnownFile("../a.safetensors", "ipadapter", 5, FILE.sha256, "a.safetensors")
     for file in (unknown, climbing):
         with pytest.raises(Refused) as caught:
             get(server, tmp_path, file=file)
         assert caught.value.cause == "download_unknown"
-    assert server.asked == []
+    assert server.ranges == []
 
 
-# -- one at a time, never during a generation --------------------------------------------------------------------------
+# -- one at a time, never while an image is generating -----------------------------------------------------------------
 
 
 def until(condition, seconds: float = 10) -> None:
@@ -229,7 +229,7 @@ def until(condition, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def test_one_at_a_time_with_progress_and_the_end_told(server: FileServer, tmp_path: Path, caplog) -> None:
+def test_one_at_a_time_with_progress_and_its_end(server: FileServer, tmp_path: Path, caplog) -> None:
     server.behaviours = ["slow 20000"]
     running = Downloads()
     running.start(FILE, tmp_path, server.address)
@@ -246,7 +246,7 @@ def test_one_at_a_time_with_progress_and_the_end_told(server: FileServer, tmp_pa
     assert caught.value.cause == "download_taken"
 
 
-def test_a_failure_is_told_in_its_sentence(server: FileServer, tmp_path: Path) -> None:
+def test_a_failure_has_its_sentence(server: FileServer, tmp_path: Path) -> None:
     server.behaviours = ["status 404"]
     running = Downloads()
     running.start(FILE, tmp_path, server.address)
@@ -255,7 +255,7 @@ def test_a_failure_is_told_in_its_sentence(server: FileServer, tmp_path: Path) -
     assert "404" in running.progress.sentence
 
 
-def test_a_stopped_one_is_gone_on_from(server: FileServer, tmp_path: Path) -> None:
+def test_a_stopped_download_continues(server: FileServer, tmp_path: Path) -> None:
     server.behaviours = ["stall 100000"]
     running = Downloads()
     running.start(FILE, tmp_path, server.address)
@@ -267,17 +267,17 @@ def test_a_stopped_one_is_gone_on_from(server: FileServer, tmp_path: Path) -> No
     running.start(FILE, tmp_path, server.address)
     running.wait(10)
     assert (tmp_path / FILE.name).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=100000-"]
+    assert server.ranges == [None, "bytes=100000-"]
 
 
-def test_none_begins_while_a_picture_is_made(server: FileServer, tmp_path: Path) -> None:
+def test_none_starts_while_an_image_is_generating(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         Downloads().start(FILE, tmp_path, server.address, lambda: True)
     assert caught.value.cause == "download_busy"
-    assert server.asked == []
+    assert server.ranges == []
 
 
-def test_a_running_one_waits_while_a_picture_is_made(server: FileServer, tmp_path: Path) -> None:
+def test_a_running_one_waits_while_an_image_is_generating(server: FileServer, tmp_path: Path) -> None:
     server.behaviours = ["slow 20000"]
     busy, running = threading.Event(), Downloads()
     running.start(FILE, tmp_path, server.address, busy.is_set)
@@ -300,16 +300,16 @@ def test_stopping_ends_the_waiting_too(server: FileServer, tmp_path: Path) -> No
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_is_whole() -> None:
-    assert len({row.name for row in KNOWN}) == len({row.sha256 for row in KNOWN}) == len(KNOWN) == 6
-    for row in KNOWN:
-        assert row.offered
-        assert row.licence
-        assert int(row.sha256, 16)
-        assert row.address().startswith(f"{HOME}/h94/IP-Adapter/resolve/main/")
-        assert row.address("http://mirror/x/").startswith("http://mirror/x/h94/")
-        assert bool(row.encoder) != bool(row.gives)
-        assert not row.encoder or known_file(row.encoder) is not None
+def test_the_table_is_complete() -> None:
+    assert len({file.name for file in KNOWN}) == len({file.sha256 for file in KNOWN}) == len(KNOWN) == 6
+    for file in KNOWN:
+        assert file.offered
+        assert file.licence
+        assert int(file.sha256, 16)
+        assert file.address().startswith(f"{HOME}/h94/IP-Adapter/resolve/main/")
+        assert file.address("http://mirror/x/").startswith("http://mirror/x/h94/")
+        assert bool(file.encoder) != bool(file.gives)
+        assert not file.encoder or known_file(file.encoder) is not None
     assert encoder_for("plus", 1280) is known_file("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors")
     assert encoder_for("base", 1280) is known_file("CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors")
     assert encoder_for("base", 768) is None
@@ -317,6 +317,6 @@ def test_the_table_is_whole() -> None:
     assert known_file(KNOWN[0].name.upper()) is None
 
 
-def test_a_row_that_could_not_be_traced_is_not_offered() -> None:
+def test_a_file_without_traceable_values_is_not_offered() -> None:
     assert not KnownFile("a", "ipadapter", 5, "", "a").offered
     assert not KnownFile("a", "ipadapter", 0, FILE.sha256, "a").offered

@@ -1,6 +1,4 @@
-"""What the page's editor reads and proposes, Python reads and proposes too: tests/js/cases.test.mjs runs the same
-cases.
-"""
+"""Python and the page's editor read and propose the same: tests/js/cases.test.mjs runs these cases too."""
 
 from __future__ import annotations
 
@@ -18,19 +16,20 @@ from lib_anyms.webui.ui.slots import read_order
 CASES = json.loads((Path(__file__).parents[1] / "js" / "cases.json").read_text(encoding="utf-8"))
 
 
-def cause_of(read: Any, given: str) -> tuple[Any, str | None]:
+def cause_of(read: Any, text: str) -> tuple[Any, str | None]:
+    """(result, None), or (None, cause of the refusal)."""
     try:
-        return read(given), None
+        return read(text), None
     except Refused as refusal:
         return None, refusal.cause
 
 
 def read_layout(text: str) -> list[dict[str, Any]]:
     try:
-        given = json.loads(text)
+        layout = json.loads(text)
     except ValueError as error:
         raise Refused("layout_form", got="no JSON") from error
-    return Layout.from_json(given).to_json()["subjects"]
+    return Layout.from_json(layout).to_json()["subjects"]
 
 
 @pytest.mark.parametrize("case", CASES["layouts"], ids=lambda case: case["text"][:60])
@@ -47,8 +46,10 @@ def test_orders(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES["proposed"], ids=lambda case: case["subjects"][0][0])
 def test_proposed_orders(case: dict[str, Any]) -> None:
-    told = [(name, propose_role(name) if role == "auto" else role, box) for name, role, box in case["subjects"]]
-    assert propose_order([Subject(name or "x", Box(*box), role) for name, role, box in told]) == case["order"]
+    subjects = []
+    for name, role, box in case["subjects"]:
+        subjects.append(Subject(name or "x", Box(*box), propose_role(name) if role == "auto" else role))
+    assert propose_order(subjects) == case["order"]
 
 
 def grid_of(size: list[int], halvings: int) -> TokenGrid:
@@ -68,8 +69,9 @@ def test_tokens(case: dict[str, Any]) -> None:
 def test_owners(case: dict[str, Any]) -> None:
     grid = grid_of(case["size"], case["halvings"])
     owners = Layout(tuple(Subject(str(n), Box(*box)) for n, box in enumerate(case["boxes"]))).owner_map(grid)
-    shown = ["." if owner < 0 else str(owner) for owner in owners]
-    assert [" ".join(shown[row * grid.width : (row + 1) * grid.width]) for row in range(grid.height)] == case["owners"]
+    signs = ["." if owner < 0 else str(owner) for owner in owners]
+    rows = [" ".join(signs[start : start + grid.width]) for start in range(0, grid.tokens, grid.width)]
+    assert rows == case["owners"]
 
 
 @pytest.mark.parametrize("case", CASES["shares"], ids=lambda case: str(case["boxes"]))

@@ -1,12 +1,11 @@
-"""Pictures to keys and values: memory that runs out, an encoder that is gone, equal pictures encoded once, and being
-stopped.
-"""
+"""From pictures to keys and values: out of memory, freeing the encoder, caching, and stopping."""
 
 from __future__ import annotations
 
 import gc
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,21 @@ import pytest
 import torch
 from PIL import Image
 
+from lib_anyms.cards.card import read_card
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.memory import out_of_memory
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job import encoding, session
-from lib_anyms.job.encoding import TokenCache, prepare
+from lib_anyms.job import prepare as prepare_module
+from lib_anyms.job.card_making import make_card
+from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, open_session
+from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.models.model_files import ModelPair, choose_pair
+from lib_anyms.runtime import runtime
+from lib_anyms.tensor_files.tensor_file import TensorFile
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.tiny_unet import tiny_unet
@@ -30,8 +35,22 @@ from tests.support.tiny_unet import tiny_unet
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files opened for their tensors."""
+    names: list[str] = []
+    init = TensorFile.__init__
+
+    def record(self: TensorFile, path: Path, source: Any) -> None:
+        names.append(path.name)
+        init(self, path, source)
+
+    monkeypatch.setattr(TensorFile, "__init__", record)
+    return names
+
+
 class GpuHost(FakeHost):
-    """A host that says it samples on a GPU: no test runs on one, so whatever is done there fails or is done on the CPU."""
+    """A host that reports a GPU. Tests run without one, so work on it fails or moves to the CPU."""
 
     def device(self) -> torch.device:
         return GPU
@@ -39,17 +58,17 @@ class GpuHost(FakeHost):
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
-    """Every encoder that was loaded."""
-    found: list[weakref.ref] = []
-    whole = encoding.Encoder
+    """The model of every encoder that was loaded."""
+    models: list[weakref.ref] = []
+    original = encoding.Encoder
 
     def load(*args: Any) -> Any:
-        made = whole(*args)
-        found.append(weakref.ref(made._model))
-        return made
+        encoder = original(*args)
+        models.append(weakref.ref(encoder._model))
+        return encoder
 
     monkeypatch.setattr(encoding, "Encoder", load)
-    return found
+    return models
 
 
 def request(*colours: str, **settings: Any) -> Request:
@@ -66,14 +85,14 @@ def pair_of(folder: Path) -> ModelPair:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 1) -> list[torch.device]:
-    """The encoder's device at each load; the first `times` loads raise, as the device they are for would."""
-    whole, devices = encoding.Encoder, []
+    """The encoder's device at each load. The first `times` loads raise `error`, as a device would."""
+    original, devices = encoding.Encoder, []
 
     def load(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> Any:
         devices.append(device)
         if len(devices) <= times:
             raise error
-        return whole(checkpoint, device, dtype)
+        return original(checkpoint, device, dtype)
 
     monkeypatch.setattr(encoding, "Encoder", load)
     return devices
@@ -88,36 +107,36 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int = 1) -
         RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
     ],
 )
-def test_memory_that_runs_out_is_got_on_the_cpu(
+def test_a_job_that_runs_out_of_memory_encodes_on_the_cpu(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     host, released = GpuHost(tiny_unet(), folder), []
     devices = failing(monkeypatch, error)
-    monkeypatch.setattr(encoding, "collect", released.append)
-    found, notes = prepare(host, pair_of(folder), request("red", "blue"))
+    monkeypatch.setattr(prepare_module, "collect", released.append)
+    key_values, notes = prepare(host, pair_of(folder), request("red", "blue"))
     assert devices == [GPU, CPU]
     assert released == [GPU]
     assert [note.cause for note in notes] == ["encoded_on_cpu"]
     expected, none = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red", "blue"))
     assert none == ()
     like = torch.zeros(1)
-    for (key, value), (wanted_key, wanted_value) in zip(found.of(1, True, like), expected.of(1, True, like)):
-        assert torch.equal(key, wanted_key)
-        assert torch.equal(value, wanted_value)
+    for (key, value), (expected_key, expected_value) in zip(key_values.of(1, True, like), expected.of(1, True, like)):
+        assert torch.equal(key, expected_key)
+        assert torch.equal(value, expected_value)
 
 
-def test_memory_that_runs_out_while_encoding_frees_what_it_took(
+def test_an_encoding_that_runs_out_of_memory_frees_the_encoder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, loads: list[weakref.ref]
 ) -> None:
-    """Not by collecting alone: at the second load nothing refers to the first encoder any more."""
+    """Without garbage collection: at the second load nothing refers to the first encoder."""
     monkeypatch.setattr(FakeHost, "device", lambda _self: torch.device("meta"))
-    whole, alive = encoding.image_tokens, []
+    original, alive = encoding.image_tokens, []
 
     def encode(*args: Any) -> Any:
         alive.append([ref() is not None for ref in loads])
         if len(alive) == 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return whole(*args)
+        return original(*args)
 
     monkeypatch.setattr(encoding, "image_tokens", encode)
     prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
@@ -134,7 +153,7 @@ def test_any_other_error_is_raised(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert devices == [GPU]
 
 
-def test_on_the_cpu_there_is_nowhere_else_to_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_has_no_fallback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     devices = failing(
         monkeypatch, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
     )
@@ -156,11 +175,11 @@ def test_the_encoder_is_gone_before_sampling(folder: Path, loads: list[weakref.r
 
 
 def test_a_refusal_that_waits_for_the_unet_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The traceback of what went wrong holds the encoder, and on Windows the file."""
-    kept: list[weakref.ref] = []
+    """The traceback of the error holds the encoder, and on Windows the file."""
+    models: list[weakref.ref] = []
 
     def encode(_adapter: Any, encoder: Any, *_rest: Any) -> None:
-        kept.append(weakref.ref(encoder._model))
+        models.append(weakref.ref(encoder._model))
         try:
             raise OSError("the disk is gone")
         except OSError as error:
@@ -173,10 +192,10 @@ def test_a_refusal_that_waits_for_the_unet_keeps_nothing(folder: Path, monkeypat
     except Refused as refusal:
         opened.refuse(refusal)
     gc.collect()
-    assert [ref() for ref in kept] == [None]
+    assert [ref() for ref in models] == [None]
 
 
-def test_the_manager_is_told_the_encoder_s_weights_and_its_work(folder: Path) -> None:
+def test_the_host_makes_room_for_weights_and_activations(folder: Path) -> None:
     checkpoint = read_encoder(folder / "encoder.safetensors")
     with open(folder / "encoder.safetensors", "rb") as file:
         header = int.from_bytes(file.read(8), "little")
@@ -184,16 +203,16 @@ def test_the_manager_is_told_the_encoder_s_weights_and_its_work(folder: Path) ->
     assert 4 * checkpoint.parameters == weights
     one, three = FakeHost(tiny_unet(), folder), FakeHost(tiny_unet(), folder)
     prepare(one, pair_of(folder), request("red"))
-    encoding.kept.clear()
+    runtime.of(TokenCache).clear()
     prepare(three, pair_of(folder), request("red+blue+lime"))
     projection = 4 * (4 * 24 * 20 + 4 * 24 + 2 * 24)
     assert one.room == [weights + 4 * checkpoint.activations + projection]
     assert three.room[0] - one.room[0] == 2 * 4 * checkpoint.activations
-    # all hidden states of the picture's five patches at least
+    # at least all hidden states of the picture's five patches
     assert checkpoint.activations > 3 * 5 * HIDDEN
 
 
-def test_equal_pictures_are_encoded_once_whatever_job_they_are_of(folder: Path, loads: list[weakref.ref]) -> None:
+def test_equal_pictures_are_encoded_once_for_all_jobs(folder: Path, loads: list[weakref.ref]) -> None:
     host, pair = FakeHost(tiny_unet(), folder), pair_of(folder)
     first, _ = prepare(host, pair, request("red", "blue", "red"))
     again, _ = prepare(host, pair, request("blue", "red"))
@@ -203,6 +222,19 @@ def test_equal_pictures_are_encoded_once_whatever_job_they_are_of(folder: Path, 
     for mine, yours in zip((sets[0], sets[1], sets[2]), (turned[1], turned[0], turned[1])):
         assert torch.equal(mine[0], yours[0])
     assert torch.equal(first.of(3, False, like)[0][1], again.of(3, False, like)[0][1])
+
+
+@pytest.mark.parametrize("with_card", [False, True])
+def test_a_job_opens_each_model_file_once(folder: Path, opened: list[str], with_card: bool) -> None:
+    """The adapter's header is parsed once, also where a card needs the adapter's fingerprint."""
+    pair, job_request = pair_of(folder), request("lime", "blue")
+    if with_card:
+        card = read_card(make_card("red", "subject", [Image.new("RGB", (9, 9), "red")], [pair]), "red")
+        job_request = replace(job_request, pictures=((), job_request.pictures[1]), cards=(card, None))
+    runtime.reset()
+    opened.clear()
+    prepare(FakeHost(tiny_unet(), folder), pair, job_request)
+    assert sorted(opened) == ["adapter.safetensors", "encoder.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +248,9 @@ def test_equal_pictures_are_encoded_once_whatever_job_they_are_of(folder: Path, 
     ],
     ids=["another picture", "fit", "one more picture", "combine", "unconditional"],
 )
-def test_what_changes_the_tokens_is_encoded_anew(folder: Path, loads: list[weakref.ref], other: Request) -> None:
+def test_a_setting_that_changes_the_tokens_is_encoded_again(
+    folder: Path, loads: list[weakref.ref], other: Request
+) -> None:
     pair = pair_of(folder)
     prepare(FakeHost(tiny_unet(), folder), pair, request("red"))
     prepare(FakeHost(tiny_unet(), folder), pair, other)
@@ -224,7 +258,7 @@ def test_what_changes_the_tokens_is_encoded_anew(folder: Path, loads: list[weakr
 
 
 @pytest.mark.parametrize("name", ["adapter", "encoder"])
-def test_a_file_that_was_replaced_is_another(folder: Path, loads: list[weakref.ref], tmp_path: Path, name: str) -> None:
+def test_a_replaced_file_is_another_file(folder: Path, loads: list[weakref.ref], tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(folder, tmp_path / "models"))
     before, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
     path = folder / f"{name}.safetensors"
@@ -238,35 +272,35 @@ def test_a_file_that_was_replaced_is_another(folder: Path, loads: list[weakref.r
     assert not torch.equal(before.of(1, True, like)[0][0], after.of(1, True, like)[0][0])
 
 
-def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first() -> None:
-    kept = TokenCache(limit=80)
+def test_the_cache_is_bounded_and_the_least_recently_used_goes_first() -> None:
+    cache = TokenCache(limit=80)
     for name in "abc":
-        kept.keep((name,), torch.zeros(6))
-        kept.find(("a",))
-    assert kept.bytes == 72
-    kept.keep(("d",), torch.zeros(6))
-    assert [name for name in "abcd" if kept.find((name,)) is not None] == ["a", "c", "d"]
-    kept.keep(("e",), torch.zeros(21))
-    assert kept.bytes == 0
+        cache.add((name,), torch.zeros(6))
+        cache.find(("a",))
+    assert cache.bytes == 72
+    cache.add(("d",), torch.zeros(6))
+    assert [name for name in "abcd" if cache.find((name,)) is not None] == ["a", "c", "d"]
+    cache.add(("e",), torch.zeros(21))
+    assert cache.bytes == 0
 
 
-def test_the_pictures_are_read_in_float32_within_the_host_s_autocast(folder: Path) -> None:
+def test_pictures_are_encoded_in_float32_within_the_host_s_autocast(folder: Path) -> None:
     like = torch.zeros(1)
     plain, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
-    encoding.kept.clear()
+    runtime.of(TokenCache).clear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
     assert torch.equal(plain.of(1, True, like)[0][0], cast.of(1, True, like)[0][0])
 
 
-# -- what the user sees of it ------------------------------------------------------------------------------------------
+# -- what the user sees ------------------------------------------------------------------------------------------------
 
 
-def test_the_host_shows_how_far_it_is_and_then_what_it_showed(folder: Path) -> None:
+def test_the_host_shows_progress_and_then_its_previous_text(folder: Path) -> None:
     host = FakeHost(tiny_unet(), folder)
     host.words = ["Batch 2 out of 3"]
     prepare(host, pair_of(folder), request("red", "blue"))
-    assert [words for words in host.words if words and "of 2" in words] == [
+    assert [text for text in host.words if text and "of 2" in text] == [
         "AnyMS reads the reference pictures: 1 of 2",
         "AnyMS reads the reference pictures: 2 of 2",
     ]
@@ -280,21 +314,21 @@ def test_a_job_that_is_stopped_ends_without_a_trace(
     unet = tiny_unet()
     before = sample(unet)
     host = FakeHost(unet, folder)
-    seen = []
+    texts = []
 
-    def tell(words: str | None) -> str | None:
-        seen.append(words)
-        host.stopped = when == "before" or (when == "between" and bool(words and "1 of 2" in words))
+    def show_status(text: str | None) -> str | None:
+        texts.append(text)
+        host.stopped = when == "before" or (when == "between" and bool(text and "1 of 2" in text))
         return None
 
-    monkeypatch.setattr(host, "tell", tell)
+    monkeypatch.setattr(host, "show_status", show_status)
     opened = open_session(Session(host, job=object()))
     with pytest.raises(SteppedAside) as aside:
         opened.begin_pass(request("red", "blue"))
     assert aside.value.cause == "interrupted"
     assert len(loads) == (when == "between")
-    assert seen[-1] is None
-    assert not any("2 of 2" in (words or "") for words in seen)
+    assert texts[-1] is None
+    assert not any("2 of 2" in (text or "") for text in texts)
     assert torch.equal(sample(unet), before)
     when = "never"
     opened.begin_pass(request("red", "blue"))  # the next picture of the same job

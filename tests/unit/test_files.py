@@ -1,6 +1,4 @@
-"""Files as Windows has them: nothing keeps one that is to be replaced, texts are UTF-8, and a name may be spelt in any
-way.
-"""
+"""Files on Windows: no open handle blocks a replacement, texts are UTF-8, and a name has several spellings."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.job.encoding import prepare
+from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.models import model_files
 from lib_anyms.models.model_files import adapters_in, choose_pair
@@ -30,8 +28,8 @@ from tests.support.fake_host import FakeHost
 from tests.support.tiny_unet import tiny_unet
 
 ROOT = Path(__file__).parents[2]
-LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells what a process holds")
-# A host's own folders, as users have them; a backslash is a letter here and a separator on Windows.
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux lists a process's files")
+# Folders as users name them; a backslash is a letter here and a separator on Windows.
 FOLDERS = ("plain", "with a space", "Модели 模型 é", "back\\slash", "C:\\Users\\ü", "percent %s {0}")
 
 
@@ -80,12 +78,12 @@ def test_nothing_is_held_after_the_encoding_so_a_file_can_be_replaced(
 ) -> None:
     folder = put(files, tmp_path / "models", adapter)
     with open_tensors(folder / adapter) as file:
-        assert held(folder) == {adapter}  # this does see a file that is held
+        assert held(folder) == {adapter}  # the check does see a file that is held
         kept = file.load(next(iter(file.shapes)))
         before = kept.clone()
     unet = tiny_unet()
     pair = choose_pair([folder], unet, cross_attention_layers(unet))
-    found, _ = prepare(FakeHost(unet, folder), pair, red())
+    first, _ = prepare(FakeHost(unet, folder), pair, red())
     assert held(folder) == set()
     for path in folder.iterdir():
         path.write_bytes(b"\0" * path.stat().st_size)  # in place: a mapped tensor would change with it
@@ -93,13 +91,13 @@ def test_nothing_is_held_after_the_encoding_so_a_file_can_be_replaced(
     assert torch.equal(kept, before)
     again, _ = prepare(FakeHost(unet, put(files, folder, adapter)), pair, red())
     like = torch.zeros(1)
-    assert torch.equal(found.of(1, True, like)[0][0], again.of(1, True, like)[0][0])
+    assert torch.equal(first.of(1, True, like)[0][0], again.of(1, True, like)[0][0])
 
 
 @LINUX
 @pytest.mark.parametrize("name", ["adapter.safetensors", "encoder.safetensors", "adapter.bin"])
 def test_a_file_that_is_refused_is_not_held_while_the_user_reads_why(files: dict, tmp_path: Path, name: str) -> None:
-    """An error keeps what the failed calls had in their hands as long as it is itself kept."""
+    """A kept error must not hold the local variables of the failed calls."""
     path = tmp_path / name
     read = read_encoder if "adapter" in name else read_adapter
     path.write_bytes(files[name])
@@ -113,7 +111,7 @@ def test_a_file_that_is_refused_is_not_held_while_the_user_reads_why(files: dict
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_any_folder_will_do(files: dict, tmp_path: Path, name: str) -> None:
+def test_any_folder_works(files: dict, tmp_path: Path, name: str) -> None:
     folder, unet = put(files, tmp_path / name), tiny_unet()
     pair = choose_pair([folder], unet, cross_attention_layers(unet), str(folder / "adapter.safetensors"))
     prepare(FakeHost(unet, folder), pair, red())
@@ -125,40 +123,40 @@ def test_any_folder_will_do(files: dict, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["Адаптер.safetensors", "back\\slash.safetensors", "CON.safetensors", "two words.safetensors"]
 )
-def test_any_file_name_will_do(files: dict, tmp_path: Path, name: str) -> None:
+def test_any_file_name_works(files: dict, tmp_path: Path, name: str) -> None:
     folder, unet = put(files, tmp_path), tiny_unet()
     (folder / "adapter.safetensors").rename(folder / name)
-    assert [found.path.name for found in adapters_in([folder])] == [name]
-    for wanted in ("auto", name, name.rpartition(".")[0], str(folder / name)):
-        assert choose_pair([folder], unet, cross_attention_layers(unet), wanted).adapter.path.name == name
+    assert [adapter.path.name for adapter in adapters_in([folder])] == [name]
+    for spelling in ("auto", name, name.rpartition(".")[0], str(folder / name)):
+        assert choose_pair([folder], unet, cross_attention_layers(unet), spelling).adapter.path.name == name
 
 
 @pytest.mark.parametrize(
-    "wanted", ["D:/models/sub/Plus.safetensors", "d:\\models\\SUB\\plus.safetensors", "PLUS", "plus.SAFETENSORS"]
+    "spelling", ["D:/models/sub/Plus.safetensors", "d:\\models\\SUB\\plus.safetensors", "PLUS", "plus.SAFETENSORS"]
 )
-def test_windows_names_one_file_in_many_ways(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+def test_windows_names_one_file_in_many_ways(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     path = PureWindowsPath("D:\\models\\sub\\plus.safetensors")
     monkeypatch.setattr(model_files, "Path", PureWindowsPath)
-    assert model_files._is_called(path, wanted)
-    assert not model_files._is_called(path, "other" + wanted)
+    assert model_files._is_called(path, spelling)
+    assert not model_files._is_called(path, "other" + spelling)
 
 
 @pytest.mark.parametrize("name", ["CON", "aux.txt", "..\\..\\x", "../x", "a:b", "trailing. "])
 def test_a_subject_s_name_is_words_and_never_a_file(files: dict, tmp_path: Path, name: str) -> None:
     folder, unet = put(files, tmp_path / "models"), tiny_unet()
-    wish = Request.from_json(
+    request = Request.from_json(
         {"subjects": [{"name": name, "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}]}
     )
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    prepare(FakeHost(unet, folder), choose_pair([folder], unet, cross_attention_layers(unet)), wish)
+    prepare(FakeHost(unet, folder), choose_pair([folder], unet, cross_attention_layers(unet)), request)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert wish.to_json()["subjects"][0]["name"] == name
+    assert request.to_json()["subjects"][0]["name"] == name
 
 
-# -- what every test of this folder runs under -------------------------------------------------------------------------
+# -- the rules that every test of this folder runs under ---------------------------------------------------------------
 
 
-@pytest.mark.skipif(not windows_files.WORKS, reason="host: only Linux tells what a process holds")
+@pytest.mark.skipif(not windows_files.WORKS, reason="host: only Linux lists a process's files")
 def test_a_file_that_is_held_is_neither_removed_nor_replaced(tmp_path: Path) -> None:
     old, new = tmp_path / "old é", tmp_path / "new"
     for path in (old, new):
@@ -185,7 +183,7 @@ SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py"), *
 
 
 def text_calls(path: Path) -> Iterator[ast.Call]:
-    """Calls that open a text, by name: Path.open and the built-in alike; not those that open bytes or something else."""
+    """Calls that open a text, by name (Path.open and the built-in alike); not those that open bytes."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -202,10 +200,10 @@ def text_calls(path: Path) -> Iterator[ast.Call]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_text_is_utf_8(path: Path) -> None:
-    """Windows would take the code page of the user's language."""
+    """Without an encoding Windows uses the code page of the user's language."""
     for call in text_calls(path):
-        told = [word.value for word in call.keywords if word.arg == "encoding"]
-        assert [getattr(value, "value", "") for value in told] == ["utf-8"], f"line {call.lineno}"
+        encodings = [word.value for word in call.keywords if word.arg == "encoding"]
+        assert [getattr(value, "value", "") for value in encodings] == ["utf-8"], f"line {call.lineno}"
 
 
 def test_the_check_sees_a_text_without() -> None:
@@ -232,8 +230,8 @@ NOT_ON_WINDOWS = {
     "signal": {"SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM", "pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK", "alarm"},
     "import": {"fcntl", "resource", "pwd", "grp", "termios", "pty"},
 }
-# Places that ask first whether it is there; only the standalone's may.
-ASKED_FOR = {
+# Uses that check first whether the name exists; only the command line may have them.
+GUARDED = {
     ("lock.py", "fcntl"),
 }
 
@@ -248,14 +246,14 @@ def posix_names(path: Path) -> Iterator[str]:
 
 
 def test_nothing_is_used_that_windows_does_not_have() -> None:
-    found = {(path, name) for path in SOURCES for name in posix_names(path)}
-    assert {(path.name, name) for path, name in found} == ASKED_FOR
-    assert all("standalone" in path.parts for path, _ in found)
+    uses = {(path, name) for path in SOURCES for name in posix_names(path)}
+    assert {(path.name, name) for path, name in uses} == GUARDED
+    assert all("standalone" in path.parts for path, _ in uses)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_processes_are_spawned(path: Path) -> None:
-    """The one way Windows has; another system's own way would hide what does not travel."""
+    """Windows can only spawn; fork would hide what cannot be pickled."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         name = (getattr(node.func, "attr", "") or getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
         if name in ("get_context", "set_start_method"):

@@ -1,4 +1,4 @@
-"""Model files are found by what is in them, wherever users keep them, with one look at each header."""
+"""Model files are recognised by their content, in every folder where users keep them; each header is read once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +19,10 @@ from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.ip_adapter import encoder as encoder_module
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint, identify_encoder, read_encoder
-from lib_anyms.ip_adapter.encoder_names import PER_LAYER, TOWER, stored_names
+from lib_anyms.ip_adapter.encoder_names import PER_LAYER, TOWER, stored_weights
 from lib_anyms.models import file_index, model_files
 from lib_anyms.models.file_index import FileIndex, index, what_is
-from lib_anyms.models.model_files import adapters_in, choose_adapter, choose_pair, encoders_in, what_lacks
+from lib_anyms.models.model_files import adapters_in, choose_adapter, choose_pair, encoders_in, find_missing
 from tests.support.adapter_files import HIDDEN, PROJECTION, VISION, write_adapter, write_encoder
 from tests.support.encoder_files import NAMINGS, SUFFIXES, write_named
 from tests.support.fake_webui import fake_webui
@@ -38,7 +37,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows by a file's name with every header that is read."""
+    """The names of the files whose headers are read."""
     names: list[str] = []
     whole = file_index.open_tensors
     monkeypatch.setattr(file_index, "open_tensors", lambda path: names.append(path.name) or whole(path))
@@ -55,7 +54,7 @@ def choose(folder: Path, adapter: str = "auto", encoder: str = "auto"):
 
 @pytest.fixture
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files in torch's format have no metadata to tell heads and activation: the small encoder is one of the known."""
+    """Files in torch's format have no metadata with heads and activation: add the small encoder to the known ones."""
     monkeypatch.setitem(encoder_module._KNOWN, HIDDEN, (VISION["num_attention_heads"], VISION["hidden_act"]))
 
 
@@ -65,15 +64,15 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_encoder_reads_the_same_in_every_naming_and_format(
     encoder: Path, tmp_path: Path, naming: str, suffix: str
 ) -> None:
-    found = what_is(write_named(encoder, tmp_path / f"clip{suffix}", naming))
-    assert isinstance(found, EncoderCheckpoint), found
+    named = what_is(write_named(encoder, tmp_path / f"clip{suffix}", naming))
+    assert isinstance(named, EncoderCheckpoint), named
     plain = read_encoder(encoder)
-    assert (found.hidden_width, found.projection_width, found.image_size) == (HIDDEN, PROJECTION, VISION["image_size"])
-    assert (found.config, found.parameters, found.activations) == (plain.config, plain.parameters, plain.activations)
-    expected, got = (Encoder(each, torch.device("cpu"), torch.float32) for each in (plain, found))
-    assert torch.equal(expected.encode_nothing("plus"), got.encode_nothing("plus"))
+    assert (named.hidden_width, named.projection_width, named.image_size) == (HIDDEN, PROJECTION, VISION["image_size"])
+    assert (named.config, named.parameters, named.activations) == (plain.config, plain.parameters, plain.activations)
+    expected, got = (Encoder(checkpoint, torch.device("cpu"), torch.float32) for checkpoint in (plain, named))
+    assert torch.equal(expected.encode_unconditional("plus"), got.encode_unconditional("plus"))
     pixels = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
-    assert torch.equal(expected._read(pixels, "base"), got._read(pixels, "base"))
+    assert torch.equal(expected._run(pixels, "base"), got._run(pixels, "base"))
 
 
 @pytest.mark.usefixtures("_known")
@@ -100,7 +99,7 @@ def test_the_table_of_names_is_the_model_s_own(encoder: Path) -> None:
         model = CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))
     layers = VISION["num_hidden_layers"]
     assert (
-        stored_names({name: tuple(p.shape) for name, p in model.named_parameters()}).keys()
+        stored_weights({name: tuple(p.shape) for name, p in model.named_parameters()}).keys()
         == dict(model.named_parameters()).keys()
     )
     assert len(dict(model.named_parameters())) == len(TOWER) + layers * len(PER_LAYER)
@@ -148,9 +147,9 @@ def test_what_suits_goes_first(tmp_path: Path) -> None:
     write_encoder(tmp_path / "e.safetensors")
     unet = tiny_unet()
     layers = cross_attention_layers(unet)
-    for wanted in ("a", "b", "none"):
-        found = choose_pair([tmp_path], unet, layers, suits=lambda adapter, wanted=wanted: adapter.path.stem == wanted)
-        assert found.adapter.path.stem == ("b" if wanted == "b" else "a")
+    for stem in ("a", "b", "none"):
+        pair = choose_pair([tmp_path], unet, layers, suits=lambda adapter, stem=stem: adapter.path.stem == stem)
+        assert pair.adapter.path.stem == ("b" if stem == "b" else "a")
 
 
 @pytest.mark.parametrize("what", ["adapter", "encoder"])
@@ -181,33 +180,31 @@ def test_when_nothing_is_there_one_sentence_says_which_file_how_large_and_where(
         choose_pair(folders, unet, cross_attention_layers(unet))
     for fact in ("ip-adapter-plus_sdxl_vit-h.safetensors (0.8 GB)", str(folders[1]), '"model files"'):
         assert fact in str(refusal.value)
-    told, file = what_lacks(folders)
-    assert (str(told), file.name) == (str(refusal.value), "ip-adapter-plus_sdxl_vit-h.safetensors")
+    refused, file = find_missing(folders)
+    assert (str(refused), file.name) == (str(refusal.value), "ip-adapter-plus_sdxl_vit-h.safetensors")
 
 
 @pytest.mark.parametrize(
     ("width", "name", "size"), [(1024, "CLIP-ViT-H-14", "2.5 GB"), (1280, "CLIP-ViT-bigG-14", "3.7 GB")]
 )
-def test_the_encoder_that_lacks_is_named_with_its_size_and_place(
-    tmp_path: Path, width: int, name: str, size: str
-) -> None:
-    folders = [tmp_path / "models" / each for each in ("ipadapter", "clip_vision")]
+def test_the_missing_encoder_is_named_with_its_size_and_place(tmp_path: Path, width: int, name: str, size: str) -> None:
+    folders = [tmp_path / "models" / folder for folder in ("ipadapter", "clip_vision")]
     folders[0].mkdir(parents=True)
     write_adapter(folders[0] / "a.safetensors", tiny_unet(), encoder_width=width)
-    told, file = what_lacks(folders)
+    refused, file = find_missing(folders)
     assert file.name.startswith(name)
-    for fact in (name, size, str(folders[1]), "a.safetensors", f"{width} numbers"):
-        assert fact in str(told)
+    for fact in (name, size, str(folders[1]), "a.safetensors", f"{width} outputs"):
+        assert fact in str(refused)
 
 
-def test_nothing_lacks_when_one_pair_is_there(encoder: Path, tmp_path: Path) -> None:
+def test_nothing_is_missing_with_one_pair(encoder: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "a.safetensors", tiny_unet(), encoder_width=PROJECTION + 1)
     write_adapter(tmp_path / "b.safetensors", tiny_unet())
     write_named(encoder, tmp_path / "c.safetensors", "Hugging Face")
-    assert what_lacks([tmp_path]) is None
+    assert find_missing([tmp_path]) is None
 
 
-def test_a_look_alike_in_its_place_is_told_with_what_it_is(tmp_path: Path) -> None:
+def test_a_look_alike_in_its_place_is_named_with_what_it_is(tmp_path: Path) -> None:
     save_file({"ip_adapter.0.to_q_lora.down.weight": torch.zeros(2, 2)}, tmp_path / "ip-adapter-faceid.safetensors")
     save_file({"lora_unet_a.lora_down.weight": torch.zeros(2, 2)}, tmp_path / "a-lora.safetensors")
     with pytest.raises(Refused, match=r"found instead: ip-adapter-faceid\.safetensors is a FaceID adapter") as refusal:
@@ -231,16 +228,16 @@ def test_an_adapter_of_another_family_is_named_with_its_family(tmp_path: Path) -
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """A WebUI's folders: (place below the data folder, file) -> written there; `found` says what is found."""
+    """A WebUI with folders below tmp_path; `adapters` lists the adapters there."""
     with fake_webui(tmp_path / "models") as loaded:
         loaded("modules.paths").data_path = str(tmp_path)
         webui = loaded("lib_anyms.hosts.webui")
         shared = loaded("modules.shared")
 
-        def found() -> list[str]:
+        def adapters() -> list[str]:
             return [adapter.path.name for adapter in adapters_in(webui.model_folders())]
 
-        yield SimpleNamespace(found=found, shared=shared, folder=tmp_path, webui=webui)
+        yield SimpleNamespace(adapters=adapters, shared=shared, folder=tmp_path, webui=webui)
         for name in ("controlnet_dir", "controlnet_dirs", "forge_ref_comfy_home"):
             vars(shared.cmd_opts).pop(name, None)
 
@@ -264,9 +261,9 @@ def put(folder: Path) -> None:
     ],
 )
 def test_the_places_where_users_keep_them(host: SimpleNamespace, place: str) -> None:
-    assert host.found() == []
+    assert host.adapters() == []
     put(host.folder / place)
-    assert host.found() == ["mine.safetensors"]
+    assert host.adapters() == ["mine.safetensors"]
 
 
 @pytest.mark.parametrize("place", ["Comfy/models/ipadapter", "Comfy/models/controlnet/x", "Comfy/models/clip_vision"])
@@ -276,9 +273,9 @@ def test_a_setting_names_a_folder_a_whole_comfyui_or_its_models(host: SimpleName
     base = host.folder / "else"
     lines = [str(base / line.strip()) for line in named.splitlines()] if named.strip() else [str((base / place).parent)]
     host.shared.opts.anyms_folders = "\n".join(f"  {line}  " for line in lines)
-    assert host.found() == ["mine.safetensors"]
+    assert host.adapters() == ["mine.safetensors"]
     host.shared.opts.anyms_folders = ""
-    assert host.found() == []
+    assert host.adapters() == []
 
 
 def test_a_whole_comfyui_is_not_searched_for_checkpoints(host: SimpleNamespace, opened: list[str]) -> None:
@@ -286,7 +283,7 @@ def test_a_whole_comfyui_is_not_searched_for_checkpoints(host: SimpleNamespace, 
     (host.folder / "Comfy" / "models" / "checkpoints").mkdir()
     (host.folder / "Comfy" / "models" / "checkpoints" / "sdxl.safetensors").write_bytes(b"x")
     host.shared.cmd_opts.forge_ref_comfy_home = host.folder / "Comfy"
-    assert host.found() == opened == ["mine.safetensors"]
+    assert host.adapters() == opened == ["mine.safetensors"]
 
 
 @pytest.mark.parametrize("flag", ["controlnet_dir", "controlnet_dirs"])
@@ -294,7 +291,7 @@ def test_flags_name_folders_too(host: SimpleNamespace, flag: str) -> None:
     put(host.folder / "elsewhere")
     place = str(host.folder / "elsewhere")
     setattr(host.shared.cmd_opts, flag, [place] if flag.endswith("s") else place)
-    assert host.found() == ["mine.safetensors"]
+    assert host.adapters() == ["mine.safetensors"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="host: links need rights on Windows")
@@ -320,15 +317,13 @@ def test_a_setting_that_names_a_disk_ends(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def read_so_far() -> int:
-    """Bytes this process has asked the system for."""
+    """Bytes this process has read."""
     return int(Path("/proc/self/io").read_text(encoding="utf-8").split()[1])
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells what a process reads")
-def test_three_thousand_files_are_told_apart_without_loading_one(
-    tmp_path: Path, encoder: Path, opened: list[str]
-) -> None:
-    """Each claims, and has, 256 MiB of tensors, which the disk does not: 750 GiB, of which the headers are read."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux counts what a process reads")
+def test_three_thousand_files_are_sorted_without_loading_one(tmp_path: Path, encoder: Path, opened: list[str]) -> None:
+    """Each file has 256 MiB of tensors in a sparse file, 750 GiB in all; only the headers are read."""
     size = 256 * 2**20
     header = safetensors_bytes(
         {"lora_unet_x.lora_down.weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
@@ -342,25 +337,20 @@ def test_three_thousand_files_are_told_apart_without_loading_one(
     write_named(encoder, tmp_path / "mine" / "clip.safetensors", "Hugging Face")
     store = tmp_path / "cache" / "files.json"
     index.keep_in(store)
-    peak, before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, read_so_far(), time.monotonic()
+    peak, before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, read_so_far()
     assert len(adapters_in([tmp_path])) == len(encoders_in([tmp_path])) == 1
-    first = time.monotonic() - start
     assert read_so_far() - before < 2**20
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024 < 64 * 2**20
     assert len(opened) == 3002
-    start = time.monotonic()
     assert len(adapters_in([tmp_path])) == 1
-    again = time.monotonic() - start
     assert len(opened) == 3002
-    assert first < 30
-    assert again < 3
     index.clear()  # as after a restart
     index.keep_in(store)
     assert len(adapters_in([tmp_path])) == len(encoders_in([tmp_path])) == 1
     assert sorted(opened[3002:]) == ["clip.safetensors", "mine.safetensors"]
 
 
-def test_a_file_that_changes_is_read_anew(tmp_path: Path, opened: list[str]) -> None:
+def test_a_file_that_changes_is_read_again(tmp_path: Path, opened: list[str]) -> None:
     index.keep_in(tmp_path / "files.json")
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"<html>")
@@ -373,13 +363,13 @@ def test_a_file_that_changes_is_read_anew(tmp_path: Path, opened: list[str]) -> 
     assert adapters_in([tmp_path]) == []
 
 
-def test_the_file_of_another_version_or_a_damaged_one_is_not_believed(tmp_path: Path, opened: list[str]) -> None:
+def test_the_index_of_other_sources_or_a_damaged_one_is_ignored(tmp_path: Path, opened: list[str]) -> None:
     folder, store = tmp_path / "models", tmp_path / "files.json"
     put(folder)
     facts = (folder / "mine.safetensors").stat()
     row = [facts.st_size, facts.st_mtime_ns, "adapter_none", {"path": "mine.safetensors", "got": "x"}]
 
-    def seen(content: str) -> int:
+    def adapters_with(content: str) -> int:
         store.write_text(content, encoding="utf-8")
         index.clear()
         index.keep_in(store)
@@ -387,7 +377,7 @@ def test_the_file_of_another_version_or_a_damaged_one_is_not_believed(tmp_path: 
 
     path = str(folder / "mine.safetensors")
     version = file_index._version()
-    assert seen(json.dumps({"version": version, "files": {path: row}})) == 0  # it is believed where it is sound
+    assert adapters_with(json.dumps({"version": version, "files": {path: row}})) == 0  # an intact one is used
     damaged = [
         *(
             "",
@@ -399,7 +389,7 @@ def test_the_file_of_another_version_or_a_damaged_one_is_not_believed(tmp_path: 
             "[" * 100_000,
             '{"version": ' + json.dumps(version) + ', "files": []}',
         ),
-        json.dumps({"version": ["0", 0], "files": {path: row}}),
+        json.dumps({"version": "0" * 64, "files": {path: row}}),
         *(
             json.dumps({"version": version, "files": {path: bad}})
             for bad in (None, [], [1], row[:3], [*row[:2], "no_cause", {}])
@@ -410,7 +400,7 @@ def test_the_file_of_another_version_or_a_damaged_one_is_not_believed(tmp_path: 
         ),
     ]
     for content in damaged:
-        assert seen(content) == 1, content[:80]
+        assert adapters_with(content) == 1, content[:80]
 
 
 def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,7 +422,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     assert [path.name for path in store.parent.iterdir()] == ["files.json"]
 
 
-def test_a_file_that_may_not_be_read_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path)
     mine = FileIndex()
     denied = Refused("file_unreadable", path="mine.safetensors", got="Permission denied")

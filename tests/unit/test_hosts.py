@@ -1,7 +1,4 @@
-"""Which host a job is of, told by its objects, and what is read off them.
-
-The stand-ins are classes of the hosts' own modules.
-"""
+"""Detecting a job's host by its objects, and reading them. The stand-ins are classes of the hosts' own modules."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from lib_anyms.hosts.forge import Forge
 from lib_anyms.hosts.ldm_patched import LdmPatched
 from tests.support.tiny_unet import tiny_unet
 
-# host: the package its patcher comes from, and how its forge_version calls it (seen at the commits of docs/hosts.md)
+# host: the package of its patcher, and its forge_version (at the commits of docs/hosts.md)
 WHO = {
     "Forge": ("backend.patcher.base", "2.0.1v1.10.1"),
     "Forge Neo": ("backend.patcher.base", "neo"),
@@ -31,12 +28,12 @@ WHO = {
 
 
 def patcher_of(module: str, **model: Any) -> Any:
-    """As `forge_objects.unet`: the class of the host's own package is an ancestor, not the object's own class."""
+    """Like `forge_objects.unet`: an ancestor of its class is in the host's package, not the class itself."""
     base = type("ModelPatcher", (), {"__module__": module})
     kind = type("UnetPatcher", (base,), {"__module__": "modules_forge.unet_patcher"})
-    made = kind()
-    made.model = SimpleNamespace(diffusion_model=tiny_unet(), **model)
-    return made
+    patcher = kind()
+    patcher.model = SimpleNamespace(diffusion_model=tiny_unet(), **model)
+    return patcher
 
 
 def job_of(patcher: Any) -> SimpleNamespace:
@@ -44,15 +41,15 @@ def job_of(patcher: Any) -> SimpleNamespace:
 
 
 def module_of(monkeypatch: pytest.MonkeyPatch, name: str, **values: Any) -> ModuleType:
-    """A loaded module, and the packages it lies in."""
+    """A loaded module, with its packages."""
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
         monkeypatch.setitem(sys.modules, ".".join(parts[:end]), ModuleType(".".join(parts[:end])))
-    made = sys.modules[name]
-    vars(made).update(values)
+    patcher = sys.modules[name]
+    vars(patcher).update(values)
     if len(parts) > 1:
-        setattr(sys.modules[".".join(parts[:-1])], parts[-1], made)
-    return made
+        setattr(sys.modules[".".join(parts[:-1])], parts[-1], patcher)
+    return patcher
 
 
 @pytest.fixture
@@ -64,7 +61,7 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_a_host_is_told_by_its_patcher_and_named_by_its_version(
+def test_a_host_is_detected_by_its_patcher_and_named_by_its_version(
     forge: None, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     package, version = WHO[who]
@@ -84,22 +81,22 @@ def test_the_host_is_named_without_a_job(forge: None, monkeypatch: pytest.Monkey
     assert host_name() == who
 
 
-def test_an_unheard_of_version_is_the_host_it_comes_from(forge: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_version_is_the_host_it_derives_from(forge: None, monkeypatch: pytest.MonkeyPatch) -> None:
     module_of(monkeypatch, "modules_forge.forge_version", version="0.0.17v1.8.0rc")
     assert detect(job_of(patcher_of("backend.patcher.base"))).name == "Forge"
     assert detect(job_of(patcher_of("ldm_patched.modules.model_patcher"))).name == "Forge before backend/"
 
 
-def test_a1111_and_what_is_no_webui() -> None:
+def test_a1111_is_detected_and_another_program_is_not() -> None:
     whole = SimpleNamespace(model=SimpleNamespace(diffusion_model=tiny_unet()))
     assert type(detect(SimpleNamespace(sd_model=whole))) is A1111
-    with pytest.raises(SteppedAside) as told:
+    with pytest.raises(SteppedAside) as error:
         detect(SimpleNamespace(sd_model=SimpleNamespace()))
-    assert told.value.cause == "no_unet"
+    assert error.value.cause == "no_unet"
 
 
 @pytest.mark.parametrize("package", ["backend.patcher.base", "ldm_patched.modules.model_patcher"])
-def test_a_family_member_without_a_model_is_stepped_aside_for(package: str) -> None:
+def test_a_forge_host_without_a_model_steps_aside(package: str) -> None:
     patcher = patcher_of(package)
     patcher.model = None
     with pytest.raises(SteppedAside):
@@ -109,25 +106,25 @@ def test_a_family_member_without_a_model_is_stepped_aside_for(package: str) -> N
 
 
 @pytest.mark.parametrize("package", ["backend.patcher.base", "ldm_patched.modules.model_patcher"])
-def test_rows_are_read_at_every_call(package: str) -> None:
+def test_the_cond_map_is_read_at_every_call(package: str) -> None:
     host = detect(job_of(patcher_of(package)))
     x = torch.zeros(6, 4, 8, 8)
     flags = {"transformer_options": {"cond_or_uncond": [1, 0, 0]}}
-    assert host.rows((x,), flags) == CondMap((False, False, True, True, True, True))
-    assert host.rows((), {"x": x[:2], "transformer_options": {"cond_or_uncond": [0]}}) == CondMap((True, True))
+    assert host.cond_map((x,), flags) == CondMap((False, False, True, True, True, True))
+    assert host.cond_map((), {"x": x[:2], "transformer_options": {"cond_or_uncond": [0]}}) == CondMap((True, True))
     for wrong in ({}, {"transformer_options": {}}, {"transformer_options": {"cond_or_uncond": [1, 0, 0, 0]}}):
-        with pytest.raises(Refused) as told:
-            host.rows((x,), wrong)
-        assert told.value.cause == "rows_unknown"
+        with pytest.raises(Refused) as error:
+            host.cond_map((x,), wrong)
+        assert error.value.cause == "rows_unknown"
 
 
 @pytest.mark.parametrize(("stored", "cast"), [(torch.float16, None), (torch.float8_e4m3fn, torch.bfloat16)])
-def test_ldm_patched_tells_in_what_it_samples(stored: torch.dtype, cast: torch.dtype | None) -> None:
+def test_the_dtype_ldm_patched_samples_in(stored: torch.dtype, cast: torch.dtype | None) -> None:
     patcher = patcher_of("ldm_patched.modules.model_patcher", manual_cast_dtype=cast, get_dtype=lambda: stored)
     assert detect(job_of(patcher)).dtype() == (cast or stored)
 
 
-def test_forge_tells_in_what_it_samples() -> None:
+def test_the_dtype_forge_samples_in() -> None:
     assert (
         detect(job_of(patcher_of("backend.patcher.base", computation_dtype=torch.bfloat16))).dtype() == torch.bfloat16
     )
@@ -141,27 +138,29 @@ def test_forge_tells_in_what_it_samples() -> None:
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])
-def test_room_is_asked_of_the_host_s_own_manager(
+def test_room_is_made_by_the_host_s_own_memory_manager(
     forge: None, monkeypatch: pytest.MonkeyPatch, package: str, manager: str, device: str
 ) -> None:
-    asked: list[tuple[int, torch.device]] = []
-    module_of(monkeypatch, manager, get_torch_device=lambda: device, free_memory=lambda *given: asked.append(given))
+    requests: list[tuple[int, torch.device]] = []
+    module_of(
+        monkeypatch, manager, get_torch_device=lambda: device, free_memory=lambda *arguments: requests.append(arguments)
+    )
     host = detect(job_of(patcher_of(package)))
     assert host.device() == torch.device(device)
     host.make_room(5)
-    assert asked == ([] if device == "cpu" else [(5, torch.device(device))])
+    assert requests == ([] if device == "cpu" else [(5, torch.device(device))])
 
 
 def step(number: int) -> SimpleNamespace:
     return SimpleNamespace(denoiser=SimpleNamespace(step=number, total_steps=4), total_sampling_steps=4)
 
 
-def test_weights_exchanged_within_the_same_unet_are_noticed(forge: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_replaced_within_the_same_unet_are_noticed(forge: None, monkeypatch: pytest.MonkeyPatch) -> None:
     host = detect(job_of(patcher_of("backend.patcher.base")))
     host.begin_step(step(0))
     common = module_of(monkeypatch, "modules.sd_samplers_common", ORIGINAL_CHECKPOINT=None)
     host.begin_step(step(1))
     assert host.progress() == 0.25
     vars(common)["ORIGINAL_CHECKPOINT"] = "base.safetensors"
-    with pytest.raises(SteppedAside, match="exchanged at 50%"):
+    with pytest.raises(SteppedAside, match="replaced at 50%"):
         host.begin_step(step(2))

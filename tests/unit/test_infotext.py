@@ -1,4 +1,4 @@
-"""An infotext's line: everything but the pixels comes back, whatever is in the names; anything else is one clear cause."""
+"""The infotext entry: everything but the pixels comes back, with any name; a bad entry has one clear cause."""
 
 from __future__ import annotations
 
@@ -35,46 +35,47 @@ def request(name: str = AWKWARD, **settings: object) -> Request:
 
 def test_everything_but_the_pixels_comes_back() -> None:
     settings = {"scale": 0.35, "mode": "masked-sum", "adapter": "a, b.safetensors", "encoder": "x", "fit": "crop"}
-    made = request(**settings, unconditional="cond-only", combine="concatenate")
-    text = infotext.write(made)
+    original = request(**settings, unconditional="cond-only", combine="concatenate")
+    text = infotext.write(original)
     assert "\n" not in text
-    told = infotext.read(text)
-    assert told.settings == {row.name: getattr(made, row.name) for row in REQUEST_FIELDS}
-    assert told.subjects == made.layout.subjects
-    assert told.pictures == tuple(tuple(picture_hash(each) for each in group) for group in made.pictures)
+    recalled = infotext.read(text)
+    assert recalled.settings == {field.name: getattr(original, field.name) for field in REQUEST_FIELDS}
+    assert recalled.subjects == original.layout.subjects
+    for hashes, pictures in zip(recalled.pictures, original.pictures, strict=True):
+        assert hashes == tuple(picture_hash(picture) for picture in pictures)
 
 
 @given(
     name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80),
     box=st.tuples(*[st.floats(0, 1)] * 4).filter(lambda box: box[0] < box[2] and box[1] < box[3]),
     weight=st.floats(0, 2),
-    words=st.tuples(*map(st.sampled_from, (ROLES, BLOCKS, MODES, UNCONDITIONALS, FITS, COMBINES))),
+    choices=st.tuples(*map(st.sampled_from, (ROLES, BLOCKS, MODES, UNCONDITIONALS, FITS, COMBINES))),
 )
-def test_any_request_comes_back(name: str, box: tuple[float, ...], weight: float, words: tuple[str, ...]) -> None:
-    role, blocks, mode, unconditional, fit, combine = words
+def test_any_request_comes_back(name: str, box: tuple[float, ...], weight: float, choices: tuple[str, ...]) -> None:
+    role, blocks, mode, unconditional, fit, combine = choices
     subject = {"name": name, "box": list(box), "weight": weight, "role": role, "blocks": blocks, "images": [PICTURE]}
     settings = {"mode": mode, "unconditional": unconditional, "fit": fit, "combine": combine}
-    made = Request.from_json({"subjects": [subject], **settings})
-    told = infotext.read(infotext.write(made))
-    assert told.subjects == made.layout.subjects
-    assert {**told.settings} == {row.name: getattr(made, row.name) for row in REQUEST_FIELDS}
+    original = Request.from_json({"subjects": [subject], **settings})
+    recalled = infotext.read(infotext.write(original))
+    assert recalled.subjects == original.layout.subjects
+    assert {**recalled.settings} == {field.name: getattr(original, field.name) for field in REQUEST_FIELDS}
 
 
-def test_half_a_character_is_refused_before_it_spoils_a_picture_s_infotext() -> None:
+def test_half_a_character_is_refused_as_it_would_spoil_the_infotext() -> None:
     with pytest.raises(Refused) as refusal:
         request("cat \ud83d")
     assert refusal.value.cause == "field_type"
 
 
 def test_an_infotext_is_a_layout_and_with_pictures_a_request() -> None:
-    told = json.loads(infotext.write(request()))
-    assert Layout.from_json({"version": 1, "subjects": told["subjects"]}) == request().layout
+    data = json.loads(infotext.write(request()))
+    assert Layout.from_json({"version": 1, "subjects": data["subjects"]}) == request().layout
     with pytest.raises(Refused) as refusal:
-        Request.from_json(told)
+        Request.from_json(data)
     assert refusal.value.cause == "picture_missing"
-    for subject in told["subjects"]:
+    for subject in data["subjects"]:
         subject["images"] = [PICTURE]
-    assert Request.from_json(told).layout == request().layout
+    assert Request.from_json(data).layout == request().layout
 
 
 def changed(**changes: object) -> str:
@@ -82,9 +83,9 @@ def changed(**changes: object) -> str:
 
 
 def subject(**changes: object) -> str:
-    told = json.loads(infotext.write(request()))
-    told["subjects"][0].update(changes)
-    return json.dumps(told)
+    data = json.loads(infotext.write(request()))
+    data["subjects"][0].update(changes)
+    return json.dumps(data)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def subject(**changes: object) -> str:
         (subject(pictures=["<b>"]), "infotext_damaged"),
     ],
 )
-def test_what_cannot_be_read_has_one_cause(text: str, cause: str) -> None:
+def test_an_unreadable_entry_has_one_cause(text: str, cause: str) -> None:
     with pytest.raises(Refused) as refusal:
         infotext.read(text)
     assert refusal.value.cause == cause

@@ -1,74 +1,130 @@
-"""The page's JavaScript: its own tests by node, and what holds for its files."""
+"""The page's JavaScript: its own tests in node, its types, its rooms, and rules for its files."""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from lib_anyms import __version__
 from tests.support.node_packages import Unavailable, packages
 from tests.support.programs import find_program
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "javascript").rglob("*.mjs"))
+FOLDER = ROOT / "javascript"
+SOURCES = sorted(FOLDER.rglob("*.mjs"))
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
-OLDEST = 18  # the first node with --test and what our tests use of it
+OLDEST = 18  # the first node with --test
 STRICT = "--noEmit --allowJs --checkJs --strict --target es2022 --module es2022 --moduleResolution bundler"
 STRICT += " --lib es2023,dom,dom.iterable"
-_IMPORT = re.compile(r'^(?:import|export) .*?from "([^"]+)";', re.MULTILINE)
+# The rooms in order: a module imports from its own room and from rooms before it. The last one is the entry.
+ROOMS = ("anyms/model", "anyms/host", "anyms/view", "")
+_IMPORT = re.compile(r'^import .*?from "([^"]+)";', re.MULTILINE | re.DOTALL)
+_PAGE = re.compile(r"\b(?:document|window|localStorage)\b")
+_MARK = re.compile(r"(?<=\.mjs)\?v=[^\"]*")
 
 
 def find_node() -> str | None:
     """A node that is new enough; in CI one is installed if there is none."""
-    found = find_program("node", "nodejs")
-    if found is None:
+    node = find_program("node", "nodejs")
+    if node is None:
         return None
-    told = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
-    return found if int(told.strip().lstrip("v").partition(".")[0]) >= OLDEST else None
+    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
+    return node if int(version.strip().lstrip("v").partition(".")[0]) >= OLDEST else None
 
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    found = find_node()
-    if found is None:
+    path = find_node()
+    if path is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no node of version {OLDEST} or later, and none could be installed")
         pytest.skip(f"no node of version {OLDEST} or later")
-    return found
+    return path
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
-def test_its_own_tests_pass(node: str, file: Path) -> None:
+def test_javascript_tests_pass(node: str, file: Path) -> None:
     done = subprocess.run([node, "--test", str(file)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     assert int(re.search(r"^. pass (\d+)$", done.stdout, re.MULTILINE)[1]) > 0
 
 
-def test_every_part_has_been_read(node: str) -> None:
-    """By a browser it is only in tests/ui, which needs one."""
+def test_every_module_loads(node: str) -> None:
+    """Without a browser; only tests/ui loads them in one."""
     script = "globalThis.HTMLElement = class {}; globalThis.window = {}; globalThis.customElements = { get: () => 1 };"
-    script += "await import('./javascript/anyms.mjs'); if (!window.anyms.changed) throw new Error('nothing for gradio to call');"
-    done = subprocess.run(
-        [node, "--input-type=module", "-e", script], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    script += "await import('./javascript/anyms.mjs');"
+    script += "if (!window.anyms.changed) throw new Error('gradio has nothing to call');"
+    command = [node, "--input-type=module", "-e", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.name)
-def test_parts_are_asked_for_by_this_version_and_nothing_comes_from_elsewhere(file: Path) -> None:
-    """A browser keeps what it has under an address: a new version's entry must not meet an old version's parts."""
+# -- imports ----------------------------------------------------------------------------------------------------------
+
+
+def imports(file: Path) -> list[str]:
+    """The addresses that a module imports."""
+    return _IMPORT.findall(file.read_text(encoding="utf-8"))
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(FOLDER).as_posix()
+
+
+def modules_of(file: Path) -> list[str]:
+    """The imported modules by their names below javascript/."""
+    folder = posixpath.dirname(name_of(file))
+    return [posixpath.normpath(posixpath.join(folder, address.partition("?")[0])) for address in imports(file)]
+
+
+def test_imports_are_versioned() -> None:
+    """A browser caches a module by its address: after an update, a new module must not load an old one."""
+    marks = set()
+    for file in SOURCES:
+        for address in imports(file):
+            name, _, mark = address.partition("?v=")
+            assert (file.parent / name).is_file(), address
+            marks.add(mark)
+    assert len(marks) == 1
+    assert "" not in marks
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_nothing_is_loaded_from_elsewhere(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    asked = _IMPORT.findall(text)
-    assert text.count("\nimport ") == len(asked)
-    for address in asked:
-        name, _, version = address.partition("?v=")
-        assert version == __version__
-        assert (file.parent / name).is_file()
+    assert text.count("\nimport ") == len(imports(file))
+    assert "import(" not in re.sub(r"/\*\*.*?\*/", "", text, flags=re.DOTALL)
     assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_imports_go_one_way(file: Path) -> None:
+    """model <- host <- view <- anyms.mjs."""
+    room = posixpath.dirname(name_of(file))
+    reachable = ROOMS[: ROOMS.index(room) + 1]
+    for module in modules_of(file):
+        assert posixpath.dirname(module) in reachable, f"{name_of(file)} must not import {module}"
+
+
+def test_imports_form_no_circle() -> None:
+    waiting = {name_of(file): set(modules_of(file)) for file in SOURCES}
+    while waiting:
+        ready = {name for name, needed in waiting.items() if not needed & waiting.keys()}
+        assert ready, f"these modules import each other: {sorted(waiting)}"
+        for name in ready:
+            del waiting[name]
+
+
+@pytest.mark.parametrize("file", sorted((FOLDER / "anyms" / "model").iterdir()), ids=lambda file: file.name)
+def test_the_model_does_not_use_the_page(file: Path) -> None:
+    assert _PAGE.findall(file.read_text(encoding="utf-8")) == []
+
+
+# -- types ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -79,34 +135,44 @@ def tsc(node: str) -> list[str]:
         pytest.skip(str(error))
 
 
-def checked(tsc: list[str], folder: Path) -> str:
-    """What the type checker says of the page's JavaScript, copied into `folder` without the versions in its imports."""
+def type_errors(tsc: list[str], folder: Path) -> str:
+    """The type checker's report. `folder` gets a copy of the modules without the versions in their imports."""
     for file in SOURCES:
-        copy = folder / file.relative_to(ROOT / "javascript")
+        copy = folder / file.relative_to(FOLDER)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(file.read_text(encoding="utf-8").replace(f"?v={__version__}", ""), encoding="utf-8")
+        copy.write_text(_MARK.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
     command = [*tsc, *STRICT.split(), str(folder / "anyms.mjs")]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300).stdout
 
 
 def test_types_hold(tsc: list[str], tmp_path: Path) -> None:
-    assert checked(tsc, tmp_path) == ""
+    assert type_errors(tsc, tmp_path) == ""
 
 
-def test_a_wrong_type_is_seen(tsc: list[str], tmp_path: Path) -> None:
-    checked(tsc, tmp_path)
+def test_the_type_checker_finds_a_wrong_type(tsc: list[str], tmp_path: Path) -> None:
+    type_errors(tsc, tmp_path)
     wrong = tmp_path / "anyms" / "model" / "wrong.mjs"
-    wrong.write_text(
-        'import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n', encoding="utf-8"
-    )
-    told = subprocess.run([*tsc, *STRICT.split(), str(wrong)], capture_output=True, text=True, timeout=300).stdout
-    assert "TS2322" in told
+    code = 'import { tokenGrid } from "./boxes.mjs";\ntokenGrid({ width: "64", height: 64 }, 1);\n'
+    wrong.write_text(code, encoding="utf-8")
+    command = [*tsc, *STRICT.split(), str(wrong)]
+    report = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+    assert "TS2322" in report
 
 
-def test_one_entry_and_small_parts() -> None:
-    assert [file.name for file in (ROOT / "javascript").iterdir() if file.is_file()] == ["anyms.mjs"]
+# -- labels and size --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_labels_are_translated_whole(file: Path) -> None:
+    """t() gets whole labels: a label that is put together first has no translation."""
+    calls = re.findall(r"\bt\((?:`|\"[^\"]*\" \+)", file.read_text(encoding="utf-8"))
+    assert calls == []
+
+
+def test_one_entry_and_small_modules() -> None:
+    assert [file.name for file in FOLDER.iterdir() if file.is_file()] == ["anyms.mjs"]
     for file in SOURCES:
         lines = file.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 420, file.name
         if not file.name.endswith("styles.mjs"):
-            assert max(map(len, lines)) <= 200, file.name
+            assert max(map(len, lines)) <= 120, file.name

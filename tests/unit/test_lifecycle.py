@@ -1,4 +1,4 @@
-"""What the WebUI's callbacks leave in a picture's infotext."""
+"""The entries that the WebUI's callbacks leave in an image's infotext."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def request(**settings: Any) -> Request:
     return Request.from_json({"subjects": [cat], **settings})
 
 
-def play(p: Any, wish: Request, **how: Any) -> dict[str, Any]:
-    """A job as the host calls us -> its infotext when its picture would be saved."""
+def play(p: Any, job_request: Request, **options: Any) -> dict[str, Any]:
+    """Run a job as the host does -> its infotext when the host would save its image."""
     lifecycle.job_begins(p)
-    lifecycle.pass_begins(p, lambda: wish, **how)
+    lifecycle.pass_begins(p, lambda: job_request, **options)
     lifecycle.job_ends(p)
     return dict(p.extra_generation_params)
 
 
-def test_a_picture_says_what_it_was_made_with(job: Any) -> None:
+def test_the_infotext_has_the_request(job: Any) -> None:
     assert play(job, request()) == {"Other": "kept", "AnyMS": infotext.write(request())}
 
 
-def test_a_user_may_not_want_that(job: Any) -> None:
-    assert play(job, request(), tell=False) == {"Other": "kept"}
+def test_a_setting_keeps_the_request_out_of_the_infotext(job: Any) -> None:
+    assert play(job, request(), write=False) == {"Other": "kept"}
 
 
 @pytest.mark.parametrize("second", ["the same job again", "a copy of it"])
-def test_a_script_s_next_job_says_nothing_of_the_one_before(job: Any, second: str) -> None:
-    """Copies are shallow: they share one infotext."""
+def test_a_script_s_next_job_has_no_entry_of_the_previous_one(job: Any, second: str) -> None:
+    """Copies of a job are shallow: they share one infotext."""
     other = copy.copy(job) if second == "a copy of it" else job
     assert "AnyMS" in play(job, request())
     assert play(other, request(scale=0)) == {"Other": "kept"}
@@ -58,13 +58,13 @@ def test_a_script_s_next_job_says_nothing_of_the_one_before(job: Any, second: st
 
 
 @pytest.mark.parametrize("inner", [{"enabled": False}, {"scale": 0}, {"scale": 0.3}])
-def test_a_job_made_within_ours_takes_nothing_from_its_infotext(job: Any, inner: dict[str, Any]) -> None:
-    """Between the sampling and the saving of our picture, by a copy that shares our infotext."""
+def test_a_job_within_ours_removes_nothing_from_our_infotext(job: Any, inner: dict[str, Any]) -> None:
+    """It runs between sampling and saving our image, on a copy that shares our infotext."""
     lifecycle.job_begins(job)
     lifecycle.pass_begins(job, request)
     lifecycle.pass_ends(job)
-    made = play(copy.copy(job), request(**inner))
-    assert made == (
+    entries = play(copy.copy(job), request(**inner))
+    assert entries == (
         {"Other": "kept", "AnyMS": infotext.write(request(**inner))} if inner.get("scale") else {"Other": "kept"}
     )
     assert job.extra_generation_params == {"Other": "kept", "AnyMS": infotext.write(request())}

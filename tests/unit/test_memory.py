@@ -1,4 +1,4 @@
-"""What was freed goes back to the system, where the C library would keep it."""
+"""Freed memory returns to the system; without help the C library keeps it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def anonymous() -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells, and keeps, what is freed")
-def test_what_lies_below_something_that_stays_is_given_back() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux reports, and keeps, freed memory")
+def test_memory_below_a_block_that_stays_is_returned() -> None:
     if _malloc_trim() is None:
         pytest.skip("host: not glibc")
-    release(torch.device("cpu"))  # what tests before this one have freed would be taken first
+    release(torch.device("cpu"))  # memory freed by earlier tests would be used first
     before = anonymous()
     pieces = [torch.ones(2**13) for _ in range(4096)]  # 32 KiB each, so within the heap: 128 MiB
     stays = torch.ones(2**13)

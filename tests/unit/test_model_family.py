@@ -1,4 +1,4 @@
-"""SDXL's relatives, with the numbers of the real ones: which take an adapter for SDXL, and what is said of the others."""
+"""SDXL's relatives with their real sizes: some take an adapter for SDXL; the sentence for the others."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from lib_anyms.models.model_family import FAMILIES, family_mismatch
 
 @dataclass(frozen=True)
 class Structure:
-    """A UNet: transformer blocks in each input, middle and output block, widths by level, two blocks a level (three
-    going up).
+    """A UNet: transformer blocks in each input, middle and output block, widths by level.
+
+    A level has two blocks going down and three going up.
     """
 
     into: tuple[int, ...]
@@ -43,7 +44,7 @@ def transformer(depth: int, width: int, context: int) -> nn.Module:
 
 
 def build(structure: Structure) -> nn.Module:
-    """LDM's names and shapes of all that counts; no numbers behind them."""
+    """LDM's names and shapes on the meta device: no weights."""
     widths, context = structure.widths, structure.context
     with torch.device("meta"):
         blocks = [nn.ModuleList([nn.Conv2d(structure.channels, widths[0], 3)])]
@@ -53,7 +54,7 @@ def build(structure: Structure) -> nn.Module:
             blocks.append(nn.ModuleList([nn.Identity(), transformer(depth, widths[number // 2], context)]))
         middle = nn.ModuleList([nn.Identity(), transformer(structure.middle, widths[-1], context)])
         up = [transformer(depth, widths[-1 - number // 3], context) for number, depth in enumerate(structure.out)]
-        outputs = nn.ModuleList(nn.ModuleList([nn.Identity(), each]) for each in up)
+        outputs = nn.ModuleList(nn.ModuleList([nn.Identity(), part]) for part in up)
         return nn.ModuleDict({"input_blocks": nn.ModuleList(blocks), "middle_block": middle, "output_blocks": outputs})
 
 
@@ -72,7 +73,7 @@ def with_channels(channels: int) -> Structure:
 
 
 def adapter_for(layers: tuple[Layer, ...]) -> AdapterCheckpoint:
-    """What its header would say of a `plus` adapter for these layers."""
+    """A `plus` adapter for these layers, as its header describes it."""
     described = tuple(AdapterLayer(layer.number, "k", "v", layer.width) for layer in layers)
     return AdapterCheckpoint(Path("plus.safetensors"), "plus", 16, 1280, 2048, described, {})
 
@@ -83,7 +84,7 @@ ACCEPTED = {
     "SDXL Turbo": SDXL,
     "SDXL Lightning": SDXL,
 }
-NOT_SDXL = "AnyMS: the loaded model is not of the adapter's family ({}), so the picture was made without AnyMS. {}"
+NOT_SDXL = "AnyMS: the loaded model is not of the adapter's family ({}), so the image was made without AnyMS. {}"
 DISTILLED = "It has fewer layers than SDXL: load an SDXL checkpoint, or pick an adapter that was trained for it."
 STEPPED_ASIDE = {
     "SSD-1B": (SSD_1B, NOT_SDXL.format("cross-attention layers: got 34, expected 70", f"It is SSD-1B. {DISTILLED}")),
@@ -138,14 +139,14 @@ def test_the_numbers_are_the_real_ones(sdxl_adapter: AdapterCheckpoint) -> None:
     assert (len(widths), widths.count(640), widths.count(1280)) == (70, 10, 60)
     assert widths[:5] == [640, 640, 640, 640, 1280]
     for (count, context), (name, _) in FAMILIES.items():
-        found = {
+        structure = {
             "SSD-1B": SSD_1B,
             "Segmind Vega": VEGA,
             "SDXL's refiner": REFINER,
             "Stable Diffusion 1": SD15,
             "Stable Diffusion 2": SD2,
         }[name]
-        layers = cross_attention_layers(build(found))
+        layers = cross_attention_layers(build(structure))
         assert (len(layers), {layer.context_width for layer in layers}) == (count, {context})
 
 
@@ -156,7 +157,7 @@ def test_these_take_an_adapter_for_sdxl(sdxl_adapter: AdapterCheckpoint, name: s
 
 
 @pytest.mark.parametrize("name", STEPPED_ASIDE)
-def test_these_do_not_and_it_is_said_what_to_do(sdxl_adapter: AdapterCheckpoint, name: str) -> None:
+def test_these_do_not_and_the_sentence_says_what_to_do(sdxl_adapter: AdapterCheckpoint, name: str) -> None:
     structure, sentence = STEPPED_ASIDE[name]
     unet = build(structure)
     problem = family_mismatch(unet, cross_attention_layers(unet), sdxl_adapter)
@@ -164,8 +165,8 @@ def test_these_do_not_and_it_is_said_what_to_do(sdxl_adapter: AdapterCheckpoint,
     assert str(SteppedAside("other_family", **problem)) == sentence
 
 
-def test_an_adapter_trained_for_a_relative_is_taken_by_it_and_not_by_sdxl(sdxl_adapter: AdapterCheckpoint) -> None:
-    """Decided by the layers alone: nothing here knows SDXL."""
+def test_an_adapter_for_a_relative_fits_it_and_not_sdxl(sdxl_adapter: AdapterCheckpoint) -> None:
+    """The layers alone decide; no size of SDXL does."""
     small, whole = build(SSD_1B), build(SDXL)
     own = adapter_for(cross_attention_layers(small))
     assert family_mismatch(small, cross_attention_layers(small), own) is None
@@ -175,7 +176,7 @@ def test_an_adapter_trained_for_a_relative_is_taken_by_it_and_not_by_sdxl(sdxl_a
 
 
 @pytest.mark.parametrize("difference", ["one width", "order", "context"])
-def test_every_number_counts(sdxl_adapter: AdapterCheckpoint, difference: str) -> None:
+def test_every_size_is_checked(sdxl_adapter: AdapterCheckpoint, difference: str) -> None:
     widths = SDXL.widths if difference != "one width" else (320, 640, 1344)
     unet = build(Structure(SDXL.into, SDXL.middle, SDXL.out, widths, 1280 if difference == "context" else 2048))
     layers = cross_attention_layers(unet)

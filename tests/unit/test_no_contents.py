@@ -1,4 +1,4 @@
-"""What a user gives to be looked at is told to nobody: no sentence and no line of the log carries a picture's content."""
+"""A user's pictures stay private: no sentence and no line of the log has their content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.tiny_unet import tiny_unet
 
 
 def content() -> str:
-    """A picture as the page sends it: some ten thousand letters that stand nowhere else."""
+    """A picture as the page sends it: about ten thousand letters that occur nowhere else."""
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     data = io.BytesIO()
     Image.fromarray(noise).save(data, "PNG")
@@ -37,11 +37,11 @@ DAMAGED = CONTENT[:4000] + CONTENT[4400:]
 BOX = [0, 0, 1, 1]
 
 
-def subject(**given: Any) -> dict[str, Any]:
-    return {"subjects": [{"name": "cat", "images": [CONTENT], "box": BOX, **given}]}
+def subject(**data: Any) -> dict[str, Any]:
+    return {"subjects": [{"name": "cat", "images": [CONTENT], "box": BOX, **data}]}
 
 
-# Where a picture may come by mistake, or by someone who wants it told.
+# Fields that may hold a picture by mistake, or on purpose.
 MISPLACED: dict[str, Any] = {
     "the request": CONTENT,
     "its version": {"version": CONTENT, **subject()},
@@ -67,56 +67,56 @@ MISPLACED: dict[str, Any] = {
 }
 
 
-def told(text: str) -> bool:
-    """Whether more of the picture than a sentence quotes stands in it."""
+def leaks(text: str) -> bool:
+    """Whether `text` has more of the picture than a sentence quotes."""
     return any(CONTENT[at : at + 300] in text for at in range(0, len(CONTENT) - 300, 50)) or len(text) > 4 * LONGEST
 
 
 @pytest.mark.parametrize("where", MISPLACED)
-def test_a_picture_in_the_wrong_place_is_refused_without_being_told(
+def test_a_picture_in_the_wrong_place_is_refused_and_not_quoted(
     where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(AnyMSError) as refusal:
         Request.from_json(MISPLACED[where], Library(tmp_path))
-    assert not told(str(refusal.value))
-    assert not told(caplog.text)
+    assert not leaks(str(refusal.value))
+    assert not leaks(caplog.text)
 
 
-def test_the_check_sees_a_picture() -> None:
-    assert told(f"got {CONTENT}")
-    assert not told(f"got {CONTENT[:200]}")
+def test_the_check_recognises_a_picture() -> None:
+    assert leaks(f"got {CONTENT}")
+    assert not leaks(f"got {CONTENT[:200]}")
     assert str(Refused("request_version", got=[CONTENT], expected=1)).count(CONTENT[:100]) == 1
 
 
-def test_a_layout_with_a_picture_in_it_is_refused_so_too() -> None:
-    for given in (
+def test_so_is_a_picture_in_a_layout() -> None:
+    for data in (
         {"version": CONTENT, "subjects": []},
         {"version": 1, "subjects": [{"box": BOX, "name": "x", CONTENT: 1}]},
     ):
         with pytest.raises(Refused) as refusal:
-            Layout.from_json(given)
-        assert not told(str(refusal.value))
+            Layout.from_json(data)
+        assert not leaks(str(refusal.value))
 
 
 def test_a_slot_s_pictures_arrive_as_text_that_is_not_printed(tmp_path: Path) -> None:
-    """A1111 prints the arguments of a job that is refused."""
+    """A1111 prints the arguments of a refused job."""
     with fake_webui(tmp_path) as webui:
         panel, gradio = webui("lib_anyms.webui.ui.panel"), webui("gradio")
-        gradio.MADE.clear()
+        gradio.COMPONENTS.clear()
         built = panel.build(lambda name: name)
-        slots = [each for each in built.components if str(each.label).startswith("pictures ")]
+        slots = [slot for slot in built.components if str(slot.label).startswith("pictures ")]
         assert len(slots) == 12
         text = json.dumps([CONTENT])
-        for each in slots:
-            arrived = each.preprocess(text)
+        for slot in slots:
+            arrived = slot.preprocess(text)
             assert arrived == text
             assert isinstance(arrived, str)
             assert json.loads(arrived) == [CONTENT]
-            assert not told(f"Arguments: {(1, arrived)} {{}}")
+            assert not leaks(f"Arguments: {(1, arrived)} {{}}")
 
 
-def test_nothing_of_a_picture_that_is_encoded_kept_and_saved_is_logged(
+def test_no_pixels_are_logged_when_a_picture_is_encoded_cached_and_saved(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -127,6 +127,6 @@ def test_nothing_of_a_picture_that_is_encoded_kept_and_saved_is_logged(
     assert save_to_library(subject(), library, [tmp_path], unet) == "cat.safetensors"
     request = Request.from_json(subject(), library)
     PictureStore(tmp_path / "kept", 2**20).keep(request.pictures[0][0])
-    said = caplog.text + "".join(capfd.readouterr()) + json.dumps(request.to_json()) + repr(library.find("cat"))
-    assert not told(said)
-    assert repr(request.pictures[0][0].tobytes()[:40])[2:-1] not in said
+    output = caplog.text + "".join(capfd.readouterr()) + json.dumps(request.to_json()) + repr(library.find("cat"))
+    assert not leaks(output)
+    assert repr(request.pictures[0][0].tobytes()[:40])[2:-1] not in output

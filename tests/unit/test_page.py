@@ -1,4 +1,4 @@
-"""The page's form without a page: its values become a request, and an infotext becomes its values again."""
+"""The page's form without a browser: its values become a request, and an infotext becomes its values again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RED, BLUE, GREEN = (Image.new("RGB", (6, 5), colour) for colour in ("red", "blue
 
 
 def held(*pictures: Image.Image) -> str:
-    """What a slot holds of them, as the page's script writes it."""
+    """The value of a slot with these pictures, as the page's script writes it."""
     return json.dumps([f"data:image/png;base64,{encoded(picture)}" for picture in pictures])
 
 
@@ -45,9 +45,12 @@ class Page:
 
     @property
     def panel_events(self) -> dict[str, Any]:
-        """What answers the change of a hidden box, by its label."""
-        made = self.webui("gradio").MADE
-        return {each.label: each.events["change"] for each in made if "change" in getattr(each, "events", {})}
+        """The functions behind changes of hidden fields, by label."""
+        events = {}
+        for component in self.webui("gradio").COMPONENTS:
+            if "change" in getattr(component, "events", {}):
+                events[component.label] = component.events["change"]
+        return events
 
     @property
     def values(self) -> list[Any]:
@@ -61,7 +64,7 @@ class Page:
         return self.panel.page_request(self.values)
 
     def paste(self, params: dict[str, Any]) -> str:
-        """As the hosts do: every field, then the change of the hidden box. -> the note."""
+        """As the hosts do: every field, then the change of the hidden field -> the note."""
         for component, target in self.built.infotext_fields:
             value = target(params)
             if value is not None:
@@ -102,42 +105,42 @@ def fill_both(page: Page) -> None:
     page.fill(slot2_pictures=held(BLUE), slot2_name="<dog>", slot2_blocks="style")
 
 
-def test_what_the_page_made_pastes_back_into_the_same_request(page: Page) -> None:
+def test_an_infotext_pastes_back_into_the_same_request(page: Page) -> None:
     fill_both(page)
-    made = page.request()
+    request = page.request()
     fresh = Page(page.webui)
-    note = fresh.paste({"AnyMS": infotext.write(made)})
+    note = fresh.paste({"AnyMS": infotext.write(request)})
     assert [fresh.by_name[f"slot{n}_pictures"].value for n in (1, 2)] == ["", ""]
-    assert "Add again that of: &lt;dog&gt;, a, &quot;cat&quot;" in note  # back to front, as the picture had them
+    assert "Add again that of: &lt;dog&gt;, a, &quot;cat&quot;" in note  # back to front, as in the image
     with pytest.raises(Refused) as refusal:
-        fresh.request()  # not made without the one that is missing
+        fresh.request()  # a missing picture is not skipped
     assert refusal.value.cause == "picture_missing"
     fresh.fill(slot1_pictures=held(BLUE), slot2_pictures=held(RED))
-    assert fresh.request() == made
+    assert fresh.request() == request
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_an_order_nobody_would_propose_is_kept(page: Page, turned: bool) -> None:
+def test_an_order_that_would_not_be_proposed_is_kept(page: Page, turned: bool) -> None:
     hat = {"name": "hat", "role": "attribute", "box": [0.1, 0.1, 0.3, 0.3], "images": [encoded(RED)]}
     sea = {"name": "sea", "role": "background", "box": [0, 0, 1, 1], "images": [encoded(BLUE)]}
-    made = Request.from_json({"subjects": [sea, hat] if turned else [hat, sea]})
-    page.paste({"AnyMS": infotext.write(made)})
-    page.fill(slot1_pictures=held(*made.pictures[0]), slot2_pictures=held(*made.pictures[1]))
-    assert page.request() == made
+    request = Request.from_json({"subjects": [sea, hat] if turned else [hat, sea]})
+    page.paste({"AnyMS": infotext.write(request)})
+    page.fill(slot1_pictures=held(*request.pictures[0]), slot2_pictures=held(*request.pictures[1]))
+    assert page.request() == request
     assert page.by_name["order"].value == ("by role and size" if turned else "as numbered")
 
 
-def test_pictures_that_are_the_infotext_s_own_stay(page: Page) -> None:
+def test_pictures_of_the_same_infotext_stay(page: Page) -> None:
     fill_both(page)
-    made = page.request()
+    request = page.request()
     page.fill(slot1_pictures=held(BLUE), slot2_pictures=held(GREEN))
-    note = page.paste({"AnyMS": infotext.write(made)})
+    note = page.paste({"AnyMS": infotext.write(request)})
     assert page.by_name["slot1_pictures"].value == held(BLUE)
     assert page.by_name["slot2_pictures"].value == ""
     assert "Add again that of: a, &quot;cat&quot;\n猫." in note
     page.fill(slot2_pictures=held(RED))
-    assert page.paste({"AnyMS": infotext.write(made)}) == ""
-    assert page.request() == made
+    assert page.paste({"AnyMS": infotext.write(request)}) == ""
+    assert page.request() == request
 
 
 def test_a_slot_without_a_subject_is_emptied(page: Page) -> None:
@@ -148,7 +151,7 @@ def test_a_slot_without_a_subject_is_emptied(page: Page) -> None:
     assert page.request() == one
 
 
-def test_as_many_subjects_as_there_may_be_are_pasted(page: Page) -> None:
+def test_the_maximum_number_of_subjects_is_pasted(page: Page) -> None:
     subjects = [{"name": f"cat {n}", "box": [0, 0, n / 12, 1], "images": [RED] * (1 + n % 2)} for n in range(1, 13)]
     note = page.paste({"AnyMS": infotext.write(Request.from_json({"subjects": subjects}))})
     assert "that of: cat 1 (2 of 2 pictures), cat 2, cat 3 (2 of 2 pictures)," in note
@@ -156,7 +159,7 @@ def test_as_many_subjects_as_there_may_be_are_pasted(page: Page) -> None:
     assert [subject.name for subject in page.request().layout.subjects] == [f"cat {n}" for n in range(1, 13)]
 
 
-def test_the_order_of_the_slots_is_kept_in_words(page: Page) -> None:
+def test_the_order_is_read_from_text(page: Page) -> None:
     page.fill(
         enabled=True,
         **{f"slot{n}_pictures": held(RED) for n in (1, 2, 3)},
@@ -172,7 +175,7 @@ def test_the_order_of_the_slots_is_kept_in_words(page: Page) -> None:
         assert refusal.value.cause == "order_form"
 
 
-def test_a_slot_that_is_not_used_takes_no_part(page: Page) -> None:
+def test_a_slot_that_is_not_used_is_left_out(page: Page) -> None:
     fill_both(page)
     page.fill(slot1_use=False)
     assert [subject.name for subject in page.request().layout.subjects] == ["<dog>"]
@@ -180,21 +183,16 @@ def test_a_slot_that_is_not_used_takes_no_part(page: Page) -> None:
     assert page.by_name["slot1_use"].value is True
 
 
-def test_the_editor_is_told_of_what_it_shows_by_the_browser_alone(page: Page) -> None:
-    told = {name: getattr(page.by_name[name], "in_browser", []) for name in page.by_name}
-    assert told["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
-    assert {name for name, scripts in told.items() if scripts} == {
-        "order",
-        "fit",
-        *(
-            f"slot{n}_{name}"
-            for n in range(1, 13)
-            for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")
-        ),
-    }
+def test_the_browser_alone_reports_changes_to_the_editor(page: Page) -> None:
+    scripts = {name: getattr(page.by_name[name], "in_browser", []) for name in page.by_name}
+    assert scripts["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
+    expected = {"order", "fit"}
+    for n in range(1, 13):
+        expected |= {f"slot{n}_{name}" for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")}
+    assert {name for name, calls in scripts.items() if calls} == expected
 
 
-def test_an_opened_layout_fills_the_slots_and_those_beyond_take_no_part(page: Page) -> None:
+def test_an_opened_layout_fills_the_slots_and_turns_the_others_off(page: Page) -> None:
     fill_both(page)
     opened = page.webui("lib_anyms.webui.ui.paste")
     hat = {"name": "hat", "box": [0.1, 0.1, 0.3, 0.3], "role": "attribute", "weight": 0.5}
@@ -234,15 +232,15 @@ def test_the_host_s_sizes_are_watched(page: Page) -> None:
 @pytest.mark.parametrize("change", [{"version": 2}, {"scale": 9}, {"subjects": "x"}, None])
 def test_an_unreadable_infotext_is_one_sentence_and_changes_nothing(page: Page, change: dict | None) -> None:
     fill_both(page)
-    before, told = page.values, infotext.write(page.request())
-    text = told[:40] if change is None else json.dumps({**json.loads(told), **change})
+    before, entry = page.values, infotext.write(page.request())
+    text = entry[:40] if change is None else json.dumps({**json.loads(entry), **change})
     note = page.paste({"AnyMS": text, "Steps": "3"})
     assert note.startswith("AnyMS: ")
     assert note.endswith(".")
     assert page.values == before
 
 
-def test_a_picture_made_without_anyms_switches_it_off(page: Page) -> None:
+def test_an_image_without_anyms_turns_it_off(page: Page) -> None:
     fill_both(page)
     assert page.paste({"Steps": "3", "AnyMS skipped": "AnyMS: ..."}) == ""
     assert page.by_name["enabled"].value is False
@@ -258,11 +256,11 @@ def test_no_field_would_change_the_api_s_infotext(page: Page) -> None:
         assert component is page.by_name["arrived"] or component in page.built.components
 
 
-def test_send_to_takes_everything_but_the_notes_to_the_other_tab(page: Page) -> None:
+def test_send_to_copies_everything_but_the_notes_to_the_other_tab(page: Page) -> None:
     """The host copies the components whose targets are the same in both tabs."""
     other = Page(page.webui)
     names = page.built.paste_field_names
-    inputs, outputs = ([field for field, name in each.built.infotext_fields if name in names] for each in (page, other))
+    inputs, outputs = ([field for field, name in tab.built.infotext_fields if name in names] for tab in (page, other))
     fill_both(page)
     for source, target in zip(inputs, outputs, strict=True):
         target.value = source.value
@@ -280,7 +278,7 @@ def test_a_named_slot_without_a_picture_is_refused_and_an_empty_one_is_not(page:
 
 def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
     settings, shared = webui("lib_anyms.webui.ui.settings"), webui("modules.shared")
-    assert settings.writes_infotext()  # a host without its page has not registered them
+    assert settings.writes_infotext()  # a host without a page has not registered the settings
     settings.register(lambda: None)
     assert (settings.writes_infotext(), settings.first_adapter()) == (True, "auto")
     shared.opts.anyms_infotext, shared.opts.anyms_adapter = False, "some.safetensors"
@@ -294,7 +292,7 @@ def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
 
 
 class AxisOption:
-    """As the hosts' plots have it."""
+    """As in the hosts' plots."""
 
     def __init__(self, label: str, kind: type, apply: Any, confirm: Any = None, choices: Any = None) -> None:
         self.label, self.type, self.apply, self.confirm, self.choices = label, kind, apply, confirm, choices
@@ -320,9 +318,9 @@ class Plot:
     def option(self, label: str) -> AxisOption:
         return next(option for option in self.module.axis_options if option.label == label)
 
-    def cell(self, **chosen: Any) -> Request:
+    def cell(self, **values: Any) -> Request:
         cell = SimpleNamespace(**vars(self.job))
-        for label, value in chosen.items():
+        for label, value in values.items():
             option = self.option(f"[AnyMS] {label.replace('_', ' ')}")
             option.confirm(cell, [option.type(value)])
             option.apply(cell, option.type(value), [value])
@@ -346,7 +344,7 @@ def test_axes_change_one_cell_s_request(plot: Plot) -> None:
     assert turned.layout.subjects == whole.layout.subjects[::-1]
     assert turned.pictures == whole.pictures[::-1]
     assert turned.scale == 0.2
-    assert plot.cell(order="as given") == plot.page.request() == whole  # the cells share the job, which stays as it was
+    assert plot.cell(order="as given") == plot.page.request() == whole  # the cells share the job, which does not change
 
 
 def test_axes_are_appended_once(plot: Plot) -> None:
@@ -357,7 +355,7 @@ def test_axes_are_appended_once(plot: Plot) -> None:
     assert plot.option("[AnyMS] adapter").choices() == ["auto", "some.safetensors"]
 
 
-def test_a_host_without_the_plot_stays_as_it_is(plot: Plot) -> None:
+def test_a_host_without_the_plot_is_left_alone(plot: Plot) -> None:
     plot.page.webui("modules.scripts").scripts_data[:] = []
     plot.axes.register()
 

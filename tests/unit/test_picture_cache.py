@@ -1,4 +1,4 @@
-"""Kept reference pictures: they come back by their hash, take bounded room, and nothing else is ever opened or removed."""
+"""The picture cache: pictures come back by hash, take bounded space, and no other file is ever opened or removed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RED = Image.new("RGB", (6, 5), "red")
 
 
 def noise(seed: int) -> Image.Image:
-    """About 30 kB whatever the compression."""
+    """About 30 kB, which PNG cannot compress."""
     return Image.frombytes("RGB", (100, 100), random.Random(seed).randbytes(30_000))
 
 
 def outside(folder: Path) -> Path:
-    """A picture that is none of the store's."""
+    """A picture outside the cache."""
     path = folder / "secret.png"
     RED.save(path)
     return path
@@ -39,17 +39,17 @@ def test_a_picture_comes_back_pixel_by_pixel_and_without_its_metadata(store: Pic
     picture = noise(1)
     picture.info["comment"] = "where it was taken"
     store.keep(picture)
-    found = store.find(picture_hash(picture))
-    back = Image.open(io.BytesIO(found))
+    data = store.find(picture_hash(picture))
+    back = Image.open(io.BytesIO(data))
     assert back.tobytes() == picture.tobytes()
     assert back.info == {}
     assert store.find(picture_hash(RED)) is None
     assert [path.name for path in store.folder.iterdir()] == [f"{picture_hash(picture)}.png"]
     store.keep(picture)
-    assert store.size == len(found)  # once
+    assert store.size == len(data)  # once
 
 
-def test_the_longest_unused_goes_first(store: PictureStore) -> None:
+def test_the_least_recently_used_is_removed_first(store: PictureStore) -> None:
     pictures = [noise(seed) for seed in range(4)]
     names = [picture_hash(picture) for picture in pictures]
     for number, picture in enumerate(pictures[:3]):
@@ -61,7 +61,7 @@ def test_the_longest_unused_goes_first(store: PictureStore) -> None:
     assert [bool(store.find(name)) for name in names] == [True, False, True, True]
 
 
-def test_what_is_too_large_is_not_kept_and_pushes_nothing_out(store: PictureStore) -> None:
+def test_a_too_large_picture_is_not_kept_and_removes_nothing(store: PictureStore) -> None:
     store.keep(RED)
     store.keep(Image.new("RGB", (MOST_PIXELS // 1000 + 1, 1000)))
     large = Image.frombytes("RGB", (200, 200), random.Random(5).randbytes(120_000))
@@ -75,7 +75,7 @@ def test_what_is_too_large_is_not_kept_and_pushes_nothing_out(store: PictureStor
         st.text(max_size=30), st.sampled_from(["../secret", "../secret.png", "/etc/passwd", "secret", "", "AB" * 6])
     )
 )
-def test_a_name_that_is_no_hash_opens_nothing(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_a_name_that_is_not_a_hash_opens_nothing(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.getbasetemp() / "names"
     folder.mkdir(exist_ok=True)
     outside(folder)
@@ -85,16 +85,16 @@ def test_a_name_that_is_no_hash_opens_nothing(tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     "name", ["../secret", "..%2fsecret", "secret\x00", f"{picture_hash(RED)}\n", picture_hash(RED).upper()]
 )
-def test_no_way_leads_out_of_the_folder(store: PictureStore, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_leads_out_of_the_folder(store: PictureStore, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outside(store.folder.parent)
     store.keep(RED)
-    asked: list[Path] = []
-    monkeypatch.setattr("lib_anyms.webui.picture_cache._regular", asked.append)
+    opened: list[Path] = []
+    monkeypatch.setattr("lib_anyms.webui.picture_cache._regular", opened.append)
     assert store.find(name) is None
-    assert asked == []  # no file was even looked at
+    assert opened == []  # not even its size was read
 
 
-def test_a_link_is_not_followed_and_what_it_points_to_stays(store: PictureStore, tmp_path: Path) -> None:
+def test_a_link_is_not_followed_and_its_target_stays(store: PictureStore, tmp_path: Path) -> None:
     secret, name = outside(tmp_path), picture_hash(RED)
     before = secret.read_bytes()
     store.folder.mkdir()
@@ -104,7 +104,7 @@ def test_a_link_is_not_followed_and_what_it_points_to_stays(store: PictureStore,
     assert store.size == 0
     store.empty()
     assert link.is_symlink()
-    store.keep(RED)  # takes the link's place
+    store.keep(RED)  # replaces the link
     assert store.find(name)
     assert not link.is_symlink()
     assert secret.read_bytes() == before
@@ -116,7 +116,7 @@ def test_a_pipe_of_that_name_does_not_hang(store: PictureStore) -> None:
     assert store.find(picture_hash(RED)) is None
 
 
-def test_another_picture_under_that_name_is_none(store: PictureStore) -> None:
+def test_other_pixels_under_that_name_are_refused(store: PictureStore) -> None:
     store.keep(RED)
     path = store.folder / f"{picture_hash(RED)}.png"
     noise(1).save(path)
@@ -125,13 +125,13 @@ def test_another_picture_under_that_name_is_none(store: PictureStore) -> None:
     assert store.find(picture_hash(RED)) is None
 
 
-def test_emptying_leaves_the_files_of_others(store: PictureStore) -> None:
-    store.empty()  # nothing there yet
+def test_emptying_leaves_other_files(store: PictureStore) -> None:
+    store.empty()  # no folder yet
     store.keep(RED)
-    theirs = store.folder / "holiday.png"
-    RED.save(theirs)
+    other = store.folder / "holiday.png"
+    RED.save(other)
     store.empty()
-    assert [*store.folder.iterdir()] == [theirs]
+    assert [*store.folder.iterdir()] == [other]
     assert store.find(picture_hash(RED)) is None
 
 

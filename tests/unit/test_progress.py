@@ -1,4 +1,4 @@
-"""How far a WebUI's steps are, told by the denoiser that makes them: the page's own number lags behind."""
+"""The share of a WebUI's steps done, from its denoiser: the page's own number is late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib_anyms.hosts.webui import WebUI
     [(0, 4, 0.0), (3, 4, 0.75), (3, 8, 0.375), (4, 4, 1 - 1e-6), (9, 4, 1 - 1e-6), (1, None, 0.25)],
 )
 def test_progress_is_the_denoiser_s_and_stays_below_1(step: int, total: int | None, share: float) -> None:
-    """Second-order samplers call twice a step; Restart counts past the end."""
+    """Second-order samplers call twice per step; Restart counts past the end."""
     host = WebUI(SimpleNamespace())
     host.begin_step(
         SimpleNamespace(denoiser=SimpleNamespace(step=step, total_steps=total), sampling_step=0, total_sampling_steps=4)

@@ -1,4 +1,4 @@
-"""Requests: one table of fields for everyone, one clear cause for everything that is wrong."""
+"""Requests: one table of fields for all inputs, and one clear cause for each error."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import json
 import pytest
 from PIL import Image
 
-from lib_anyms.engine.ablations import MERGES
+from lib_anyms.engine.ablations import MERGE_FUNCTIONS
 from lib_anyms.engine.layer_map import BLOCK_PRESETS
 from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.ip_adapter import references
 from lib_anyms.ip_adapter.tokens import COMBINE
 from lib_anyms.job.request import MAX_PICTURES, Request, picture_hash
-from lib_anyms.layout.layout import BLOCKS, fields
+from lib_anyms.layout import fields
+from lib_anyms.layout.layout import BLOCKS
 
 
 def encoded(size: tuple[int, int] = (8, 6), mode: str = "RGB", form: str = "PNG", colour: object = None) -> str:
@@ -24,7 +25,7 @@ def encoded(size: tuple[int, int] = (8, 6), mode: str = "RGB", form: str = "PNG"
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def given(**changes: object) -> dict:
+def data(**changes: object) -> dict:
     subject = {"name": "cat", "images": [encoded()], "box": [0.1, 0.2, 0.5, 0.9]}
     return {"version": 1, "scale": 0.5, "subjects": [subject], **changes}
 
@@ -62,26 +63,26 @@ def test_the_contract_s_own_example_is_read() -> None:
     assert request.pictures[0][0].size == (8, 6)
 
 
-def test_the_order_given_is_never_sorted() -> None:
-    subject = given()["subjects"][0]
+def test_the_order_of_subjects_is_never_sorted() -> None:
+    subject = data()["subjects"][0]
     sea = {**subject, "name": "sea", "role": "background", "box": [0, 0, 1, 1]}
     order = [{**subject, "name": "hat", "role": "attribute"}, sea]
-    layout = Request.from_json(given(subjects=order)).layout
+    layout = Request.from_json(data(subjects=order)).layout
     assert layout is not None
     assert [placed.name for placed in layout.subjects] == ["hat", "sea"]
 
 
 def test_to_json_names_pictures_by_hash_and_is_json() -> None:
-    request = Request.from_json(given())
-    told = json.loads(json.dumps(request.to_json()))
-    assert told["subjects"][0]["pictures"] == [picture_hash(request.pictures[0][0])]
-    assert told["scale"] == 0.5
-    assert "images" not in told["subjects"][0]
+    request = Request.from_json(data())
+    written = json.loads(json.dumps(request.to_json()))
+    assert written["subjects"][0]["pictures"] == [picture_hash(request.pictures[0][0])]
+    assert written["scale"] == 0.5
+    assert "images" not in written["subjects"][0]
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"mode": "off"}, {"scale": 0}])
 def test_off_is_valid_and_inactive(change: dict) -> None:
-    assert not Request.from_json(given(**change)).active
+    assert not Request.from_json(data(**change)).active
     assert not Request.from_json({"enabled": False}).active
 
 
@@ -91,16 +92,16 @@ def test_off_is_valid_and_inactive(change: dict) -> None:
         (None, "request_form"),
         ("cat", "request_form"),
         ([], "request_form"),
-        (given(version=2), "request_version"),
-        (given(subject=[]), "field_unknown"),
-        (given(scale=3), "field_range"),
-        (given(scale="0.6"), "field_type"),
-        (given(enabled="yes"), "field_type"),
-        (given(mode="sum"), "field_choice"),
-        (given(fit="zoom"), "field_choice"),
-        (given(subjects={}), "field_type"),
-        (given(subjects=[]), "subject_count"),
-        (given(subjects=[given()["subjects"][0]] * 13), "subject_count"),
+        (data(version=2), "request_version"),
+        (data(subject=[]), "field_unknown"),
+        (data(scale=3), "field_range"),
+        (data(scale="0.6"), "field_type"),
+        (data(enabled="yes"), "field_type"),
+        (data(mode="sum"), "field_choice"),
+        (data(fit="zoom"), "field_choice"),
+        (data(subjects={}), "field_type"),
+        (data(subjects=[]), "subject_count"),
+        (data(subjects=[data()["subjects"][0]] * 13), "subject_count"),
     ],
 )
 def test_bad_requests_are_refused_by_cause(value: object, cause: str) -> None:
@@ -124,7 +125,7 @@ def test_bad_requests_are_refused_by_cause(value: object, cause: str) -> None:
     ],
 )
 def test_bad_pictures_are_refused_by_cause(images: object, cause: str) -> None:
-    refusal = refused(given(subjects=[{**given()["subjects"][0], "images": images}]))
+    refusal = refused(data(subjects=[{**data()["subjects"][0], "images": images}]))
     assert refusal.cause == cause
     assert "'cat'" in str(refusal)
 
@@ -142,7 +143,7 @@ def test_pictures_become_upright_rgb_on_white() -> None:
     assert abs(deep.getpixel((0, 0))[0] - 127) <= 1
     buffer = io.BytesIO()
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("RGB", (8, 6)).save(buffer, "JPEG", exif=exif)
     assert references.read_picture(buffer.getvalue(), "cat").size == (6, 8)
 
@@ -157,20 +158,20 @@ def test_fits_make_the_square_they_name() -> None:
 
 
 def test_the_tables_agree() -> None:
-    assert set(fields.MODES) == {"crop-merge", *MERGES, fields.OFF}
+    assert set(fields.MODES) == {"crop-merge", *MERGE_FUNCTIONS, fields.OFF}
     assert set(fields.FITS) == set(references.FITS)
     assert set(fields.COMBINES) == set(COMBINE)
     assert set(BLOCKS) == set(BLOCK_PRESETS)
-    row_names = {row.name for row in fields.REQUEST_FIELDS}
-    assert row_names | {"layout", "pictures", "cards"} == set(Request.__dataclass_fields__)
-    for row in fields.REQUEST_FIELDS:
-        assert Request.__dataclass_fields__[row.name].default == row.default
+    names = {field.name for field in fields.REQUEST_FIELDS}
+    assert names | {"layout", "pictures", "cards"} == set(Request.__dataclass_fields__)
+    for field in fields.REQUEST_FIELDS:
+        assert Request.__dataclass_fields__[field.name].default == field.default
 
 
 @pytest.mark.parametrize("kind", [Refused, SteppedAside])
 def test_every_cause_is_a_sentence_that_says_what_to_do(kind: type[AnyMSError]) -> None:
     for cause, template in kind.causes.items():
-        sentence = template.replace("{remedy}", "It is another. Do this.")  # families.py holds these
+        sentence = template.replace("{remedy}", "It is another. Do this.")  # model_family.py has these
         assert sentence.endswith("."), cause
         assert sentence.rstrip(".").count(". ") >= 1 or "; " in sentence, f"{cause} does not say what to do"
         assert not sentence.startswith("AnyMS:"), cause

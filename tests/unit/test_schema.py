@@ -1,4 +1,4 @@
-"""The published schema says what the reader does."""
+"""The published schema agrees with the reader."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ from lib_anyms.layout.fields import REQUEST_FIELDS, Field, read_fields
 from lib_anyms.layout.layout import SUBJECT_FIELDS
 
 
-def rows() -> list[tuple[Field, dict[str, Any]]]:
+def fields() -> list[tuple[Field, dict[str, Any]]]:
     schema = request_schema()
     subject = schema["properties"]["subjects"]["items"]["properties"]
     return [
-        *((row, schema["properties"][row.name]) for row in REQUEST_FIELDS),
-        *((row, subject[row.name]) for row in SUBJECT_FIELDS),
+        *((field, schema["properties"][field.name]) for field in REQUEST_FIELDS),
+        *((field, subject[field.name]) for field in SUBJECT_FIELDS),
     ]
 
 
-def accepts(row: Field, value: Any) -> bool:
+def accepts(field: Field, value: Any) -> bool:
     try:
-        read_fields((row,), {row.name: value}, "a test")
+        read_fields((field,), {field.name: value}, "a test")
     except Refused:
         return False
     return True
 
 
-@pytest.mark.parametrize(("row", "told"), rows(), ids=lambda each: each.name if isinstance(each, Field) else "")
-def test_every_row_is_bounded_where_its_reader_bounds_it(row: Field, told: dict[str, Any]) -> None:
-    assert told["default"] == row.default
-    assert accepts(row, told["default"])
-    if told.get("type") == "number":
-        assert [accepts(row, value) for value in (told["minimum"], told["maximum"])] == [True, True]
-        assert [accepts(row, value) for value in (told["minimum"] - 0.01, told["maximum"] + 0.01)] == [False, False]
-    elif told.get("type") == "string":
-        assert accepts(row, "x" * told["maxLength"])
-        assert not accepts(row, "x" * (told["maxLength"] + 1))
-    elif "enum" in told:
-        assert all(accepts(row, value) for value in told["enum"])
-        assert not accepts(row, "something else")
+@pytest.mark.parametrize(
+    ("field", "schema"), fields(), ids=lambda value: value.name if isinstance(value, Field) else ""
+)
+def test_every_field_has_the_bounds_of_its_reader(field: Field, schema: dict[str, Any]) -> None:
+    assert schema["default"] == field.default
+    assert accepts(field, schema["default"])
+    if schema.get("type") == "number":
+        assert [accepts(field, value) for value in (schema["minimum"], schema["maximum"])] == [True, True]
+        assert [accepts(field, value) for value in (schema["minimum"] - 0.01, schema["maximum"] + 0.01)] == [
+            False,
+            False,
+        ]
+    elif schema.get("type") == "string":
+        assert accepts(field, "x" * schema["maxLength"])
+        assert not accepts(field, "x" * (schema["maxLength"] + 1))
+    elif "enum" in schema:
+        assert all(accepts(field, value) for value in schema["enum"])
+        assert not accepts(field, "something else")
     else:
-        assert told["type"] == "boolean"
-        assert not accepts(row, 1)
+        assert schema["type"] == "boolean"
+        assert not accepts(field, 1)
 
 
-def test_unknown_names_are_refused_as_the_schema_says() -> None:
+def test_the_schema_refuses_unknown_names_like_the_reader() -> None:
     schema = request_schema()
     assert schema["additionalProperties"] is False
     assert schema["properties"]["subjects"]["items"]["additionalProperties"] is False
-    assert set(schema["properties"]) == {"version", "subjects", *(row.name for row in REQUEST_FIELDS)}
+    assert set(schema["properties"]) == {"version", "subjects", *(field.name for field in REQUEST_FIELDS)}

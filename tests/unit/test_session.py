@@ -1,4 +1,4 @@
-"""One generation's life on a host: prepared once, live only while our job samples, gone afterwards whatever happens."""
+"""The life of one job on a host: prepared once, attached only while our job samples, always removed afterwards."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def step(progress: float = 0.0) -> SimpleNamespace:
     return SimpleNamespace(progress=progress)
 
 
-def start(folder: Path, wish: Request | None = None, unet=None) -> tuple[Session, FakeHost, torch.nn.Module]:
+def start(folder: Path, job_request: Request | None = None, unet=None) -> tuple[Session, FakeHost, torch.nn.Module]:
     unet = unet or tiny_unet()
     host = FakeHost(unet, folder)
     session = open_session(Session(host, job=object()))
-    session.begin_pass(wish or request())
+    session.begin_pass(job_request or request())
     return session, host, unet
 
 
@@ -53,7 +53,7 @@ def test_a_whole_generation(folder: Path) -> None:
     assert live() is None
 
 
-def test_before_the_first_step_and_while_another_job_samples_nothing_happens(folder: Path) -> None:
+def test_nothing_happens_before_the_first_step_or_in_steps_of_another_job(folder: Path) -> None:
     unet = tiny_unet()
     before = sample(unet)
     session, _, _ = start(folder, unet=unet)
@@ -65,13 +65,13 @@ def test_before_the_first_step_and_while_another_job_samples_nothing_happens(fol
 
 
 def test_the_encoding_is_done_once_a_job_and_begin_pass_is_idempotent(folder: Path, encodings: list[int]) -> None:
-    wish = request()
-    session, _, unet = start(folder, wish)
+    job_request = request()
+    session, _, unet = start(folder, job_request)
     hooks = hook_count(unet)
-    session.begin_pass(wish)  # Forge's hires fix calls twice
+    session.begin_pass(job_request)  # Forge's hires fix calls twice
     assert hook_count(unet) == hooks
     session.end_pass()
-    session.begin_pass(wish)
+    session.begin_pass(job_request)
     assert hook_count(unet) == hooks
     assert len(encodings) == 1
 
@@ -82,7 +82,7 @@ def test_off_attaches_nothing_and_reads_no_file(tmp_path: Path, settings: dict) 
     assert hook_count(unet) == 0
 
 
-def test_opening_a_session_clears_what_the_last_one_left(folder: Path) -> None:
+def test_opening_a_session_clears_the_hooks_of_the_last_one(folder: Path) -> None:
     _, _, unet = start(folder)
     assert hook_count(unet) > 0
     open_session(Session(FakeHost(unet, folder), job=object()))
@@ -90,12 +90,12 @@ def test_opening_a_session_clears_what_the_last_one_left(folder: Path) -> None:
 
 
 def test_pictures_and_settings_reach_the_unet(folder: Path) -> None:
-    def result(wish: Request) -> torch.Tensor:
-        session, _, unet = start(folder, wish)
+    def result(job_request: Request) -> torch.Tensor:
+        session, _, unet = start(folder, job_request)
         session.begin_step(step())
-        made = sample(unet)
+        output = sample(unet)
         session.finish_pass()
-        return made
+        return output
 
     base = result(request("red", "blue"))
     assert torch.equal(base, result(request("red", "blue")))
@@ -109,7 +109,7 @@ def test_pictures_and_settings_reach_the_unet(folder: Path) -> None:
         assert (result(other) - base).abs().max() > 1e-5
 
 
-def test_the_unet_exchanged_in_mid_sampling_is_stepped_aside_from(folder: Path) -> None:
+def test_a_unet_replaced_during_sampling_ends_the_pass(folder: Path) -> None:
     session, host, unet = start(folder)
     session.begin_step(step())
     sample(unet)
@@ -119,12 +119,12 @@ def test_the_unet_exchanged_in_mid_sampling_is_stepped_aside_from(folder: Path) 
     assert aside.value.cause == "unet_replaced"
     assert "at 50% of the steps" in str(aside.value)
     assert hook_count(unet) == hook_count(host.current) == 0
-    session.begin_step(step(0.75))  # said once; the rest of the sampling is the host's
+    session.begin_step(step(0.75))  # reported once; the host samples the rest
     session.finish_pass()
 
 
 @pytest.mark.parametrize("at", ["next step", "end"])
-def test_a_unet_that_never_ran_is_said(folder: Path, at: str) -> None:
+def test_a_unet_that_never_ran_is_reported(folder: Path, at: str) -> None:
     session, _, unet = start(folder)
     session.begin_step(step())
     with pytest.raises(SteppedAside) as aside:
@@ -163,7 +163,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert cause_of(tmp_path, adapter="../adapter") == "file_unknown"
 
 
-def test_an_encoder_that_does_not_fit_is_refused_and_auto_passes_over_it(folder: Path) -> None:
+def test_an_encoder_that_does_not_fit_is_refused_by_name_and_skipped_by_auto(folder: Path) -> None:
     write_adapter(folder / "adapter.safetensors", tiny_unet(), encoder_width=HIDDEN + 1)
     assert cause_of(folder) == "encoder_absent"
     assert cause_of(folder, encoder="encoder") == "encoder_mismatch"
@@ -182,7 +182,7 @@ def test_a_named_file_of_another_kind_is_refused(folder: Path) -> None:
         ({"channels": 8}, "input channels"),
     ],
 )
-def test_another_model_family_is_stepped_aside_from(folder: Path, structure: dict, what: str) -> None:
+def test_another_model_family_makes_the_job_step_aside(folder: Path, structure: dict, what: str) -> None:
     unet = tiny_unet(**structure)
     with pytest.raises(SteppedAside) as aside:
         start(folder, unet=unet)
@@ -196,7 +196,7 @@ def test_text_tokens_of_another_width_are_another_family(folder: Path) -> None:
     assert cause_of(folder) == "other_family"
 
 
-def test_inpainting_s_nine_channels_are_the_same_family(folder: Path) -> None:
+def test_the_nine_channels_of_inpainting_are_the_same_family(folder: Path) -> None:
     start(folder, unet=tiny_unet(channels=9))
 
 
@@ -207,7 +207,7 @@ def test_auto_takes_the_adapter_that_fits(folder: Path) -> None:
     assert session.pair.adapter.path.name == "adapter.safetensors"
 
 
-def test_what_runs_in_the_unet_s_place_is_stepped_aside_from(folder: Path) -> None:
+def test_a_bypassed_unet_makes_the_job_step_aside(folder: Path) -> None:
     unet = tiny_unet()
     host = FakeHost(unet, folder)
     host.bypass = "TensorRT engine"

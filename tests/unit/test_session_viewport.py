@@ -1,6 +1,4 @@
-"""Passes of one job that show different parts of the picture: encoded once, placed anew, and the user's layout stays as
-it is.
-"""
+"""Passes of one job with different viewports: encode once, crop the layout per pass, keep the user's layout."""
 
 from __future__ import annotations
 
@@ -14,10 +12,11 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import SteppedAside
-from lib_anyms.job import encoding
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, live, open_session
+from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.layout.geometry import WHOLE, Viewport
+from lib_anyms.runtime import runtime
 from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
@@ -37,12 +36,12 @@ def sides() -> Request:
     return request(red=[0, 0, 0.5, 1], blue=[0.5, 0, 1, 1])
 
 
-def made(host: FakeHost, wish: Request, *viewports: Viewport) -> torch.Tensor:
+def output_of(host: FakeHost, job_request: Request, *viewports: Viewport) -> torch.Tensor:
     """The UNet's output in the last of these passes."""
     session = open_session(Session(host, job=object()))
     for viewport in viewports:
         host.shown = viewport
-        session.begin_pass(wish)
+        session.begin_pass(job_request)
         session.begin_step(SimpleNamespace(progress=0.0))
         output = sample(host.current)
     session.finish_pass()
@@ -50,26 +49,26 @@ def made(host: FakeHost, wish: Request, *viewports: Viewport) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("viewport", "colour"), [(LEFT, "red"), (RIGHT, "blue")])
-def test_a_pass_of_one_half_is_a_picture_of_that_half_s_subject(folder: Path, viewport: Viewport, colour: str) -> None:
+def test_a_pass_of_one_half_renders_the_subject_of_that_half(folder: Path, viewport: Viewport, colour: str) -> None:
     host = FakeHost(tiny_unet(), folder)
-    alone = made(host, request(**{colour: [0, 0, 1, 1]}), WHOLE)
-    other = made(host, request(**{"red" if colour == "blue" else "blue": [0, 0, 1, 1]}), WHOLE)
-    assert torch.equal(made(host, sides(), viewport), alone)
+    alone = output_of(host, request(**{colour: [0, 0, 1, 1]}), WHOLE)
+    other = output_of(host, request(**{"red" if colour == "blue" else "blue": [0, 0, 1, 1]}), WHOLE)
+    assert torch.equal(output_of(host, sides(), viewport), alone)
     assert not torch.equal(alone, other)
 
 
-def test_each_pass_is_placed_and_the_subjects_are_encoded_once(folder: Path, encodings: list[int]) -> None:
+def test_each_pass_has_its_own_layout_and_subjects_are_encoded_once(folder: Path, encodings: list[int]) -> None:
     host = FakeHost(tiny_unet(), folder)
-    singly = [made(host, sides(), viewport) for viewport in (WHOLE, RIGHT, LEFT)]
+    singly = [output_of(host, sides(), viewport) for viewport in (WHOLE, RIGHT, LEFT)]
     encodings.clear()
-    encoding.kept.clear()
-    wish = sides()
+    runtime.of(TokenCache).clear()
+    job_request = sides()
     session = open_session(Session(host, job=object()))
     for viewport, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):
         host.shown = viewport
-        session.begin_pass(wish)
+        session.begin_pass(job_request)
         hooks, stream = hook_count(host.current), session.stream
-        session.begin_pass(wish)  # Forge's hires fix calls twice
+        session.begin_pass(job_request)  # Forge's hires fix calls twice
         assert (hook_count(host.current), session.stream) == (hooks, stream)
         session.begin_step(SimpleNamespace(progress=0.0))
         assert torch.equal(sample(host.current), expected)
@@ -78,44 +77,44 @@ def test_each_pass_is_placed_and_the_subjects_are_encoded_once(folder: Path, enc
     assert len(encodings) == 1
 
 
-def test_where_no_subject_is_the_pass_is_the_host_s_and_the_others_are_not(folder: Path, encodings: list[int]) -> None:
+def test_a_pass_without_a_subject_is_untouched_and_other_passes_are_not(folder: Path, encodings: list[int]) -> None:
     host = FakeHost(tiny_unet(), folder)
     session = open_session(Session(host, job=object()))
     plain = sample(host.current)
-    wish = request(red=[0, 0, 0.5, 1])
+    job_request = request(red=[0, 0, 0.5, 1])
     host.shown = RIGHT
     with pytest.raises(SteppedAside) as aside:
-        session.begin_pass(wish)
+        session.begin_pass(job_request)
     assert aside.value.cause == "subjects_elsewhere"
     assert (hook_count(host.current), encodings) == (0, [])
     host.shown = LEFT
-    session.begin_pass(wish)
+    session.begin_pass(job_request)
     session.begin_step(SimpleNamespace(progress=0.0))
     assert not torch.equal(sample(host.current), plain)
     host.shown = RIGHT
     with pytest.raises(SteppedAside):
-        session.begin_pass(wish)
+        session.begin_pass(job_request)
     assert hook_count(host.current) == 0
     session.begin_step(SimpleNamespace(progress=0.0))
     assert torch.equal(sample(host.current), plain)
 
 
-def test_a_place_that_is_unknown_leaves_nothing_of_the_pass_before(folder: Path) -> None:
+def test_an_unknown_viewport_leaves_no_hook_of_the_previous_pass(folder: Path) -> None:
     host = FakeHost(tiny_unet(), folder)
     session = open_session(Session(host, job=object()))
     session.begin_pass(sides())
     assert hook_count(host.current) > 0
 
-    def lost() -> Viewport:
+    def unknown() -> Viewport:
         raise SteppedAside("parts_unknown", got="a script")
 
-    host.viewport = lost  # type: ignore[method-assign]
+    host.viewport = unknown  # type: ignore[method-assign]
     with pytest.raises(SteppedAside, match="the script a script"):
         session.begin_pass(sides())
     assert hook_count(host.current) == 0
 
 
-def test_a_unet_that_did_not_run_is_said_where_the_frame_changes(folder: Path) -> None:
+def test_a_unet_that_did_not_run_is_reported_when_the_viewport_changes(folder: Path) -> None:
     host = FakeHost(tiny_unet(), folder)
     session = open_session(Session(host, job=object()))
     session.begin_pass(sides())
@@ -127,15 +126,15 @@ def test_a_unet_that_did_not_run_is_said_where_the_frame_changes(folder: Path) -
     assert hook_count(host.current) == 0
 
 
-# -- what the host's job is left with ----------------------------------------------------------------------------------
+# -- what stays on the host's job --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
-    """What lifecycle finds in place of a WebUI."""
-    found = FakeHost(tiny_unet(), folder)
-    monkeypatch.setattr(lifecycle, "detect", lambda p: found)
-    return found
+    """The host that lifecycle detects."""
+    fake = FakeHost(tiny_unet(), folder)
+    monkeypatch.setattr(lifecycle, "detect", lambda p: fake)
+    return fake
 
 
 class Job(SimpleNamespace):
@@ -149,7 +148,7 @@ class Job(SimpleNamespace):
 
 
 def passes(p: Any, host: FakeHost, read: Callable[[], Request], *viewports: Viewport) -> dict[str, Any]:
-    """One job of these passes -> its infotext."""
+    """Run one job with these passes -> its infotext entries."""
     lifecycle.job_begins(p)
     for viewport in viewports:
         host.shown = viewport
@@ -164,28 +163,30 @@ def passes(p: Any, host: FakeHost, read: Callable[[], Request], *viewports: View
 
 def test_the_infotext_keeps_the_user_s_layout(host: FakeHost) -> None:
     p = Job()
-    whole, cut = passes(p, host, sides, WHOLE), passes(p, host, sides, WHOLE, Viewport(0.25, 0, 1, 1))
-    assert whole["AnyMS"] == cut["AnyMS"]
-    assert whole.keys() == cut.keys() == {"AnyMS"}
+    uncropped, cropped = passes(p, host, sides, WHOLE), passes(p, host, sides, WHOLE, Viewport(0.25, 0, 1, 1))
+    assert uncropped["AnyMS"] == cropped["AnyMS"]
+    assert uncropped.keys() == cropped.keys() == {"AnyMS"}
     assert vars(p).keys() == {"extra_generation_params", "comments"}
     assert p.comments == {}
 
 
 @pytest.mark.parametrize("viewports", [(WHOLE, FAR), (FAR, WHOLE), (FAR, WHOLE, FAR)])
-def test_a_pass_without_a_subject_is_said_and_the_layout_kept(host: FakeHost, viewports: tuple[Viewport, ...]) -> None:
+def test_a_pass_without_a_subject_is_reported_and_the_infotext_keeps_the_layout(
+    host: FakeHost, viewports: tuple[Viewport, ...]
+) -> None:
     p = Job()
-    told = passes(p, host, sides, *viewports)
-    assert told["AnyMS skipped"].startswith("AnyMS: no subject's box reaches into a part")
-    assert "red" in told["AnyMS"]
-    assert list(p.comments) == [told["AnyMS skipped"]]
+    entries = passes(p, host, sides, *viewports)
+    assert entries["AnyMS skipped"].startswith("AnyMS: no subject's box overlaps a part")
+    assert "red" in entries["AnyMS"]
+    assert list(p.comments) == [entries["AnyMS skipped"]]
 
 
-def test_no_pass_with_a_subject_keeps_no_layout(host: FakeHost) -> None:
+def test_without_any_subject_in_a_pass_the_infotext_has_no_layout(host: FakeHost) -> None:
     assert passes(Job(), host, sides, FAR).keys() == {"AnyMS skipped"}
 
 
-def test_many_jobs_of_one_script_are_told_once(host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
-    """A script's tiles are jobs with one and the same `p`."""
+def test_many_jobs_of_one_script_are_reported_once(host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
+    """The tiles of a script are jobs with the same `p`."""
     p = Job()
     for _ in range(3):
         assert "AnyMS skipped" in passes(p, host, sides, FAR)

@@ -1,6 +1,4 @@
-"""Image tokens and their keys and values: several pictures a subject, one unconditional set, dtypes that follow the
-host.
-"""
+"""Image tokens, keys and values: several pictures per subject, one unconditional set, the host's dtype."""
 
 from __future__ import annotations
 
@@ -56,7 +54,7 @@ def test_every_picture_and_the_fit_count(parts) -> None:
     assert (tokens("red") - tokens("red", fit="crop")).abs().max() > 1e-3  # pad shows white bars
 
 
-def test_the_unconditional_set_is_one_and_no_subject_s(parts) -> None:
+def test_all_subjects_share_one_unconditional_set(parts) -> None:
     adapter = parts[0]
     first = project_key_values(adapter, image_tokens(*parts, [[colour("red")], [colour("blue")]]), CPU, torch.float32)
     other = project_key_values(adapter, image_tokens(*parts, [[colour("green")]]), CPU, torch.float32)
@@ -92,7 +90,7 @@ def test_cond_only_keeps_no_unconditional_set(parts) -> None:
     assert sets.of(1, True, torch.zeros(1)) is not None
 
 
-def test_all_sets_follow_the_query_s_dtype(parts) -> None:
+def test_all_sets_follow_the_dtype_of_the_query(parts) -> None:
     tokens = image_tokens(*parts, [[colour("red")]])
     sets = project_key_values(parts[0], tokens, CPU, torch.float32)
     size = sets.bytes

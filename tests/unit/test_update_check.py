@@ -1,6 +1,4 @@
-"""AnyMS updated while the WebUI runs: page, doctor and every job say "restart the WebUI", and no job mixes the
-versions.
-"""
+"""AnyMS is updated while the WebUI runs: page, doctor and every job say "restart the WebUI". No job mixes versions."""
 
 from __future__ import annotations
 
@@ -15,10 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import lib_anyms
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.facts import HostFacts
 from lib_anyms.job.request import Request
+from lib_anyms.stamp import SourceTree
 from lib_anyms.webui import doctor, lifecycle, update_check
 from tests.support.fake_host import FakeHost, sample
 from tests.support.fake_webui import FakeWebUI, fake_webui
@@ -26,35 +24,45 @@ from tests.support.streams import hook_count
 from tests.support.tiny_unet import tiny_unet
 
 ROOT = Path(__file__).parents[2]
-SENTENCE = f"AnyMS was updated from {lib_anyms.__version__} to 9.8.7: restart the WebUI"
+SENTENCE = f"AnyMS was updated from {update_check.SHORT} to "
 
 
 @pytest.fixture
 def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package's __init__.py as a git pull has left it."""
-    path = tmp_path / "__init__.py"
-    path.write_text('"""AnyMS."""\n\n__version__ = "9.8.7"\n', encoding="utf-8")
-    monkeypatch.setattr(update_check, "_FILE", path)
+    """The first file of other sources than those that run, as after a git pull."""
+    path = tmp_path / "lib_anyms" / "__init__.py"
+    path.parent.mkdir()
+    path.write_text('__version__ = "9.8.7"\n', encoding="utf-8")
+    monkeypatch.setattr(update_check, "_TREE", SourceTree(tmp_path))
     return path
 
 
-def test_the_files_that_run_are_the_installed_ones() -> None:
+def test_the_sources_that_run_are_the_ones_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_check, "RUNNING", SourceTree().stamp())  # a file may change while tests run
     assert update_check.update() is None
     assert update_check.restart_sentence() == ""
 
 
-def test_another_version_on_disk_is_told(on_disk: Path) -> None:
-    assert SENTENCE in update_check.restart_sentence()
-    for unreadable in ("", "__version__ = 3", "\N{SNOWMAN}"):  # in the middle of being written
-        on_disk.write_text(unreadable, encoding="utf-8")
-        assert update_check.update() is None
+def test_other_sources_on_disk_are_reported(on_disk: Path) -> None:
+    stamp = SourceTree(on_disk.parents[1]).stamp()
+    assert f"{SENTENCE}{stamp[:8]}: restart the WebUI. Reload UI is not enough." in update_check.restart_sentence()
+
+
+def test_a_half_written_update_raises_nothing(on_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk.write_bytes(b"\xff\xfe")
+    assert update_check.update() is not None
+    (on_disk.parent / "half.py").symlink_to("not-written-yet.py")
+    assert update_check.update() is None
+    (on_disk.parent / "half.py").unlink()
     on_disk.unlink()
+    assert update_check.update() is None
+    on_disk.parent.rmdir()
     assert update_check.update() is None
 
 
-def test_the_doctor_says_so(on_disk: Path) -> None:
+def test_the_doctor_says_so(on_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert SENTENCE in doctor.report(HostFacts("A1111", "v1.10.1", (), None), None)
-    on_disk.write_text(f'__version__ = "{lib_anyms.__version__}"\n', encoding="utf-8")
+    monkeypatch.setattr(update_check, "RUNNING", SourceTree(on_disk.parents[1]).stamp())
     assert "restart" not in doctor.report(HostFacts("A1111", "v1.10.1", (), None), None)
 
 
@@ -68,24 +76,24 @@ def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(extra_generation_params={}, comment=lambda _text: None, host=host)
 
 
-def wish(**settings: Any) -> Request:
+def example(**settings: Any) -> Request:
     cat = {"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")]}
     return Request.from_json({"subjects": [cat], **settings})
 
 
-def test_a_job_that_wants_anyms_is_refused_on_the_page_and_in_the_api(job: Any, on_disk: Path) -> None:
-    """What it still has to import would be of the other version."""
+def test_a_job_with_anyms_is_refused_on_the_page_and_in_the_api(job: Any, on_disk: Path) -> None:
+    """Modules it still has to import would be of the other version."""
     lifecycle.job_begins(job)
-    lifecycle.pass_begins(job, wish)
+    lifecycle.pass_begins(job, example)
     with pytest.raises(Refused, match=SENTENCE):
         sample(job.host.current)
     assert hook_count(job.host.current) == 0
 
 
-def test_a_job_that_does_not_is_left_alone(job: Any, on_disk: Path) -> None:
+def test_a_job_without_anyms_is_left_alone(job: Any, on_disk: Path) -> None:
     before = sample(job.host.current)
     lifecycle.job_begins(job)
-    lifecycle.pass_begins(job, lambda: wish(scale=0))
+    lifecycle.pass_begins(job, lambda: example(scale=0))
     assert sample(job.host.current).equal(before)
 
 
@@ -99,7 +107,7 @@ def webui(tmp_path: Path) -> Iterator[FakeWebUI]:
 
 
 def load_script() -> ModuleType:
-    """scripts/anyms.py as "Reload UI" runs it: anew, over what was imported."""
+    """scripts/anyms.py as "Reload UI" runs it: again, on the modules that are already imported."""
     spec = importlib.util.spec_from_file_location("anyms.py", ROOT / "scripts" / "anyms.py")
     assert spec is not None
     assert spec.loader is not None
@@ -109,21 +117,23 @@ def load_script() -> ModuleType:
 
 
 def shown(webui: FakeWebUI) -> str:
-    made = copy.copy(webui("gradio").MADE)
-    return "\n".join(text for each in made for text in (each.label, each.value) if isinstance(text, str))
+    texts = []
+    for component in copy.copy(webui("gradio").COMPONENTS):
+        texts += [text for text in (component.label, component.value) if isinstance(text, str)]
+    return "\n".join(texts)
 
 
 def test_the_accordion_says_so(webui: FakeWebUI, on_disk: Path) -> None:
     webui("lib_anyms.webui.ui.panel").build(lambda name: name)
     assert SENTENCE in shown(webui)
-    webui("gradio").MADE.clear()
+    webui("gradio").COMPONENTS.clear()
     on_disk.unlink()
     webui("lib_anyms.webui.ui.panel").build(lambda name: name)
     assert "restart" not in shown(webui).lower()
 
 
 def test_a_newer_script_does_not_run_on_older_modules(webui: FakeWebUI, on_disk: Path) -> None:
-    """Reload UI after an update: the page says so in place of its fields, and the API is refused."""
+    """Reload UI after an update: the page shows the sentence in place of its fields, and the API refuses the job."""
     module = load_script()
     script = module.AnyMSScript()
     assert len(script.ui(False)) == 1
@@ -133,10 +143,10 @@ def test_a_newer_script_does_not_run_on_older_modules(webui: FakeWebUI, on_disk:
     p = SimpleNamespace(
         sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)), extra_generation_params={}
     )
-    for values, wanted in (((wish().to_json(),), True), (("",), False)):
+    for values, uses_anyms in (((example().to_json(),), True), (("",), False)):
         script.before_process(p, *values)
         script.process_before_every_sampling(p, *values, x=None)
-        if wanted:
+        if uses_anyms:
             with pytest.raises(RuntimeError, match="restart the WebUI"):
                 sample(unet)
         sample(unet)
@@ -145,7 +155,8 @@ def test_a_newer_script_does_not_run_on_older_modules(webui: FakeWebUI, on_disk:
     assert hook_count(unet) == 0
 
 
-def test_after_the_restart_it_is_all_there(webui: FakeWebUI) -> None:
+def test_after_the_restart_everything_is_back(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_check, "RUNNING", SourceTree().stamp())  # a file may change while tests run
     script = load_script().AnyMSScript()
     assert len(script.ui(False)) > 5
     assert len(webui("modules.script_callbacks").ON_CFG_DENOISER) == 1

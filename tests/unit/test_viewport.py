@@ -1,7 +1,4 @@
-"""The viewport of each kind of job, read off a host's `p`.
-
-The values of the fields are those that A1111 and Forge set.
-"""
+"""The viewport of each kind of job, from a host's `p`. The fields have the values that A1111 and Forge set."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ def txt2img(**fields: Any) -> SimpleNamespace:
 
 
 def img2img(size: tuple[int, int] = (384, 256), script: str = "", **fields: Any) -> SimpleNamespace:
-    """inpaint_full_res is on by default in the hosts' jobs, mask or not."""
+    """inpaint_full_res is on by default in the hosts' jobs, also without a mask."""
     init = {"init_images": [Image.new("RGB", size)], "image_mask": None, "inpaint_full_res": True, "resize_mode": 0}
     return job(script, **{"width": 192, "height": 128, **init, **fields})
 
@@ -57,10 +54,10 @@ def edges(viewport: Viewport) -> tuple[float, float, float, float]:
     return viewport.x0, viewport.y0, viewport.x1, viewport.y1
 
 
-# -- the whole picture -------------------------------------------------------------------------------------------------
+# -- the whole image ---------------------------------------------------------------------------------------------------
 
 
-def test_txt2img_shows_the_whole_picture() -> None:
+def test_txt2img_renders_the_whole_image() -> None:
     assert viewport_of(txt2img()) == WHOLE
 
 
@@ -70,18 +67,18 @@ def test_no_resize_mode_moves_a_box(resize_mode: int, size: tuple[int, int]) -> 
     assert viewport_of(img2img(size, resize_mode=resize_mode)) == WHOLE
 
 
-def test_inpainting_of_the_whole_picture_moves_no_box() -> None:
+def test_inpainting_of_the_whole_image_moves_no_box() -> None:
     assert viewport_of(img2img(image_mask=Image.new("L", (384, 256)), inpaint_full_res=False)) == WHOLE
 
 
-def test_what_an_earlier_pass_of_the_job_left_is_not_this_one_s() -> None:
-    """img2img batch uses one job for all; a blank mask turns `inpaint_full_res` off and leaves `paste_to`."""
+def test_fields_left_by_an_earlier_pass_are_ignored() -> None:
+    """img2img batch uses one job for all images; a blank mask turns `inpaint_full_res` off but keeps `paste_to`."""
     left = (10, 10, 96, 64)
     assert viewport_of(masked((384, 256), left, inpaint_full_res=False)) == WHOLE
     assert viewport_of(masked((384, 256), left, image_mask=None)) == WHOLE
 
 
-def test_a_job_of_fewer_fields_is_whole() -> None:
+def test_a_job_with_fewer_fields_renders_the_whole_image() -> None:
     assert viewport_of(SimpleNamespace()) == WHOLE
     assert viewport_of(SimpleNamespace(script_args={}, scripts=None)) == WHOLE
 
@@ -90,12 +87,12 @@ def test_a_job_of_fewer_fields_is_whole() -> None:
 
 
 def coordinates(size: tuple[int, int]) -> list[Image.Image]:
-    """Two pictures whose pixels say where they are, across and down."""
+    """Two images whose pixel values are their x and y coordinates."""
     columns, rows = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
     return [Image.fromarray(values.astype(np.float32)) for values in (columns, rows)]
 
 
-# (init picture, size of the pass, region the hosts' masking.py gives for a mask in it)
+# (init image, size of the pass, region of a mask by the hosts' masking.py)
 REGIONS = [
     ((384, 256), (192, 128), (192, 0, 192, 128)),
     ((384, 256), (192, 128), (168, 8, 216, 144)),  # with padding
@@ -109,37 +106,39 @@ REGIONS = [
 
 
 @pytest.mark.parametrize(("size", "shown", "region"), REGIONS)
-def test_only_masked_shows_the_region_as_the_host_fits_it(
+def test_only_masked_renders_the_region_as_the_host_fits_it(
     size: tuple[int, int], shown: tuple[int, int], region: tuple[int, int, int, int]
 ) -> None:
-    """The judge is a picture of coordinates that is cut and fitted as hosts do it: as large as it goes in, centred."""
+    """Compared with an image of coordinates, cropped and fitted as hosts do it: as large as it fits, centred."""
     viewport = viewport_of(masked(size, region, width=shown[0], height=shown[1]))
     left, top, wide, high = region
     largest = min(shown[0] / wide, shown[1] / high)
     fitted = (min(shown[0], int(wide * largest + 1e-6)), min(shown[1], int(high * largest + 1e-6)))
     corner = (shown[0] // 2 - fitted[0] // 2, shown[1] // 2 - fitted[1] // 2)
-    for axis, told in enumerate(coordinates(size)):
+    for axis, picture in enumerate(coordinates(size)):
         low, high_ = (viewport.x0, viewport.x1) if axis == 0 else (viewport.y0, viewport.y1)
-        fit = np.asarray(told.crop((left, top, left + wide, top + high)).resize(fitted, Image.Resampling.BILINEAR))
-        line = fit[fitted[1] // 2] if axis == 0 else fit[:, fitted[0] // 2]
+        fitted_picture = np.asarray(
+            picture.crop((left, top, left + wide, top + high)).resize(fitted, Image.Resampling.BILINEAR)
+        )
+        line = fitted_picture[fitted[1] // 2] if axis == 0 else fitted_picture[:, fitted[0] // 2]
         for place in (len(line) // 4, len(line) // 2, 3 * len(line) // 4):
             at = (corner[axis] + place + 0.5) / shown[axis]  # in fractions of the pass
             assert (low + at * (high_ - low)) * size[axis] == pytest.approx(line[place], abs=0.05)
 
 
-def test_a_region_of_the_pass_s_aspect_is_the_frame() -> None:
+def test_a_region_of_the_pass_s_aspect_is_the_viewport() -> None:
     assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128)))) == (0.5, 0, 1, 0.5)
     assert edges(viewport_of(masked((384, 256), (288, 64, 96, 64)))) == (0.75, 0.25, 1, 0.5)
 
 
-def test_margins_lie_beyond_the_picture() -> None:
+def test_margins_lie_beyond_the_image() -> None:
     viewport = viewport_of(masked((384, 256), (10, 0, 370, 256), width=128, height=128))
     assert (viewport.x0, viewport.x1) == (10 / 384, 380 / 384)
     assert viewport.y0 < -0.1
     assert viewport.y1 > 1.1
 
 
-def test_several_init_pictures() -> None:
+def test_several_init_images() -> None:
     one, other = Image.new("RGB", (384, 256)), Image.new("RGB", (256, 256))
     assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128), init_images=[one, one.copy()]))) == (0.5, 0, 1, 0.5)
     with pytest.raises(SteppedAside, match="256x256, 384x256") as aside:
@@ -150,20 +149,20 @@ def test_several_init_pictures() -> None:
 # -- hires fix ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_pass_shows_the_whole_picture_whatever_follows() -> None:
+def test_the_first_pass_renders_the_whole_image_with_any_second_pass() -> None:
     assert viewport_of(txt2img(hr_upscale_to_x=384, hr_upscale_to_y=256, truncate_x=16)) == WHOLE
 
 
 @pytest.mark.parametrize("scale", [1.05, 1.5, 2])
-def test_hires_of_the_same_aspect_shows_the_whole_picture(scale: float) -> None:
+def test_hires_of_the_same_aspect_renders_the_whole_image(scale: float) -> None:
     wide, high = int(192 * scale), int(128 * scale)
     assert viewport_of(txt2img(is_hr_pass=True, hr_upscale_to_x=wide, hr_upscale_to_y=high)) == WHOLE
 
 
 @pytest.mark.parametrize("cells", [0, 1, 2, 15, 16, 17])
 @pytest.mark.parametrize("axis", ["x", "y"])
-def test_hires_of_another_aspect_shows_what_the_host_leaves(cells: int, axis: str) -> None:
-    """The judge is the hosts' slice of the enlarged latent, on a row of numbered cells."""
+def test_hires_of_another_aspect_renders_the_host_s_crop(cells: int, axis: str) -> None:
+    """Compared with the hosts' slice of the enlarged latent, on a line of numbered cells."""
     side = 48
     left = [*range(side)][cells // 2 : side - (cells + 1) // 2]
     p = txt2img(is_hr_pass=True, **{"hr_upscale_to_x": 384, "hr_upscale_to_y": 384, f"truncate_{axis}": cells})
@@ -172,11 +171,11 @@ def test_hires_of_another_aspect_shows_what_the_host_leaves(cells: int, axis: st
     assert ((viewport.x0, viewport.x1), (viewport.y0, viewport.y1)) == ((cut, (0, 1)) if axis == "x" else ((0, 1), cut))
 
 
-# -- scripts that make a picture in parts ------------------------------------------------------------------------------
+# -- scripts that make an image in parts -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("script", ["SD upscale", "Outpainting mk2", "Poor man's outpainting"])
-def test_parts_at_unknown_places_are_stepped_aside_for(script: str) -> None:
+def test_parts_at_unknown_places_make_the_job_step_aside(script: str) -> None:
     tile = Image.new("RGB", (192, 128))
     for p in (img2img(script=script), masked((384, 256), (0, 0, 192, 128), script=script, init_images=[tile])):
         with pytest.raises(SteppedAside, match=f"the script {script} makes") as aside:
@@ -185,18 +184,18 @@ def test_parts_at_unknown_places_are_stepped_aside_for(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", ["X/Y/Z plot", "Loopback"])
-def test_scripts_that_make_whole_pictures_are_no_matter(script: str) -> None:
+def test_scripts_that_make_whole_images_change_nothing(script: str) -> None:
     assert viewport_of(img2img(script=script)) == WHOLE
     assert edges(viewport_of(masked((384, 256), (192, 0, 192, 128), script=script))) == (0.5, 0, 1, 0.5)
 
 
-def test_each_tile_of_ultimate_sd_upscale_is_at_its_place() -> None:
-    """It inpaints the enlarged picture, "Only masked", with a rectangle a tile, on one job whose fields it sets itself."""
+def test_each_tile_of_ultimate_sd_upscale_has_its_viewport() -> None:
+    """It inpaints the enlarged image, "Only masked", one rectangle per tile, on one job whose fields it sets."""
     p = masked((2048, 2048), (480, 992, 576, 576), script="Ultimate SD upscale", width=512, height=512)
     assert edges(viewport_of(p)) == (480 / 2048, 992 / 2048, 1056 / 2048, 1568 / 2048)
 
 
-def test_the_chosen_script_is_told_by_its_number() -> None:
+def test_the_chosen_script_is_known_by_its_number() -> None:
     p = job("Loopback")
     assert running_script(p) == "Loopback"
     for arguments in ((0,), (), None, {}, {"0": 1}, (99,), (-1,), ("1",), (None,)):
@@ -209,5 +208,5 @@ def test_nothing_is_left_on_the_job() -> None:
     for p in jobs:
         before = deepcopy({name: value for name, value in vars(p).items() if name != "scripts"})
         first = viewport_of(p)
-        assert viewport_of(p) == first  # Forge asks twice
+        assert viewport_of(p) == first  # Forge calls twice
         assert {name: value for name, value in vars(p).items() if name != "scripts"} == before

@@ -1,4 +1,4 @@
-"""AnyMS's own addresses: who may ask, what is answered, and that no answer tells a folder or a word of a prompt."""
+"""AnyMS's addresses: who has access, what they return, and that no answer holds a folder or a word of a prompt."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lib_anyms.job.session import Session, close_session, last_report, open_sess
 from lib_anyms.layout.fields import MODES
 from lib_anyms.models.downloads import Progress
 from lib_anyms.models.known_files import HOME, KNOWN
+from lib_anyms.stamp import running
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.fake_webui import FakeWebUI, fake_webui
@@ -49,7 +50,7 @@ class API:
         webui("lib_anyms.webui.web_api").register(None, app)
 
     def get(
-        self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **given: Any
+        self, path: str, header: str = "", cookies: dict[str, str] | None = None, method: str = "", **values: Any
     ) -> Any:
         """The answer, or the status of a refusal."""
         check, answer = self.app.routes[f"{method}/anyms/v1/{path}"]
@@ -58,7 +59,7 @@ class API:
             check(self.request({"authorization": header} if header else {}, cookies or {}))
         except self.refusal as refusal:
             return refusal.status_code if refusal.headers == {"WWW-Authenticate": "Basic"} else "no challenge"
-        return answer(**given)
+        return answer(**values)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ PATHS = ("refusal", "version", "schema", "models", "doctor", "downloads", "cards
         ("bob:pw", {"ann": "pw"}, basic("bob:pw"), {}, True),
     ],
 )
-def test_who_may_ask(
+def test_who_has_access(
     webui: FakeWebUI, path: str, api_auth: Any, login: Any, header: str, cookies: Any, allowed: bool
 ) -> None:
     accounts(webui, api_auth=api_auth)
@@ -125,7 +126,7 @@ def test_who_may_ask(
     assert (answer != 401) == allowed
 
 
-def test_without_the_host_s_api_there_is_of_ours_what_the_page_asks(webui: FakeWebUI) -> None:
+def test_without_the_host_s_api_only_the_page_s_address_exists(webui: FakeWebUI) -> None:
     accounts(webui, api=False)
     assert API(webui, App()).app.routes.keys() == {"/anyms/v1/refusal"}
     accounts(webui, nowebui=True)
@@ -135,8 +136,9 @@ def test_without_the_host_s_api_there_is_of_ours_what_the_page_asks(webui: FakeW
 
 def test_version_and_schema(webui: FakeWebUI) -> None:
     api = API(webui, App())
-    told = api.get("version")
-    assert (told["request"], told["host"], told["host_version"]) == (1, "A1111", "v1.10.1 (82a973c04367)")
+    version = api.get("version")
+    assert (version["request"], version["host"], version["host_version"]) == (1, "A1111", "v1.10.1 (82a973c04367)")
+    assert version["stamp"] == running()[:8]
     assert json.loads(json.dumps(api.get("schema")))["properties"]["mode"]["enum"] == list(MODES)
 
 
@@ -151,28 +153,29 @@ def test_models_are_listed_with_why_they_do_not_fit(webui: FakeWebUI, kind: str,
     api = API(webui, App())
     before = api.get("models")
     assert before["checkpoint"] is None
-    assert {row["fits"] for row in before["adapters"]} == {None}
+    assert {adapter["fits"] for adapter in before["adapters"]} == {None}
     load(webui, tiny_unet(), kind)
-    told = api.get("models")
-    fits, other = told["adapters"]
+    answer = api.get("models")
+    fits, other = answer["adapters"]
     assert (fits["file"], fits["kind"], fits["fits"], fits["why_not"]) == ("fits.safetensors", "base", True, "")
     assert other["fits"] is False
     assert "cross-attention layers: the checkpoint has" in other["why_not"]
-    assert [(row["file"], row["fits"]) for row in told["encoders"]] == [("encoder.safetensors", ["fits.safetensors"])]
-    assert told["checkpoint"]["attn2"] > 0
-    assert json.loads(json.dumps(told)) == told  # hosts write JSON by a library that takes no numbers for names
-    assert str(models) not in json.dumps(told, ensure_ascii=False)
-    assert "hôst" not in json.dumps(told, ensure_ascii=False)
+    (encoder,) = answer["encoders"]
+    assert (encoder["file"], encoder["fits"]) == ("encoder.safetensors", ["fits.safetensors"])
+    assert answer["checkpoint"]["attn2"] > 0
+    assert json.loads(json.dumps(answer)) == answer  # some hosts' JSON library refuses keys that are numbers
+    assert str(models) not in json.dumps(answer, ensure_ascii=False)
+    assert "hôst" not in json.dumps(answer, ensure_ascii=False)
 
 
 def test_a_model_without_a_unet_we_know_fits_nothing(webui: FakeWebUI) -> None:
     load(webui, nn.Linear(1, 1))
-    told = API(webui, App()).get("models")
-    assert told["checkpoint"]["attn2"] == 0
-    assert [row["fits"] for row in told["adapters"]] == [False, False]
+    answer = API(webui, App()).get("models")
+    assert answer["checkpoint"]["attn2"] == 0
+    assert [adapter["fits"] for adapter in answer["adapters"]] == [False, False]
 
 
-def test_a_refusal_is_told_until_another_job_begins(webui: FakeWebUI, models: Path) -> None:
+def test_a_refusal_is_shown_until_another_job_begins(webui: FakeWebUI, models: Path) -> None:
     api, unet = API(webui, App()), tiny_unet()
     assert api.get("refusal") == {"sentence": ""}
     session = job(models, unet)
@@ -185,10 +188,10 @@ def test_a_refusal_is_told_until_another_job_begins(webui: FakeWebUI, models: Pa
 
 def test_so_is_one_from_within_a_call_of_the_unet(webui: FakeWebUI, models: Path) -> None:
     session = job(models, tiny_unet())
-    told = Refused("rows_unknown", got=3, expected=2)
+    refusal = Refused("rows_unknown", got=3, expected=2)
     with pytest.raises(Refused):
-        session.stream._guarded(raising, told)
-    assert API(webui, App()).get("refusal") == {"sentence": str(told)}
+        session.stream._guarded(raising, refusal)
+    assert API(webui, App()).get("refusal") == {"sentence": str(refusal)}
     with pytest.raises(MemoryError):
         session.stream._guarded(raising, MemoryError("not ours"))
     assert API(webui, App()).get("refusal") == {"sentence": ""}
@@ -203,12 +206,12 @@ def raising(error: Exception) -> None:
 
 @pytest.fixture
 def fetched(webui: FakeWebUI, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[API, list[Any]]]:
-    """The API, and what was begun in place of a download."""
+    """The API, and the arguments of the downloads it started (none runs)."""
     begun: list[Any] = []
 
-    def start(*given: Any) -> Progress:
-        begun.append(given)
-        return Progress(given[0].name, 0, given[0].size)
+    def start(*arguments: Any) -> Progress:
+        begun.append(arguments)
+        return Progress(arguments[0].name, 0, arguments[0].size)
 
     fetching = webui("lib_anyms.hosts.fetching")
     monkeypatch.setattr(fetching.downloads, "start", start)
@@ -216,18 +219,18 @@ def fetched(webui: FakeWebUI, models: Path, monkeypatch: pytest.MonkeyPatch) -> 
     vars(webui("modules.shared").state).pop("job", None)
 
 
-def test_a_known_name_begins_a_download_into_the_host_s_folder(fetched: tuple[API, list[Any]], models: Path) -> None:
+def test_a_known_name_starts_a_download_into_the_host_s_folder(fetched: tuple[API, list[Any]], models: Path) -> None:
     api, begun = fetched
-    told = api.get("downloads")
-    assert [row["name"] for row in told["files"]] == [row.name for row in KNOWN]
-    assert {row["there"] for row in told["files"]} == {False}
-    for row in told["files"]:
-        answer = api.get("downloads", method="POST ", name=row["name"])
+    listed = api.get("downloads")
+    assert [entry["name"] for entry in listed["files"]] == [file.name for file in KNOWN]
+    assert {entry["there"] for entry in listed["files"]} == {False}
+    for entry in listed["files"]:
+        answer = api.get("downloads", method="POST ", name=entry["name"])
         assert answer["progress"]["state"] == "running"
         file, folder, home, _ = begun[-1]
-        assert (file.name, folder, home) == (row["name"], models / file.folder, HOME)
-    assert json.loads(json.dumps(told)) == told
-    assert str(models) not in json.dumps(told, ensure_ascii=False)
+        assert (file.name, folder, home) == (entry["name"], models / file.folder, HOME)
+    assert json.loads(json.dumps(listed)) == listed
+    assert str(models) not in json.dumps(listed, ensure_ascii=False)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_a_known_name_begins_a_download_into_the_host_s_folder(fetched: tuple[AP
         "x" * 10**5,
     ],
 )
-def test_anything_but_a_known_name_begins_nothing(fetched: tuple[API, list[Any]], name: str) -> None:
+def test_anything_but_a_known_name_starts_nothing(fetched: tuple[API, list[Any]], name: str) -> None:
     api, begun = fetched
     with pytest.raises(api.refusal) as refusal:
         api.get("downloads", method="POST ", name=name)
@@ -252,7 +255,7 @@ def test_anything_but_a_known_name_begins_nothing(fetched: tuple[API, list[Any]]
     assert len(str(refusal.value)) < 600
 
 
-def test_a_download_stands_behind_the_host_s_logins(webui: FakeWebUI, fetched: tuple[API, list[Any]]) -> None:
+def test_a_download_needs_the_host_s_login(webui: FakeWebUI, fetched: tuple[API, list[Any]]) -> None:
     api, begun = fetched
     accounts(webui, api_auth="bob:pw")
     try:
@@ -264,7 +267,7 @@ def test_a_download_stands_behind_the_host_s_logins(webui: FakeWebUI, fetched: t
         accounts(webui, api_auth=None)
 
 
-def test_none_is_begun_while_a_picture_is_made(webui: FakeWebUI) -> None:
+def test_none_starts_while_an_image_is_generating(webui: FakeWebUI) -> None:
     api = API(webui, App())
     state = webui("modules.shared").state
     state.job = "task(x)"
@@ -274,7 +277,7 @@ def test_none_is_begun_while_a_picture_is_made(webui: FakeWebUI) -> None:
     finally:
         del state.job
     assert refusal.value.status_code == 409
-    assert "a picture is being made" in str(refusal.value)
+    assert "is not downloaded while an image is generating" in str(refusal.value)
 
 
 # -- the doctor --------------------------------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ def job(folder: Path, unet: nn.Module, calls: int = 3) -> Session:
     return session
 
 
-def test_the_doctor_tells_what_happened_and_no_secret(webui: FakeWebUI, models: Path) -> None:
+def test_the_doctor_reports_the_job_and_no_secret(webui: FakeWebUI, models: Path) -> None:
     accounts(webui, medvram=True, always_cpu=False, precision="full", use_cpu=["all"], ckpt=str(models))
     unet = tiny_unet()
     load(webui, unet)
@@ -307,16 +310,16 @@ def test_the_doctor_tells_what_happened_and_no_secret(webui: FakeWebUI, models: 
     text = API(webui, App()).get("doctor")
     handle.remove()
     for line in (
-        "AnyMS 0.1.0 in A1111 v1.10.1 (82a973c04367)",
+        f"AnyMS 0.1.0 ({running()[:8]}) in A1111 v1.10.1 (82a973c04367)",
         f"torch {metadata.version('torch')}",
         "flags: --medvram --use-cpu all --precision full",
         f"checkpoint: {layers} attn2 (",
         "last job: ran through (fake), 3 steps",
         "subject 1: subject, box 0 0 0.75 1, weight 1, 0 to 1 of the steps, blocks all",
-        "adapter fits.safetensors: base (told by image_proj.proj), 4 tokens",
+        "adapter fits.safetensors: base (has image_proj.proj), 4 tokens",
         "encoder encoder.safetensors: hidden width 24",
         f"pass 1: {layers} of {layers} layers in each of 3 UNet calls, largest grid 8 x 6 tokens",
-        "pass 1 owned: 67% of its box (50% of the picture); 100% of its box (50% of the picture)",
+        "pass 1 owned: 67% of its box (50% of the image); 100% of its box (50% of the image)",
         f"pass 1 neighbours: {__name__}: 1 hooks",
     ):
         assert line in text, text
@@ -325,41 +328,40 @@ def test_the_doctor_tells_what_happened_and_no_secret(webui: FakeWebUI, models: 
 
 
 def a_neighbour(_unet: nn.Module, _args: Any) -> None:
-    """Hangs beside us."""
+    """A hook of another extension."""
 
 
-def test_before_any_job_the_doctor_tells_the_versions(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib_anyms.job.session._last", None)
+def test_before_any_job_the_doctor_reports_the_versions(webui: FakeWebUI) -> None:
     text = API(webui, App()).get("doctor")
     assert "checkpoint: none loaded" in text
     assert "last job: none" in text
 
 
-def test_what_stopped_a_job_is_told_by_its_cause(webui: FakeWebUI, models: Path) -> None:
+def test_the_doctor_names_the_cause_that_stopped_a_job(webui: FakeWebUI, models: Path) -> None:
     unet = tiny_unet()
     session = job(models, unet)
     session.begin_step(SimpleNamespace(progress=0.9))
     with pytest.raises(SteppedAside) as aside:
         session.finish_pass()
-    session.outcome = aside.value.cause
+    session.step_aside(aside.value)
     assert last_report().outcome == "unet_went_silent"  # while the session is still live
     close_session()
     assert last_report().outcome == "unet_went_silent"
 
 
-def test_what_the_stream_itself_raised_is_told(webui: FakeWebUI, models: Path) -> None:
+def test_the_doctor_names_what_the_stream_raised(webui: FakeWebUI, models: Path) -> None:
     unet = tiny_unet()
     session = job(models, unet)
-    session.host.cond = (True,)  # the host says one row, the UNet is called with two
+    session.host.cond = (True,)  # the host says one batch entry, the UNet is called with two
     session.begin_step(SimpleNamespace(progress=0.9))
-    with pytest.raises(Exception, match="rows"):
+    with pytest.raises(Exception, match="batch entries"):
         sample(unet)
     close_session()
     report = last_report()
     assert (report.outcome, report.passes[0].failure, report.passes[0].calls) == ("rows_unknown", "rows_unknown", 3)
 
 
-def test_a_job_that_wanted_nothing_leaves_the_last_report(webui: FakeWebUI, models: Path) -> None:
+def test_a_job_without_anyms_leaves_the_last_report(webui: FakeWebUI, models: Path) -> None:
     job(models, tiny_unet())
     close_session()
     kept = last_report()

@@ -1,4 +1,4 @@
-"""Where and whether this WebUI keeps reference pictures: the host's settings and flags decide."""
+"""The picture cache of this WebUI: the host's settings and flags decide whether and where it keeps pictures."""
 
 from __future__ import annotations
 
@@ -15,45 +15,50 @@ from lib_anyms.webui.ui import settings
 
 log = logging.getLogger("anyms")
 FOLDER = ("cache", "anyms", "pictures")  # below the host's data
+REACHABLE = ("listen", "share", "ngrok")  # flags that open the page to other computers
 LOGINS = ("gradio_auth", "gradio_auth_path")  # of the page
 HERE_ONLY = (None, "", "127.0.0.1", "localhost", "::1")
 
 
 def store() -> PictureStore | None:
-    """The store; None where nothing is to be kept."""
-    chosen = settings.keeps()
-    if chosen == settings.NEVER or (chosen == AUTO and _open_to_strangers()):
+    """The cache; None if pictures must not be kept."""
+    choice = settings.keeps()
+    if choice == settings.NEVER or (choice == AUTO and _open_to_strangers()):
         return None
     return _store()
 
 
 def empty() -> None:
-    """Remove every kept picture."""
+    """Remove every cached picture."""
     _store().empty()
 
 
 def settings_changed() -> None:
-    """The host's callback: "never" also means that nothing stays."""
+    """Called by the host after a change: "never" also removes the cached pictures."""
     if settings.keeps() == settings.NEVER:
         empty()
 
 
 def remember(request: Request) -> Request:
-    """Keep the pictures of a request that is to be generated, whose infotext will name them -> that request."""
-    kept = store() if request.active and settings.writes_infotext() else None
+    """Cache the pictures of the request of a job, since its infotext will name them -> the same request."""
+    cache = store() if request.active and settings.writes_infotext() else None
+    if cache is None:
+        return request
     try:
-        for picture in [picture for group in request.pictures for picture in group]:
-            if kept is not None:
-                kept.keep(picture)
+        for pictures in request.pictures:
+            for picture in pictures:
+                cache.keep(picture)
     except OSError as error:
-        log.warning("AnyMS: a reference picture could not be kept (%s), so its infotext will not bring it back.", error)
+        log.warning(
+            "AnyMS: a reference picture could not be kept (%s). A pasted infotext will not bring it back.", error
+        )
     return request
 
 
 def address(name: str) -> str | None:
-    """The kept picture of the hash `name` as a data: address, as a slot holds it; None: there is none."""
-    kept = store()
-    data = kept.find(name) if kept else None
+    """The cached picture with the hash `name` as a data: address for a slot; None if it is absent."""
+    cache = store()
+    data = cache.find(name) if cache else None
     return None if data is None else f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
@@ -62,11 +67,11 @@ def _store() -> PictureStore:
 
 
 def _open_to_strangers() -> bool:
-    """Whether others than this computer's user may open the page without a login."""
-    flags = shared.cmd_opts
-    told = {
-        name: bool(getattr(flags, name, None)) for name in ("listen", "share", "ngrok", *LOGINS, "nowebui", "api_auth")
-    }
-    reachable = told["listen"] or told["share"] or told["ngrok"] or getattr(flags, "server_name", None) not in HERE_ONLY
-    login = told["api_auth"] if told["nowebui"] else any(told[name] for name in LOGINS)
+    """Whether people on other computers may open the page without a login."""
+    reachable = _has_flag(*REACHABLE) or getattr(shared.cmd_opts, "server_name", None) not in HERE_ONLY
+    login = _has_flag("api_auth") if _has_flag("nowebui") else _has_flag(*LOGINS)
     return reachable and not login
+
+
+def _has_flag(*names: str) -> bool:
+    return any(getattr(shared.cmd_opts, name, None) for name in names)

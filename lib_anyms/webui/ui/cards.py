@@ -1,7 +1,7 @@
-"""The panel's part "subject cards": a subject's pictures saved as a card, and the library to fill a slot from.
+"""The panel's part "subject cards": save the pictures of a slot as a card, and fill a slot from the library.
 
-A card in a slot is its thumbnail's address with the card's hash in it (cards/address.py): removed, moved to the other
-tab and drawn as any picture is. Which card of the list was pressed the page's script writes into a hidden field.
+In a slot a card is the address of its thumbnail plus the card's hash (cards/address.py), so it is drawn, moved and
+removed like any picture. The page's script writes the card that was clicked into a hidden field.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import html
 import io
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -25,19 +24,21 @@ from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.job.card_making import save_to_library
 from lib_anyms.layout.fields import AUTO
 from lib_anyms.layout.layout import propose_role
-from lib_anyms.webui.ui.slots import PICTURES, SLOTS, read_pictures, slot_name
+from lib_anyms.runtime import runtime
+from lib_anyms.webui.ui.slots import PICTURES, SLOTS, read_pictures, slot_names
 
 PUT, SEARCH = "cards_put", "cards_search"
-SHOWN = 24  # of the library at once; the search finds the others
+SHOWN = 24  # cards at once; the search finds the others
 _THUMB = 96  # pixels
-NONE = "There are no cards yet. Save a subject as a card here, or put cards of others into the folder {folder} beside the models."
+_MOST_THUMBS = 512  # kept at once
+NONE = "There are no cards yet. Save a subject as a card here, or put cards into the folder {folder} beside the models."
 MORE = "{count} more: search by name or role."
-HELP = "A card keeps what the image encoder has read of a subject: small to share, and no encoder is needed for it any more."
-FILLED = ("name", "role")
+HELP = "A card holds the tokens that the image encoder made of a subject. It is small to share and needs no encoder."
+FILLED = ("name", "role")  # what a card fills beside the pictures
 
 
 def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
-    """`named`: the panel's components by name."""
+    """Build the accordion. `named`: the panel's components by name."""
     with gr.Accordion("subject cards", open=False, elem_id=elem_id("cards")):
         gr.Markdown(HELP)
         with gr.Row():
@@ -49,32 +50,33 @@ def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
             )
             save = gr.Button("Save subject as card", elem_id=elem_id("cards_save"))
             search = gr.Textbox("", label="find a card", placeholder="name or role", elem_id=elem_id(SEARCH))
-        told = gr.HTML("", elem_id=elem_id("cards_told"))
+        message = gr.HTML("", elem_id=elem_id("cards_told"))
         shown = gr.HTML(gallery(""), elem_id=elem_id("cards_shown"))
     with gr.Column(elem_classes=["anyms-hidden"]):
         put = gr.Textbox("", label="card", elem_id=elem_id(PUT))
-    for component in (number, search, told, shown, put):
+    for component in (number, search, message, shown, put):
         component.do_not_save_to_config = True
-    slots = [named[slot_name(slot, name)] for slot in range(1, SLOTS + 1) for name in (PICTURES, *FILLED)]
+    slots = [named[name] for name in slot_names((PICTURES, *FILLED))]
     settings = [named[name] for name in ("adapter", "encoder", "fit", "combine")]
     search.change(gallery, inputs=[search], outputs=[shown], show_progress=False)
-    save.click(save_slot, inputs=[number, search, *settings, *slots], outputs=[told, shown])
-    put.change(fill_slot, inputs=[put, number, *slots], outputs=[told, *slots], show_progress=False)
+    save.click(save_slot, inputs=[number, search, *settings, *slots], outputs=[message, shown])
+    put.change(fill_slot, inputs=[put, number, *slots], outputs=[message, *slots], show_progress=False)
 
 
-def gallery(wanted: str) -> str:
-    """The cards that the search finds, each to be pressed."""
+def gallery(search: str) -> str:
+    """The cards that match `search`, as HTML with buttons."""
     library = card_library()
-    entries = library.entries(str(wanted or ""))
-    if not entries and not wanted:
+    entries = library.entries(str(search or ""))
+    if not entries and not search:
         return _line(NONE.format(folder=library.folder.name))
     beyond = len(entries) - SHOWN
-    cards = "".join(_shown(entry) for entry in entries[:SHOWN])
-    return f'<div class="anyms-cards">{cards}</div>' + (_line(MORE.format(count=beyond)) if beyond > 0 else "")
+    cards = "".join(_card(entry) for entry in entries[:SHOWN])
+    more = _line(MORE.format(count=beyond)) if beyond > 0 else ""
+    return f'<div class="anyms-cards">{cards}</div>{more}'
 
 
-def save_slot(number: str, wanted: str, *values: Any) -> tuple[str, str]:
-    """For the button: the sentence, and the cards as they are then."""
+def save_slot(number: str, search: str, *values: Any) -> tuple[str, str]:
+    """The button "Save subject as card" -> the message, and the new list of cards."""
     adapter, encoder, fit, combine, *rest = values
     slot = dict(zip((PICTURES, *FILLED), _of_slot(int(number), rest)))
     name = (slot["name"] or "").strip() or f"subject {number}"
@@ -84,20 +86,20 @@ def save_slot(number: str, wanted: str, *values: Any) -> tuple[str, str]:
             raise Refused("card_already", name=name)
         role = propose_role(name) if slot["role"] == AUTO else slot["role"]
         subject = {"name": name, "role": role, "images": images}
-        given = {"adapter": adapter, "encoder": encoder, "fit": fit, "combine": combine, "subjects": [subject]}
-        file = save_to_library(given, card_library(), model_folders(), loaded_unet())
+        request = {"adapter": adapter, "encoder": encoder, "fit": fit, "combine": combine, "subjects": [subject]}
+        file = save_to_library(request, card_library(), model_folders(), loaded_unet())
     except (Refused, SteppedAside) as reason:
-        return _line(str(reason)), gallery(wanted)
-    return _line(f"Saved as {file} in {card_library().folder.name}."), gallery(wanted)
+        return _line(str(reason)), gallery(search)
+    return _line(f"Saved as {file} in {card_library().folder.name}."), gallery(search)
 
 
-def fill_slot(told: str, number: str, *values: Any) -> list[Any]:
-    """What the page's script says was pressed -> the sentence, and the slots' values: those of the chosen slot change."""
+def fill_slot(click: str, number: str, *values: Any) -> list[Any]:
+    """A click on a card (JSON from the page's script) -> the message and all slots' values; the chosen slot changes."""
     updates = [gr.update() for _ in values]
     try:
-        given = json.loads(told)
-        card = card_library().find(str(given["file"]))
-        pictures = plain_addresses(card) if given.get("as") == "pictures" else [address(card)]
+        clicked = json.loads(click)
+        card = card_library().find(str(clicked["file"]))
+        pictures = plain_addresses(card) if clicked.get("as") == "pictures" else [address(card)]
         if not pictures:
             raise Refused("card_pictures", name=card.name)
     except (ValueError, TypeError, KeyError):
@@ -109,11 +111,11 @@ def fill_slot(told: str, number: str, *values: Any) -> list[Any]:
     if not (values[first + 1] or "").strip():
         updates[first + 1] = gr.update(value=card.name)
     updates[first + 2] = gr.update(value=card.role)
-    return [_line(f"Subject {number} is {card.name} now."), *updates]
+    return [_line(f"Subject {number} is now {card.name}."), *updates]
 
 
 def address_of(name: str) -> str | None:
-    """The slot's address of the library's card of the hash `name`; None: there is none."""
+    """The library's card with the hash `name`, as an address for a slot; None if it is absent."""
     try:
         library = card_library()
         return address(library.find(name)) if library.named(name) else None
@@ -126,27 +128,47 @@ def _of_slot(number: int, values: list[Any]) -> list[Any]:
     return values[(number - 1) * size : number * size]
 
 
-def _shown(entry: Entry) -> str:
+def _card(entry: Entry) -> str:
+    """One card as HTML."""
     name, file = html.escape(entry.name, quote=True), html.escape(entry.file, quote=True)
+    use = f'<button type="button" data-card="{file}" data-as="card" title="{file}">'
+    pictures = f'<button type="button" data-card="{file}" data-as="pictures" class="anyms-card-pictures">'
     return (
-        f'<div class="anyms-card"><button type="button" data-card="{file}" data-as="card" title="{file}">'
-        f'<img src="{_thumb(entry.hash)}" alt=""><span>{name}</span></button>'
-        f'<button type="button" data-card="{file}" data-as="pictures" class="anyms-card-pictures">Use its pictures</button></div>'
+        f'<div class="anyms-card">{use}<img src="{thumbnails.of(entry.hash)}" alt=""><span>{name}</span></button>'
+        f"{pictures}Use its pictures</button></div>"
     )
 
 
-@lru_cache(maxsize=512)
-def _thumb(digest: str) -> str:
-    """Small enough for a page of them."""
+class Thumbnails:
+    """Small pictures of cards by hash, as data: addresses: the page shows many at once."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[str, str] = {}
+
+    def clear(self) -> None:
+        self._by_hash.clear()
+
+    def of(self, digest: str) -> str:
+        """The card's picture; "" if the card is gone or damaged."""
+        if digest not in self._by_hash:
+            if len(self._by_hash) >= _MOST_THUMBS:
+                self._by_hash.clear()
+            self._by_hash[digest] = _thumbnail(digest)
+        return self._by_hash[digest]
+
+
+thumbnails = runtime.of(Thumbnails)
+
+
+def _thumbnail(digest: str) -> str:
     try:
-        card = card_library().find(digest)
-        picture = card.picture()
+        picture = card_library().find(digest).picture()
     except Refused:
         return ""
     picture.thumbnail((_THUMB, _THUMB), Image.Resampling.LANCZOS)
-    written = io.BytesIO()
-    picture.save(written, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _line(text: str) -> str:

@@ -1,6 +1,6 @@
-"""What the page's script cannot do itself when a picture is cut: find the background, and set the list "fit".
+"""Help for the crop dialog, which runs in the browser: find a picture's background, and set the list "fit".
 
-The script writes what it asks into one hidden field and reads the answer from another; a picture is cut in the browser.
+The page's script writes a question into one hidden field and reads the answer from another.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.cutting import background_mask
 from lib_anyms.ip_adapter.references import FITS, read_base64
 
-PUT, TOLD = "cut_put", "cut_told"
-_WHAT = "that is cut"  # in a sentence about the picture
+PUT, ANSWER = "cut_put", "cut_told"  # element ids
+_WHAT = "that is cut"  # the picture's name in a sentence
 
 
 def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> Any:
-    """`named`: the panel's components by name -> the component with the answer, which the editor watches."""
+    """Add the two fields -> the one with the answer. `named`: the panel's components by name."""
     with gr.Column(elem_classes=["anyms-hidden"]):
-        put, told = (gr.Textbox("", label=name, elem_id=elem_id(name)) for name in (PUT, TOLD))
-    for component in (put, told):
+        put, result = (gr.Textbox("", label=name, elem_id=elem_id(name)) for name in (PUT, ANSWER))
+    for component in (put, result):
         component.do_not_save_to_config = True
-    put.change(answer, inputs=[put], outputs=[told, named["fit"]], show_progress=False)
-    return told
+    put.change(answer, inputs=[put], outputs=[result, named["fit"]], show_progress=False)
+    return result
 
 
-def answer(asked: str) -> list[Any]:
-    """{"count", "fit"}: that list's value.
+def answer(question: str) -> list[Any]:
+    """JSON {"count", "fit"} sets the list "fit"; {"count", "picture"} gives a mask of the subject, or why not.
 
-    {"count", "picture"}: a mask of its subject, or the sentence why there is none.
+    Returns the values of the answer's field and of the list. `count` comes back in the answer, so that the script
+    knows which question it belongs to.
     """
     unchanged = gr.update()
     try:
-        given = json.loads(asked)
-        count, fit, picture = int(given["count"]), given.get("fit"), given.get("picture")
+        values = json.loads(question)
+        count, fit, picture = int(values["count"]), values.get("fit"), values.get("picture")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return [unchanged, unchanged]
     if fit in FITS:
@@ -47,13 +48,13 @@ def answer(asked: str) -> list[Any]:
     if not isinstance(picture, str):
         return [unchanged, unchanged]
     try:
-        told = {"mask": _address(background_mask(read_base64(picture, _WHAT)))}
+        result = {"mask": _address(background_mask(read_base64(picture, _WHAT)))}
     except Refused as refusal:
-        told = {"problem": str(refusal)}
-    return [json.dumps({"count": count, **told}), unchanged]
+        result = {"problem": str(refusal)}
+    return [json.dumps({"count": count, **result}), unchanged]
 
 
 def _address(mask: Any) -> str:
-    written = io.BytesIO()
-    mask.save(written, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
+    data = io.BytesIO()
+    mask.save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

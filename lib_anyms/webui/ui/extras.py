@@ -1,9 +1,8 @@
-"""What a button of the editor asks of one Generate beside its picture: a comparison of three modes, or maps of the
-subjects.
+"""Extra output of one Generate, started by a button of the editor: a comparison of three modes, or influence maps.
 
-COMPARISON. The other modes' jobs are copies of `p`, made and run in before_process: nothing of the job itself has begun
-then, so they are jobs one after the other, as an X/Y/Z plot's cells are, and the host leaves nothing of one to the
-next. What they gave waits here for `p`'s own postprocess, and is forgotten when another job begins.
+COMPARISON. before_process copies the job `p` for each other mode and runs the copies. At that point `p` itself has not
+started, so these are separate jobs one after the other, like the cells of an X/Y/Z plot, and the host carries nothing
+over. Their images wait here for the postprocess of `p`; the start of another job drops them.
 """
 
 from __future__ import annotations
@@ -22,101 +21,111 @@ from lib_anyms.hosts.viewport import picture_viewport, running_script
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import live
 from lib_anyms.layout.fields import OFF
-from lib_anyms.layout.geometry import WHOLE, Viewport
+from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
+from lib_anyms.runtime import runtime
 from lib_anyms.webui.ui import drawing, panel
 from lib_anyms.webui.ui.axes import script_of
 from lib_anyms.webui.ui.panel import COMPARISON, MAPS
 
 log = logging.getLogger("anyms")
 
-OWN = "crop-merge"  # the job's own mode in a comparison; the others are made before it
+OWN = "crop-merge"  # the job's own mode in a comparison; the other modes run before it
 OTHERS = {OFF: "without AnyMS", "masked-sum": "masked sum"}
 OWN_TITLE = "crop and merge (AnyMS)"
 
 
 @dataclass(frozen=True)
-class Made:
-    """What one of the other modes' jobs gave: its title, its picture, and its infotext."""
+class ModeImage:
+    """The image of one other mode, with its title and its infotext."""
 
     title: str
-    picture: Image.Image
+    image: Image.Image
     infotext: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of the job `job`, told by identity; `request` is the one the job itself is made with."""
+    """The other modes' images for the job `job` (compared by identity); `request` is the one of the job itself."""
 
     job: Any
     request: Request
-    others: tuple[Made, ...]
+    others: tuple[ModeImage, ...]
 
 
-_waiting: Comparison | None = None
+class ComparisonState:
+    """The comparison that waits for its job's postprocess, and the jobs of other modes that run now."""
+
+    def __init__(self) -> None:
+        self.waiting: Comparison | None = None
+        self.running: list[Any] = []
+
+    def clear(self) -> None:
+        self.waiting = None
+        self.running.clear()
+
+    def runs(self, p: Any) -> bool:
+        """Whether `p` is the job of another mode."""
+        return any(p is job for job in self.running)
+
+
+state = runtime.of(ComparisonState)
 
 
 def begin(p: Any, values: Sequence[Any]) -> None:
-    """before_process, after lifecycle.job_begins: makes the other pictures of a comparison."""
-    global _waiting
-    if _is_other(p):
+    """before_process, after lifecycle.job_begins: make the other images of a comparison."""
+    if state.runs(p):
         return
-    _waiting = None
-    if panel.asked(values) != COMPARISON:
+    state.waiting = None
+    if panel.extra_output(values) != COMPARISON:
         return
     script = running_script(p)
     if script:
-        _tell(p, f"the script {script} is chosen", "Leave the script out to compare.")
+        _note(p, f"the script {script} is chosen", "Leave the script out to compare.")
         return
     try:
         request = replace(panel.page_request(values), mode=OWN)
-    except Refused:  # the job itself says so
+    except Refused:  # the job itself reports it
         return
     processing.fix_seed(p)
     p.n_iter = p.batch_size = 1
     p.do_not_save_grid = True
     shared.state.job_count = 1 + len(OTHERS)
     try:
-        made = [_make(p, replace(request, mode=mode), title) for mode, title in OTHERS.items() if not _stopped()]
-    except Exception as error:  # whatever it is: the host would only log it, and the job itself goes on
+        others = _other_images(p, request)
+    except Exception as error:  # the host would only log it; the job itself continues
         log.exception("a comparison's job failed")
-        _tell(p, f"{type(error).__name__}: {error}", "Set that right and compare again.")
+        _note(p, f"{type(error).__name__}: {error}", "Fix that and compare again.")
         return
-    _give(p, request)
-    _waiting = Comparison(p, request, tuple(filter(None, made)))
+    _set_request(p, request)
+    state.waiting = Comparison(p, request, others)
 
 
 def end(p: Any, processed: Any) -> None:
-    """postprocess, before lifecycle.job_ends: hands the pictures to the host's gallery."""
-    global _waiting
-    waiting, _waiting = (_waiting, None) if _waiting is not None and _waiting.job is p else (None, _waiting)
-    if waiting is not None:
-        _show_comparison(waiting, p, processed)
+    """postprocess, before lifecycle.job_ends: add the images to the host's gallery."""
+    comparison = state.waiting
+    if comparison is not None and comparison.job is p:
+        state.waiting = None
+        _show_comparison(comparison, p, processed)
     session = live()
     if session is not None and session.job is p and session.influence is not None:
         _show_maps(session, p, processed)
 
 
 def wants_maps(values: Sequence[Any]) -> bool:
-    """Whether this job's influence is to be recorded."""
-    return panel.asked(values) == MAPS
+    """Whether this job must record the subjects' influence."""
+    return panel.extra_output(values) == MAPS
 
 
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
-_others: list[Any] = []  # the job of another mode that runs now
 
-
-def _tell(p: Any, reason: str, remedy: str) -> None:
+def _note(p: Any, reason: str, remedy: str) -> None:
     note = str(Noted("no_comparison", got=reason, remedy=remedy))
     p.comment(note)
     log.warning(note)
 
 
-def _is_other(p: Any) -> bool:
-    return any(p is job for job in _others)
-
-
-def _give(p: Any, request: Request) -> None:
+def _set_request(p: Any, request: Request) -> None:
     script, arguments = script_of(p), list(p.script_args)
     arguments[script.args_from] = request
     p.script_args = arguments
@@ -126,57 +135,67 @@ def _stopped() -> bool:
     return bool(shared.state.interrupted or getattr(shared.state, "stopping_generation", False))
 
 
-def _make(p: Any, request: Request, title: str) -> Made | None:
-    """A job of its own; what it shares with `p` it only reads."""
+def _other_images(p: Any, request: Request) -> tuple[ModeImage, ...]:
+    """One image for each other mode; fewer if the user stops."""
+    images = []
+    for mode, title in OTHERS.items():
+        image = None if _stopped() else _make(p, replace(request, mode=mode), title)
+        if image is not None:
+            images.append(image)
+    return tuple(images)
+
+
+def _make(p: Any, request: Request, title: str) -> ModeImage | None:
+    """Run a copy of `p`. The copy has its own dicts and lists, because the host writes into them."""
     job = copy(p)
     job.styles = list(p.styles or [])
     job.extra_generation_params = dict(p.extra_generation_params)
     job.comments = dict(p.comments) if isinstance(getattr(p, "comments", None), dict) else {}
     job.override_settings = dict(p.override_settings)
-    _give(job, request)
-    _others.append(job)
+    _set_request(job, request)
+    state.running.append(job)
     try:
         done = processing.process_images(job)
     finally:
-        _others.remove(job)
+        state.running.remove(job)
         job.close()
     if not done.images:
         return None
     first = done.index_of_first_image
-    return Made(title, done.images[first], done.infotexts[first])
+    return ModeImage(title, done.images[first], done.infotexts[first])
 
 
-def _show_comparison(found: Comparison, p: Any, processed: Any) -> None:
-    """A sheet with boxes first, then the others' pictures, then the job's own."""
+def _show_comparison(comparison: Comparison, p: Any, processed: Any) -> None:
+    """Put a sheet with boxes first, then the other modes' images, then the job's own."""
     first = processed.index_of_first_image
-    if len(found.others) < len(OTHERS) or len(processed.images) <= first:  # stopped on the way
-        sheets = []
-    else:
-        columns = [(made.title, made.picture) for made in found.others] + [(OWN_TITLE, processed.images[first])]
-        sheets = [_sheet(columns, found.request, p)]
-        _save(sheets[0], p, processed.infotexts[first])
-    told = processed.infotexts[first] if sheets else ""
-    processed.images[first:first] = [*sheets, *(made.picture for made in found.others)]
-    processed.infotexts[first:first] = [*([told] if sheets else []), *(made.infotext for made in found.others)]
-    processed.index_of_first_image = first + len(sheets)
+    shown = [(other.image, other.infotext) for other in comparison.others]
+    complete = len(comparison.others) == len(OTHERS) and len(processed.images) > first
+    if complete:  # else the user stopped one of the jobs
+        columns = [(other.title, other.image) for other in comparison.others]
+        columns.append((OWN_TITLE, processed.images[first]))
+        sheet, infotext = _sheet(columns, comparison.request, p), processed.infotexts[first]
+        _save(sheet, p, infotext)
+        shown.insert(0, (sheet, infotext))
+    processed.images[first:first] = [image for image, _ in shown]
+    processed.infotexts[first:first] = [infotext for _, infotext in shown]
+    # The sheet counts as a grid: the host's lists of prompts and seeds start at this index.
+    processed.index_of_first_image = first + int(complete)
     for name in ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds"):
         values = getattr(processed, name, None)
         if values:
-            setattr(processed, name, [*values[:1] * len(found.others), *values])
+            setattr(processed, name, [*values[:1] * len(comparison.others), *values])
 
 
 def _sheet(columns: Sequence[tuple[str, Image.Image]], request: Request, p: Any) -> Image.Image:
     layout, viewport = request.layout, picture_viewport(p)
-    drawn = [
-        (title, drawing.with_boxes(made, layout, viewport, images.get_font) if layout else made)
-        for title, made in columns
-    ]
-    return drawing.side_by_side(drawn, images.get_font)
+    if layout:
+        columns = [(title, drawing.with_boxes(image, layout, viewport, images.get_font)) for title, image in columns]
+    return drawing.side_by_side(columns, images.get_font)
 
 
-def _save(sheet: Image.Image, p: Any, told: str) -> None:
-    """As the host saves grids, where it does."""
-    sheet.info["parameters"] = told
+def _save(sheet: Image.Image, p: Any, infotext: str) -> None:
+    """Save like one of the host's grids, if the host saves grids."""
+    sheet.info["parameters"] = infotext
     if shared.opts.grid_save and p.outpath_grids and not getattr(p, "do_not_save_samples", False):
         images.save_image(
             sheet,
@@ -185,7 +204,7 @@ def _save(sheet: Image.Image, p: Any, told: str) -> None:
             p.all_seeds[0],
             p.all_prompts[0],
             shared.opts.grid_format,
-            info=told,
+            info=infotext,
             short_filename=not shared.opts.grid_extended_filename,
             p=p,
             grid=True,
@@ -196,39 +215,37 @@ def _save(sheet: Image.Image, p: Any, told: str) -> None:
 
 
 def _show_maps(session: Any, p: Any, processed: Any) -> None:
-    """Behind the job's pictures, one for each subject its last pass saw: where in its visible tokens it acts, and how
-    much.
-    """
+    """Append one map per subject of the last pass: where in its visible tokens it acts, and how much."""
     stream, first = session.stream, processed.index_of_first_image
-    found = session.influence.shares(stream.grids) if stream is not None else None
-    if found is None or len(processed.images) <= first:
+    result = session.influence.shares(stream.grids) if stream is not None else None
+    if result is None or len(processed.images) <= first:
         return
-    grid, shares = found
-    picture = _shown(processed.images[first], session.viewport, p)
+    grid, shares = result
+    image = _in_viewport(processed.images[first], session.viewport, p)
     for subject, tokens in zip(stream.layout.subjects, stream.layout.visible_tokens(grid)):
-        owned = set(tokens)
-        rows = [
-            [shares[token] if token in owned else 0.0 for token in range(row * grid.width, (row + 1) * grid.width)]
-            for row in range(grid.height)
-        ]
+        rows = _rows_of(grid, shares, set(tokens))
         mean = sum(shares[token] for token in tokens) / max(1, len(tokens))
         title = f"{subject.name}: {mean:.0%} of the update"
-        sheet = drawing.side_by_side([(title, drawing.heat(picture, rows))], images.get_font)
+        sheet = drawing.side_by_side([(title, drawing.heat(image, rows))], images.get_font)
         _save(sheet, p, processed.infotexts[first])
         processed.images.append(sheet)
         processed.infotexts.append(processed.infotexts[first])
 
 
-def _shown(picture: Image.Image, viewport: Viewport, p: Any) -> Image.Image:
-    """The part of the finished picture that the last pass showed."""
+def _rows_of(grid: TokenGrid, shares: Sequence[float], owned: set[int]) -> list[list[float]]:
+    """The shares as rows of the grid, 0 for tokens that the subject does not own."""
+    rows = []
+    for start in range(0, grid.width * grid.height, grid.width):
+        row = range(start, start + grid.width)
+        rows.append([shares[token] if token in owned else 0.0 for token in row])
+    return rows
+
+
+def _in_viewport(image: Image.Image, viewport: Viewport, p: Any) -> Image.Image:
+    """The part of the finished image that the last pass rendered."""
     if viewport in (WHOLE, picture_viewport(p)):
-        return picture
-    width, height = picture.size
-    return picture.crop(
-        (
-            round(viewport.x0 * width),
-            round(viewport.y0 * height),
-            round(viewport.x1 * width),
-            round(viewport.y1 * height),
-        )
-    )
+        return image
+    width, height = image.size
+    left, right = round(viewport.x0 * width), round(viewport.x1 * width)
+    top, bottom = round(viewport.y0 * height), round(viewport.y1 * height)
+    return image.crop((left, top, right, bottom))

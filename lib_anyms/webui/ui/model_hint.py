@@ -1,4 +1,4 @@
-"""What the page says ahead of a job about model files and the loaded checkpoint: the sentence the job itself would say."""
+"""Warn on the page before a job: missing model files, or an adapter that does not fit the checkpoint."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from lib_anyms.errors import AnyMSError
 from lib_anyms.hosts.checkpoint import chosen_unet
 from lib_anyms.hosts.webui import model_folders
 from lib_anyms.layout.fields import AUTO
-from lib_anyms.models.model_files import choose_pair, what_lacks
+from lib_anyms.models.model_files import choose_pair, find_missing
 
 PREFIX = "checkpoint "
-_PLACES = re.compile(r" \(looked in: [^)]*\)")  # where the file goes is told anyway
-_AFTER, _AHEAD = "the picture was made", "pictures are made"
+_PLACES = re.compile(r" \(looked in: [^)]*\)")  # the sentence names the target folder anyway
+_AFTER, _BEFORE = "the image was made", "images are made"  # in the sentence after a job, and before it
 
 
 def problem(adapter: str | None, encoder: str | None, checkpoint: str | None = None) -> str:
-    """What is missing or does not fit for these choices of the page, "" if nothing; files are read as far as their
-    headers.
+    """The sentence a job with these choices would end with, "" if none. Reads headers of files only.
 
-    `checkpoint` is what the page's script asks with: PREFIX and the name that the host shows.
+    `checkpoint`: PREFIX and the name that the host shows, as the page's script sends it.
     """
     try:
         unet = chosen_unet((checkpoint or "").removeprefix(PREFIX))
         layers = cross_attention_layers(unet) if unet is not None else ()
-        if unet is None or not layers:  # no checkpoint yet, or one of another kind, which is the job's to say
-            lacks = what_lacks(model_folders())
-            return _short(lacks[0]) if lacks else ""
+        if unet is None or not layers:  # no checkpoint yet, or of another kind, which the job reports
+            missing = find_missing(model_folders())
+            return _short(missing[0]) if missing else ""
         choose_pair(model_folders(), unet, layers, adapter or AUTO, encoder or AUTO)
     except AnyMSError as error:
         return _short(error)
@@ -35,6 +34,6 @@ def problem(adapter: str | None, encoder: str | None, checkpoint: str | None = N
 
 
 def _short(error: AnyMSError) -> str:
-    """As it is said on the page, where one knows who speaks."""
-    told = _PLACES.sub("", str(error)).replace(_AFTER, _AHEAD).removeprefix("AnyMS: ")
-    return told[:1].upper() + told[1:]
+    """Without the prefix and the searched folders, in the present tense."""
+    sentence = _PLACES.sub("", str(error)).replace(_AFTER, _BEFORE).removeprefix("AnyMS: ")
+    return sentence[:1].upper() + sentence[1:]

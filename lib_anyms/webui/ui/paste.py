@@ -1,8 +1,7 @@
-"""A picture's infotext back into the page: settings and slots are filled, kept pictures come back, missing ones are
-told.
+"""Paste an infotext into the page: fill settings and slots, bring cached pictures back, name the missing ones.
 
-The host asks for one component's value at a time, so each is a `Pasted`. They compare by name: the host's "Send to
-img2img" copies those components whose targets are equal in both tabs, and so takes the reference pictures along.
+The host requests one component's value at a time, so each component has a `Pasted`. These compare by name: "Send to
+img2img" copies the components whose targets are equal in both tabs, and thus the reference pictures too.
 """
 
 from __future__ import annotations
@@ -38,21 +37,20 @@ from lib_anyms.webui.ui.slots import (
     USE,
     read_pictures,
     slot_name,
+    slot_names,
 )
 
 ENABLED, ARRIVED = "enabled", "arrived"
-PICTURE_NAMES = tuple(slot_name(number, PICTURES) for number in range(1, SLOTS + 1))
-LAYOUT_NAMES = (
-    ORDER,
-    *(slot_name(number, name) for number in range(1, SLOTS + 1) for name in SLOT_VALUES if name != PICTURES),
-)
-RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # what a file given to the editor may fill
+PICTURE_NAMES = tuple(slot_names((PICTURES,)))
+LAYOUT_NAMES = (ORDER, *slot_names([name for name in SLOT_VALUES if name != PICTURES]))
+RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # components that a file opened in the editor may fill
+MISSING = "AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {names}."
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Pasted:
-    """What an infotext says of the component called `name`; None: leave it as it is."""
+    """The value of the component `name` in an infotext; None leaves the component unchanged."""
 
     name: str
 
@@ -63,19 +61,19 @@ class Pasted:
 
 
 def page_values(params: dict[str, Any]) -> dict[str, Any]:
-    """The components' values by name, pictures left out. A picture made without AnyMS only switches it off."""
+    """The components' values by name, without pictures. The infotext of an image without AnyMS only turns AnyMS off."""
     if infotext.NAME not in params:
         return {ENABLED: False}
     try:
         recalled = infotext.read(params[infotext.NAME])
-    except Refused:  # told by `arrived`
+    except Refused:  # `arrived` reports it
         return {}
     settings = {ENABLED: recalled.settings["enabled"], **{name: recalled.settings[name] for name in SETTINGS}}
     return {**settings, **layout_values(recalled.subjects)}
 
 
 def layout_values(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """The order's and the slots' values by name, pictures left out: subjects back to front are slots 1, 2, ..."""
+    """The values of order and slots by name, without pictures; slots 1, 2, ... are the subjects from back to front."""
     order = AS_NUMBERED if propose_order(list(subjects)) != list(range(len(subjects))) else PROPOSED
     values: dict[str, Any] = {ORDER: order}
     for number in range(1, SLOTS + 1):
@@ -85,7 +83,7 @@ def layout_values(subjects: Sequence[Subject]) -> dict[str, Any]:
 
 
 def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
-    """A slot's values; one without a subject is emptied."""
+    """The values of a slot; defaults if there is no subject for it."""
     if number > len(subjects):
         return {**SLOT_DEFAULTS, **dict(zip(EDGES, SLOT_BOXES[number - 1]))}
     subject = subject_json(subjects[number - 1])
@@ -93,40 +91,40 @@ def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
 
 
 def arrived(params: dict[str, Any]) -> str:
-    """For the hidden box whose change calls `compare`: the slots' picture hashes, and a sentence where there is one to
-    tell.
-    """
-    told: dict[str, Any] = {"number": next(_numbers)}  # the same infotext once more must change the box, too
+    """JSON for the hidden field whose change calls `compare`: the picture hashes of the slots, or the problem."""
+    result: dict[str, Any] = {"number": next(_numbers)}  # the same infotext pasted twice must change the field, too
     if infotext.NAME in params:
         try:
             recalled = infotext.read(params[infotext.NAME])
-            told["slots"] = _slots(recalled)
+            result["slots"] = _slots(recalled)
         except Refused as refusal:
-            told["problem"] = str(refusal)
-    return json.dumps(told)
+            result["problem"] = str(refusal)
+    return json.dumps(result)
 
 
-def compare(told: str, *texts: str) -> list[Any]:
-    """The note for the user, and each slot's pictures: those the infotext names, from the page or kept ones, and no
-    others.
+def compare(arrived: str, *texts: str) -> list[Any]:
+    """The note for the user, and the pictures of each slot: those the infotext names, from the page or the cache.
+
+    `arrived`: JSON of the function of that name. `texts`: the slots' pictures on the page.
     """
-    given = json.loads(told) if told else {}
-    if "slots" not in given:
-        return [_note(given.get("problem", "")), *(gr.update() for _ in texts)]
-    note, filled = _filled(given["slots"], texts)
-    return [
-        _note(note),
-        *(gr.update() if text == (before or "") else gr.update(value=text) for text, before in zip(filled, texts)),
-    ]
+    values = json.loads(arrived) if arrived else {}
+    if "slots" not in values:
+        return [_note(values.get("problem", "")), *(gr.update() for _ in texts)]
+    note, filled = _filled(values["slots"], texts)
+    updates = []
+    for text, before in zip(filled, texts):
+        updates.append(gr.update() if text == (before or "") else gr.update(value=text))
+    return [_note(note), *updates]
 
 
-def opened(told: str, *texts: str) -> list[Any]:
-    """What the editor has read from a file, a layout or a picture's infotext -> the note, then the values of RESTORED."""
+def opened(content: str, *texts: str) -> list[Any]:
+    """A layout file or an image's infotext, read by the editor (JSON) -> the note, then the values of RESTORED."""
     try:
-        given = json.loads(told)
-        note, values = (
-            _recalled(given["parameters"], texts) if "parameters" in given else ("", _laid_out(given["layout"]))
-        )
+        file = json.loads(content)
+        if "parameters" in file:
+            note, values = _recalled(file["parameters"], texts)
+        else:
+            note, values = "", _laid_out(file["layout"])
     except (Refused, ValueError, TypeError, KeyError) as error:
         note = str(error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON"))
         values = {}
@@ -134,14 +132,14 @@ def opened(told: str, *texts: str) -> list[Any]:
 
 
 def _laid_out(layout: Any) -> dict[str, Any]:
-    """A layout file's values by name; pictures stay where they are."""
+    """The values of a layout file by name; the slots keep their pictures."""
     subjects = Layout.from_json(layout).subjects
-    beyond = range(len(subjects) + 1, SLOTS + 1)  # their pictures stay, too, and must not take part
+    beyond = range(len(subjects) + 1, SLOTS + 1)  # they keep their pictures too, so turn them off
     return {**layout_values(subjects), **{slot_name(number, USE): False for number in beyond}}
 
 
 def _recalled(parameters: Any, texts: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The note, and an infotext's values by name. Raises Refused where AnyMS has not written into it."""
+    """The note, and the values of an infotext by name. Raises Refused if it has no AnyMS entry."""
     params = infotext.entries(parameters)
     if infotext.NAME not in params:
         raise Refused("infotext_absent")
@@ -152,37 +150,36 @@ def _recalled(parameters: Any, texts: Sequence[str]) -> tuple[str, dict[str, Any
 
 def _slots(recalled: infotext.Recalled) -> list[dict[str, Any]]:
     """Each subject's name and the hashes of its pictures, or of its card."""
-    found = zip(recalled.subjects, recalled.pictures, recalled.cards)
-    return [{"name": subject.name, "hashes": [card] if card else list(hashes)} for subject, hashes, card in found]
+    slots = []
+    for subject, hashes, card in zip(recalled.subjects, recalled.pictures, recalled.cards):
+        slots.append({"name": subject.name, "hashes": [card] if card else list(hashes)})
+    return slots
 
 
 def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str, list[str]]:
-    """A sentence about what is missing or "", and for each slot the text of the pictures that `slots` name by their
-    hashes.
-    """
-    there = {name: given for text in texts for name, given in _by_hash(text).items()}
+    """A sentence about missing pictures or "", and for each slot the text of the pictures that `slots` name by hash."""
+    on_page: dict[str, str] = {}
+    for text in texts:
+        on_page.update(_by_hash(text))
     filled, lacking = [""] * len(texts), []
     for number, slot in enumerate(slots):
-        found = [
-            given
-            for name in slot["hashes"]
-            if (given := there.get(name) or cached_pictures.address(name) or cards.address_of(name))
-        ]
-        filled[number] = json.dumps(found, separators=(",", ":")) if found else ""
-        if len(found) < len(slot["hashes"]) or not found:
-            lacking.append(_which(slot["name"], len(slot["hashes"]) - len(found), len(slot["hashes"])))
-    sentence = f"AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {', '.join(lacking)}."
-    return (sentence if lacking else ""), filled
+        hashes = slot["hashes"]
+        sources = [on_page.get(name) or cached_pictures.address(name) or cards.address_of(name) for name in hashes]
+        pictures = [source for source in sources if source]
+        filled[number] = json.dumps(pictures, separators=(",", ":")) if pictures else ""
+        if len(pictures) < len(hashes) or not pictures:
+            lacking.append(_lacking(slot["name"], len(hashes) - len(pictures), len(hashes)))
+    return (MISSING.format(names=", ".join(lacking)) if lacking else ""), filled
 
 
-def _which(name: str, missing: int, all_: int) -> str:
-    return name if all_ <= 1 else f"{name} ({missing} of {all_} pictures)"
+def _lacking(name: str, missing: int, total: int) -> str:
+    return name if total <= 1 else f"{name} ({missing} of {total} pictures)"
 
 
 def _by_hash(text: str) -> dict[str, str]:
-    """A slot's pictures; one that cannot be read is none here, and is refused when it is to be used."""
+    """The pictures of a slot by hash. Unreadable ones are left out; a job that uses them is refused."""
     try:
-        return {card_of(given) or picture_hash(read_base64(given, "")): given for given in read_pictures(text, "")}
+        return {card_of(source) or picture_hash(read_base64(source, "")): source for source in read_pictures(text, "")}
     except (Refused, AttributeError):
         return {}
 

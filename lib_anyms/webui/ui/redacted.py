@@ -1,7 +1,6 @@
-"""Text that is not printed: A1111 and its like write the arguments of a failed job into their log, and a slot's are
-pictures.
+"""Text that a log does not print: A1111 logs the arguments of a failed job, and a slot's arguments are pictures.
 
-The hosts with gradio 4, which at times makes a component anew, print no arguments.
+Hosts with gradio 4 print no arguments. (There gradio may create a component again, and the change below would be lost.)
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from typing import Any
 
 
 class Redacted(str):
-    """The text itself, but for its `repr`, which tells its length."""
+    """A text whose `repr` shows only its length."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} characters>"
 
 
-def unshown(component: Any) -> Any:
-    """A text field whose values arrive as `Redacted` -> the field."""
-    component.preprocess = _covered
+def redact(component: Any) -> Any:
+    """Make the values of a text field arrive as `Redacted` -> the field."""
+    component.preprocess = _redacted
     return component
 
 
-def _covered(value: Any) -> Any:
+def _redacted(value: Any) -> Any:
     return Redacted(value) if isinstance(value, str) else value

@@ -18,46 +18,44 @@ SECTION = ("anyms", "AnyMS")
 INFOTEXT, ADAPTER = "anyms_infotext", "anyms_adapter"
 KEEP, KEPT_MIB = "anyms_keep", "anyms_kept_mib"
 ALWAYS, NEVER = "always", "never"
-KEEP_WORDS = "Keep reference pictures on this computer, so that a pasted infotext brings them back"
 LINES = {"lines": 2}
-FOLDERS_WORDS = "More folders with adapters and image encoders, one a line"
-MIRROR_WORDS = "Where model files are fetched from when you ask for one: the site, or a mirror of it"
-ROOM = {"minimum": 16, "maximum": 4096, "step": 16}
-KEEP_HELP = "auto: unless others can open the page without a login; never: remove those that are kept, too"
+SIZES = {"minimum": 16, "maximum": 4096, "step": 16}  # MiB
+KEEP_HELP = "auto: keep them unless others can open the page without a login; never: also remove kept ones"
 
 
 def register(kept_changed: Callable[[], None]) -> None:
-    """on_ui_settings. `kept_changed` is called when the user chooses anew whether pictures are kept."""
-    told = shared.OptionInfo(
-        True, "Write the subjects, without their pictures, into each picture's infotext", section=SECTION
+    """on_ui_settings. `kept_changed` runs when the user changes whether pictures are kept."""
+    infotext = shared.OptionInfo(
+        True, "Write the subjects, without their pictures, into each image's infotext", section=SECTION
     )
     preset = shared.OptionInfo(
         AUTO, "Adapter the page starts with", gr.Dropdown, lambda: {"choices": adapter_names()}, section=SECTION
     )
     keep = shared.OptionInfo(
-        AUTO, KEEP_WORDS, gr.Dropdown, {"choices": [AUTO, ALWAYS, NEVER]}, section=SECTION, onchange=kept_changed
+        AUTO,
+        "Keep reference pictures on this computer; a pasted infotext then brings them back",
+        gr.Dropdown,
+        {"choices": [AUTO, ALWAYS, NEVER]},
+        section=SECTION,
+        onchange=kept_changed,
     )
-    room = shared.OptionInfo(
-        256, "MiB of reference pictures to keep; the longest unused go first", gr.Slider, ROOM, section=SECTION
+    size = shared.OptionInfo(
+        256, "MiB of reference pictures to keep; the least recently used go first", gr.Slider, SIZES, section=SECTION
     )
     folders = shared.OptionInfo(
-        "", "More folders with adapters and image encoders, one a line", gr.Textbox, LINES, section=SECTION
+        "", "More folders with adapters and image encoders, one per line", gr.Textbox, LINES, section=SECTION
     )
     cards = shared.OptionInfo(
         "", "Folder of subject cards (empty: anyms-cards beside the host's models)", section=SECTION
     )
-    mirror = shared.OptionInfo(
-        HOME, "Where model files are fetched from when you ask for one: the site, or a mirror of it", section=SECTION
-    )
-    shared.opts.add_option(INFOTEXT, told)
-    shared.opts.add_option(EXTRA_FOLDERS, folders.info("a ComfyUI or another WebUI will do as a whole"))
+    mirror = shared.OptionInfo(HOME, "Address for downloads of model files: the site or a mirror", section=SECTION)
+    shared.opts.add_option(INFOTEXT, infotext)
+    shared.opts.add_option(EXTRA_FOLDERS, folders.info("also the whole folder of a ComfyUI or another WebUI"))
     shared.opts.add_option(CARDS_FOLDER, cards)
-    shared.opts.add_option(
-        MIRROR, mirror.info("each file is checked against its known SHA-256, wherever it comes from")
-    )
+    shared.opts.add_option(MIRROR, mirror.info("AnyMS checks the SHA-256 of each file"))
     shared.opts.add_option(ADAPTER, preset.info("auto: the first that fits the checkpoint").needs_reload_ui())
     shared.opts.add_option(KEEP, keep.info(KEEP_HELP))
-    shared.opts.add_option(KEPT_MIB, room)
+    shared.opts.add_option(KEPT_MIB, size)
 
 
 def writes_infotext() -> bool:
@@ -65,26 +63,26 @@ def writes_infotext() -> bool:
 
 
 def keeps() -> str:
-    """Whether reference pictures are kept: AUTO, ALWAYS or NEVER."""
+    """Whether to keep reference pictures: AUTO, ALWAYS or NEVER."""
     return str(_value(KEEP, AUTO))
 
 
 def kept_bytes() -> int:
-    """How many bytes of them."""
+    """How many bytes of reference pictures to keep."""
     return int(_value(KEPT_MIB, 256)) * 2**20
 
 
 def first_adapter() -> str:
-    """The adapter the page starts with: "auto" when the chosen one is gone."""
-    chosen = str(_value(ADAPTER, AUTO))
-    return chosen if chosen in adapter_names() else AUTO
+    """The adapter the page starts with: "auto" if the one of the setting does not exist."""
+    name = str(_value(ADAPTER, AUTO))
+    return name if name in adapter_names() else AUTO
 
 
 def adapter_names() -> list[str]:
-    """What an adapter's dropdown offers."""
+    """The choices of an adapter's list."""
     return [AUTO, *(adapter.path.name for adapter in adapters_in(model_folders()))]
 
 
 def _value(name: str, default: Any) -> Any:
-    """A host without its page has not registered them."""
+    """A host without a page has not registered our settings."""
     return getattr(shared.opts, name, default)

@@ -1,7 +1,4 @@
-"""The page's plain form: which values it has, in which order, and how they become a request's JSON object.
-
-No gradio here.
-"""
+"""The page's form without gradio: its values, their order, and how they become the JSON object of a request."""
 
 from __future__ import annotations
 
@@ -24,41 +21,54 @@ from lib_anyms.layout.layout import (
     read_subject,
 )
 
-SETTINGS = tuple(row.name for row in REQUEST_FIELDS if row.name != "enabled")
+SETTINGS = tuple(field.name for field in REQUEST_FIELDS if field.name != "enabled")
 PROPOSED, AS_NUMBERED = "by role and size", "as numbered"
 ORDER, USE = "order", "use"
 SLOTS = MAX_SUBJECTS
-SHOWN_FIRST = 2  # the region editor shows the others as they are added
+SHOWN_FIRST = 2  # slots that the region editor shows at first
 EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
-SLOT_FIELDS = tuple(row.name for row in SUBJECT_FIELDS)
-PICTURES = "pictures"  # of a slot: a JSON list of base64 texts, as the page's script writes it
+SLOT_FIELDS = tuple(field.name for field in SUBJECT_FIELDS)
+PICTURES = "pictures"  # of a slot: a JSON list of base64 texts, written by the page's script
 SLOT_VALUES = (PICTURES, "name", "role", *EDGES, *(name for name in SLOT_FIELDS if name not in ("name", "role")), USE)
-SLOT_DEFAULTS = {**{row.name: row.default for row in SUBJECT_FIELDS}, "role": AUTO, USE: True}
-ROWS: dict[str, Field] = {
-    **{row.name: row for row in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
-    ORDER: Field(ORDER, PROPOSED, f"{PROPOSED}, {AS_NUMBERED}, or the numbers from back to front, as 2 1 3", high=80),
-    "role": Field("role", AUTO, "proposes the order; auto: by the name", choices=(AUTO, *ROLES)),
-    USE: Field(USE, True, "whether the subject takes part"),
+SLOT_DEFAULTS = {**{field.name: field.default for field in SUBJECT_FIELDS}, "role": AUTO, USE: True}
+FIELDS: dict[str, Field] = {
+    **{field.name: field for field in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
+    ORDER: Field(
+        ORDER, PROPOSED, f"{PROPOSED}, {AS_NUMBERED}, or the numbers from back to front, for example 2 1 3", high=80
+    ),
+    "role": Field("role", AUTO, "sets the proposed order; auto: by the name", choices=(AUTO, *ROLES)),
+    USE: Field(USE, True, "whether the subject is used"),
 }
 _SIDE_BY_SIDE = ((0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95))
-# Without the editor the others start as a cascade; the editor proposes places of its own.
-SLOT_BOXES = (
-    *_SIDE_BY_SIDE,
-    *(tuple(round(edge + 0.03 * number, 2) for edge in (0.1, 0.1, 0.5, 0.5)) for number in range(SLOTS - SHOWN_FIRST)),
-)
+
+
+def _cascade(number: int) -> tuple[float, ...]:
+    return tuple(round(edge + 0.03 * number, 2) for edge in (0.1, 0.1, 0.5, 0.5))
+
+
+# First boxes without the editor, which proposes its own: two side by side, then a cascade.
+SLOT_BOXES = (*_SIDE_BY_SIDE, *map(_cascade, range(SLOTS - SHOWN_FIRST)))
 
 
 def slot_name(number: int, name: str) -> str:
-    """What a slot's component is called in element ids and infotext fields."""
+    """The name of a slot's component in element ids and infotext fields."""
     return f"slot{number}_{name}"
 
 
-def read_order(text: Any) -> list[int] | None:
-    """The slots' numbers from back to front; the others lie on top, as numbered. None: to be proposed.
+def slot_names(values: Sequence[str]) -> list[str]:
+    """The names of these values' components, slot by slot."""
+    names = []
+    for number in range(1, SLOTS + 1):
+        names += [slot_name(number, value) for value in values]
+    return names
 
-    Raises Refused.
+
+def read_order(text: Any) -> list[int] | None:
+    """The slots' numbers from back to front; slots that are not named come on top, as numbered.
+
+    None if the order must be proposed. Raises Refused.
     """
-    text = ROWS[ORDER].read(text, "the page").strip()
+    text = FIELDS[ORDER].read(text, "the page").strip()
     if text in (PROPOSED, ""):
         return None
     words = [] if text == AS_NUMBERED else re.split(r"[\s,]+", text)
@@ -69,47 +79,53 @@ def read_order(text: Any) -> list[int] | None:
 
 
 def form_request(values: Sequence[Any]) -> dict[str, Any]:
-    """Enabled, settings, order, slots -> the JSON object of docs/api.md."""
+    """The values enabled, settings, order, slots -> the JSON object of docs/api.md. Raises Refused."""
     enabled, *rest = values
     settings, rest = dict(zip(SETTINGS, rest)), rest[len(SETTINGS) :]
     order = read_order(rest[0]) if rest else None
-    rows = range(1, len(rest), len(SLOT_VALUES))
-    slots = [dict(zip(SLOT_VALUES, rest[start : start + len(SLOT_VALUES)])) for start in rows]
-    taking_part = {number: _subject(number, slot) for number, slot in enumerate(slots, 1) if takes_part(slot)}
-    subjects = [taking_part[number] for number in order or taking_part if number in taking_part]
+    used: dict[int, dict[str, Any]] = {}
+    for number, start in enumerate(range(1, len(rest), len(SLOT_VALUES)), 1):
+        slot = dict(zip(SLOT_VALUES, rest[start : start + len(SLOT_VALUES)]))
+        if is_used(slot):
+            used[number] = _subject(number, slot)
+    subjects = [used[number] for number in order or used if number in used]
     if order is None:
-        subjects = [subjects[n] for n in propose_order([_placed(subject) for subject in subjects])]
+        placed = [_placed(subject) for subject in subjects]
+        subjects = [subjects[index] for index in propose_order(placed)]
     return {"enabled": bool(enabled), **settings, "subjects": subjects}
 
 
-def takes_part(slot: dict[str, Any]) -> bool:
-    """Whether a slot is a subject of the request: it is used, and has a picture or a name."""
+def is_used(slot: dict[str, Any]) -> bool:
+    """Whether a slot is a subject of the request: it is switched on, and has a picture or a name."""
     return bool(slot.get(USE, True)) and (bool(slot[PICTURES]) or bool((slot["name"] or "").strip()))
 
 
 def _subject(number: int, slot: dict[str, Any]) -> dict[str, Any]:
     name = (slot["name"] or "").strip() or f"subject {number}"
-    told = {field: slot[field] for field in SLOT_FIELDS if field in slot}
+    values = {field: slot[field] for field in SLOT_FIELDS if field in slot}
     role = propose_role(name) if slot["role"] == AUTO else slot["role"]
     images = read_pictures(slot[PICTURES], name)
-    place = next((n for n, image in enumerate(images) if card_of(image)), None)
-    card = "" if place is None else card_of(images.pop(place))
-    given = {**({CARD: card} if card else {}), "images": images}
-    return {**told, "name": name, "role": role, "box": [slot[edge] for edge in EDGES], **given}
+    result = {**values, "name": name, "role": role, "box": [slot[edge] for edge in EDGES], "images": images}
+    for index, image in enumerate(images):
+        card = card_of(image)
+        if card:
+            images.pop(index)
+            result[CARD] = card
+            break
+    return result
 
 
 def read_pictures(text: Any, name: str) -> list[Any]:
-    """The base64 texts a slot holds; "" and None hold none. Raises Refused."""
+    """The base64 texts of a slot; "" and None give an empty list. Raises Refused."""
     try:
-        given = json.loads(text) if text else []
+        pictures = json.loads(text) if text else []
     except (ValueError, TypeError, RecursionError):
-        given = None
-    if not isinstance(given, list):
-        raise Refused(
-            "field_type", field=f"the pictures of subject {name!r}", got="not readable", expected="a JSON list"
-        )
-    return given
+        pictures = None
+    if not isinstance(pictures, list):
+        field = f"the pictures of subject {name!r}"
+        raise Refused("field_type", field=field, got="not readable", expected="a JSON list")
+    return pictures
 
 
-def _placed(given: dict[str, Any]) -> Subject:
-    return read_subject(given, 0, ("images", CARD))
+def _placed(subject: dict[str, Any]) -> Subject:
+    return read_subject(subject, 0, ("images", CARD))
