@@ -1,21 +1,28 @@
-// The one file the host loads. Its parts are asked for by version, so that an update never meets an older part in a cache.
+// The only file that the host loads. Its imports carry a version, so that an update never mixes with old files of a
+// cache.
 
-import { AnymsEditor, elements } from "./anyms/host/element.mjs?v=0.1.0";
-import { chooseCheckpoint } from "./anyms/host/page.mjs?v=0.1.0";
+import { setCheckpoint } from "./anyms/host/page.mjs?v=1b1b442f";
+import { AnymsEditor, elements } from "./anyms/view/element.mjs?v=1b1b442f";
 
-/** @param {string} tab */
-function resized(tab) {
-  for (const { editor } of elements.values()) if (editor?.fields.tab === tab) editor.refresh();
+// gradio's listeners call these three; see lib_anyms/webui/ui/editor.py.
+
+/** A field of the panel has changed. @param {string} prefix */
+function changed(prefix) {
+  elements.get(prefix)?.editor?.refresh();
 }
 
-/** @param {unknown} name as the host's list has it */
+/** The picture of a tab has another size. @param {string} tab */
+function resized(tab) {
+  for (const { editor } of elements.values()) {
+    if (editor?.fields.tab === tab) editor.refresh();
+  }
+}
+
+/** Another checkpoint was chosen. @param {unknown} name in the host's list */
 function checkpoint(name) {
-  chooseCheckpoint(String(name ?? ""));
+  setCheckpoint(String(name ?? ""));
   for (const { editor } of elements.values()) editor?.refresh();
 }
 
-// What gradio's listeners call: a field of ours has changed, the picture of a tab has another size, or another checkpoint was chosen;
-// see lib_anyms/webui/ui/editor.py.
-const changed = (/** @type {string} */ prefix) => elements.get(prefix)?.editor?.refresh();
 Object.assign(window, { anyms: { changed, resized, checkpoint } });
 if (!customElements.get("anyms-editor")) customElements.define("anyms-editor", AnymsEditor);

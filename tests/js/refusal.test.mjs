@@ -1,23 +1,32 @@
+// The refusal of AnyMS in the line under the host's gallery.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { tellRefusals, toldFor } from "../../javascript/anyms/host/refusal.mjs";
+import { showRefusals, withRefusal } from "../../javascript/anyms/host/refusal.mjs";
 
-const WORDS = "TypeError: 'NoneType' object is not iterable", SENTENCE = "AnyMS: the box lies outside.";
+const HOST_TEXT = "TypeError: 'NoneType' object is not iterable";
+const REFUSAL = "AnyMS: the box lies outside.";
 
-test("our sentence takes the place of words that lack it", () => {
-  assert.equal(toldFor(WORDS, SENTENCE), SENTENCE);
-  assert.equal(toldFor(`Refused: ${SENTENCE}`, SENTENCE), `Refused: ${SENTENCE}`);
-  assert.equal(toldFor(WORDS, ""), WORDS);
+test("the refusal replaces a host text that lacks it", () => {
+  assert.equal(withRefusal(HOST_TEXT, REFUSAL), REFUSAL);
+  assert.equal(withRefusal(`Refused: ${REFUSAL}`, REFUSAL), `Refused: ${REFUSAL}`);
+  assert.equal(withRefusal(HOST_TEXT, ""), HOST_TEXT);
 });
 
-/** The line under the pictures, what it shows now, and a way to let the page change. */
+/**
+ * A page with the line under the gallery. `answers`: what the server returns, one per request; undefined: it is down.
+ */
 function page(t, answers) {
-  const shown = { textContent: WORDS };
-  const log = { shown, querySelector: () => log.shown };
+  const line = { textContent: HOST_TEXT };
+  const log = { line, querySelector: () => log.line };
   let changed = () => Promise.resolve();
-  const replaced = { document: globalThis.document, MutationObserver: globalThis.MutationObserver, fetch: globalThis.fetch };
-  t.after(() => Object.assign(globalThis, replaced));
+  const originals = {
+    document: globalThis.document,
+    MutationObserver: globalThis.MutationObserver,
+    fetch: globalThis.fetch,
+  };
+  t.after(() => Object.assign(globalThis, originals));
   Object.assign(globalThis, {
     document: { getElementById: (id) => (id === "html_log_txt2img" ? log : null) },
     MutationObserver: class {
@@ -29,25 +38,25 @@ function page(t, answers) {
     fetch: async (address) => {
       assert.equal(address, "./anyms/v1/refusal");
       const answer = answers.shift();
-      if (answer === undefined) throw new Error("nobody answers");
+      if (answer === undefined) throw new Error("the server is down");
       return { ok: true, json: async () => ({ sentence: answer }) };
     },
   });
-  tellRefusals("txt2img");
-  tellRefusals("img2img"); // a page without that tab
+  showRefusals("txt2img");
+  showRefusals("img2img"); // the page has no such tab
   return { log, change: () => changed() };
 }
 
-test("a second failure in the same words is asked for anew", async (t) => {
-  const { log, change } = page(t, [SENTENCE, "AnyMS: another.", "", undefined]);
+test("a second failure with the same text is requested again", async (t) => {
+  const { log, change } = page(t, [REFUSAL, "AnyMS: another.", "", undefined]);
   await change();
-  assert.equal(log.shown.textContent, SENTENCE);
+  assert.equal(log.line.textContent, REFUSAL);
   await change();
-  assert.equal(log.shown.textContent, "AnyMS: another.");
+  assert.equal(log.line.textContent, "AnyMS: another.");
   await change();
-  assert.equal(log.shown.textContent, WORDS, "the host's own failure keeps its words");
+  assert.equal(log.line.textContent, HOST_TEXT, "a failure of the host keeps its text");
   await change();
-  assert.equal(log.shown.textContent, WORDS);
-  log.shown = null;
+  assert.equal(log.line.textContent, HOST_TEXT);
+  log.line = null;
   await change();
 });

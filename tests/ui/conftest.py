@@ -1,4 +1,4 @@
-"""A browser before a small page of each of the hosts' gradios."""
+"""Fixtures: a browser, the small page with each gradio, and the editor on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.programs import find_program
 from tests.ui.editor import Editor
-from tests.ui.gradios import GRADIOS, Served, Unavailable, serve
+from tests.ui.gradios import CHOSEN, Served, Unavailable, serve
 
 QUIET = (
     "--no-sandbox",
@@ -25,16 +25,16 @@ QUIET = (
 def browser() -> Iterator[Any]:
     chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
     if chromium is None:
-        pytest.skip("no Chromium for the editor's page: install chromium, or set ANYMS_CHROMIUM")
+        pytest.skip("no Chromium for the page: install chromium, or set ANYMS_CHROMIUM")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        yield opened
-        opened.close()
+        chrome = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield chrome
+        chrome.close()
 
 
-@pytest.fixture(scope="session", params=GRADIOS)
+@pytest.fixture(scope="session", params=CHOSEN)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
         page = serve(request.param, tmp_path_factory.mktemp(request.param) / "page.log")
@@ -46,20 +46,20 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def editor(browser: Any, served: Served) -> Iterator[Editor]:
-    """The page, freshly opened, on a screen with a mouse."""
-    opened = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
-    opened.open()
-    yield opened
-    opened.close()
+    """The page, newly opened, on a screen with a mouse."""
+    page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
+    page.open()
+    yield page
+    page.close()
 
 
 @pytest.fixture
 def phone(browser: Any, served: Served) -> Iterator[Editor]:
-    """The same on a phone."""
+    """The page, newly opened, on a phone with a dark theme."""
     context = browser.new_context(
         viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark"
     )
-    opened = Editor(context, served)
-    opened.open("?__theme=dark")
-    yield opened
-    opened.close()
+    page = Editor(context, served)
+    page.open("?__theme=dark")
+    yield page
+    page.close()

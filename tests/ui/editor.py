@@ -1,4 +1,4 @@
-"""What a user does with the region editor, and what the page and the server then have."""
+"""Drives the region editor as a user does, and reads what the page and the server then have."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from PIL import Image, ImageDraw
 
 from tests.ui.gradios import Served
 
-WAIT = 20_000  # milliseconds
+WAIT = 60_000  # milliseconds; a loaded machine is slow
 EDGES = ("x0", "y0", "x1", "y1")
+EXTRA_OUTPUT, CARDS_MESSAGE = "asked", "cards_told"  # element ids
 Box = tuple[float, float, float, float]
 
 
 def picture(colour: str, size: tuple[int, int] = (90, 120)) -> bytes:
-    drawn = Image.new("RGB", size, "white")
-    ImageDraw.Draw(drawn).ellipse((10, 10, size[0] - 10, size[1] - 10), fill=colour)
+    """PNG of a disc."""
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).ellipse((10, 10, size[0] - 10, size[1] - 10), fill=colour)
     data = io.BytesIO()
-    drawn.save(data, "PNG")
+    image.save(data, "PNG")
     return data.getvalue()
 
 
 class Editor:
-    """Our accordion in the first of a page's two tabs; a host's own page derives from this what it does otherwise."""
+    """The panel in txt2img. Subclasses adapt it to the page of a real host."""
 
     def __init__(self, context: Any, served: Served) -> None:
         self.context = context
@@ -39,10 +41,8 @@ class Editor:
         self.other = self.page.locator("anyms-editor[tab=img2img]")
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self._listen(error.message, error.stack or ""))
-        self.page.on(
-            "console", lambda told: told.type == "error" and self._listen(told.text, told.location.get("url", ""))
-        )
+        self.page.on("pageerror", lambda error: self._note(error.message, error.stack or ""))
+        self.page.on("console", self._note_message)
         self.page.on("request", lambda request: self.requests.append(request.url))
 
     def open(self, options: str = "") -> None:
@@ -50,7 +50,7 @@ class Editor:
         self.root.locator(".box").nth(1).wait_for()
 
     def speak(self, words: dict[str, str]) -> None:
-        """Opens the page in a language: how a host's page says each of these words."""
+        """Open the page with these translations, as a host's language file has them."""
         self.page.add_init_script(f"window.getTranslation = (words) => ({json.dumps(words)})[words];")
         self.open()
 
@@ -58,33 +58,39 @@ class Editor:
         self.context.close()
         assert not self.complaints
 
-    def _listen(self, text: str, where: str) -> None:
-        """gradio complains too: only our own files count."""
+    def _note_message(self, message: Any) -> None:
+        if message.type == "error":
+            self._note(message.text, message.location.get("url", ""))
+
+    def _note(self, text: str, where: str) -> None:
+        """Keep an error of AnyMS; gradio has errors too."""
         if "anyms" in text.lower() or "anyms" in where:
             self.complaints.append(f"{text} ({where})")
 
-    # -- our element ---------------------------------------------------------------------------------------------------
+    # -- the editor's element -----------------------------------------------------------------------------------------
 
     def box(self, slot: int) -> Any:
         return self.root.locator(f".box[data-slot='{slot}']")
 
     def handle(self, edges: str) -> Any:
-        return self.root.locator(f".stage .handle[data-edges='{edges}']")
+        return self.root.locator(f".canvas .handle[data-edges='{edges}']")
 
-    def row(self, slot: int) -> Any:
-        return self.root.locator(f".row[data-slot='{slot}']")
+    def subject(self, slot: int) -> Any:
+        """A subject in the list."""
+        return self.root.locator(f".subject[data-slot='{slot}']")
 
     def press(self, name: str) -> None:
         self.root.get_by_role("button", name=name, exact=True).click()
 
-    def rows(self) -> list[int]:
-        """The list's slots, topmost first."""
-        return [int(row.get_attribute("data-slot")) for row in self.root.locator(".row").all()]
+    def topmost_first(self) -> list[int]:
+        """The slots in the list."""
+        return [int(subject.get_attribute("data-slot")) for subject in self.root.locator(".subject").all()]
 
-    def seen(self, slot: int) -> str:
-        return self.row(slot).locator(".seen").inner_text().strip()
+    def visibility(self, slot: int) -> str:
+        return self.subject(slot).locator(".visibility").inner_text().strip()
 
-    def said(self) -> str:
+    def status(self) -> str:
+        """The last announcement to screen readers."""
         return self.root.locator("[role=status]").text_content()
 
     def focused(self) -> str:
@@ -94,9 +100,9 @@ class Editor:
         )
 
     def hints(self, slot: int) -> list[str]:
-        return self.row(slot).locator(".hints li").all_inner_texts()
+        return self.subject(slot).locator(".hints li").all_inner_texts()
 
-    # -- what is sent --------------------------------------------------------------------------------------------------
+    # -- the page's fields --------------------------------------------------------------------------------------------
 
     def ours(self, name: str) -> Any:
         return self.page.locator(f"#script_txt2img_anyms_{name}")
@@ -109,7 +115,7 @@ class Editor:
         return tuple(float(self.entry(f"slot{slot}_{edge}").input_value()) for edge in EDGES)
 
     def until_fields(self, slot: int, box: Box) -> None:
-        """Waits for them: what Python sets arrives later."""
+        """Wait until the number fields have these values: changes by the server arrive later."""
         names = [f"script_txt2img_anyms_slot{slot}_{edge}" for edge in EDGES]
         self.until(
             f"{json.dumps(names)}.every((id, n) => +document.querySelector(`#${{id}} input`).value === {list(box)}[n])"
@@ -119,13 +125,13 @@ class Editor:
         self.page.wait_for_function(condition)
 
     def inside(self, condition: str) -> None:
-        """Waits for a condition about `root`, the inside of our element."""
+        """Wait for a condition about `root`, the editor's shadow root."""
         self.until(
             f"(() => {{ const root = document.querySelector('anyms-editor').shadowRoot; return {condition}; }})()"
         )
 
     def thumbs(self, slot: int) -> Any:
-        """The slot's pictures as its card shows them."""
+        """The pictures in the slot's card."""
         return self.ours(f"slot{slot}_shown").locator(".thumb")
 
     def name(self, slot: int, name: str) -> None:
@@ -133,7 +139,7 @@ class Editor:
         self.inside(f"root.querySelector('.box[data-slot=\"{slot}\"] .name')?.textContent === {json.dumps(name)}")
 
     def give(self, slot: int, colour: str) -> None:
-        """One more picture, by the slot's own chooser."""
+        """Add a picture by the slot's file dialog."""
         file = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": picture(colour)}
         before = self.thumbs(slot).count()
         self.ours(f"slot{slot}_shown").locator("input[type=file]").set_input_files(file)
@@ -141,7 +147,7 @@ class Editor:
         self.box(slot).locator("img").wait_for()
 
     def field(self, name: str) -> Any:
-        """One of the host's own."""
+        """A field of the host."""
         return self.page.locator(f"#{name}").locator("textarea, input").first
 
     def type(self, name: str, text: object) -> None:
@@ -154,12 +160,12 @@ class Editor:
         field.press("Tab")
 
     def sent(self) -> dict[str, Any] | str:
-        """What Generate would be sent: the request, or the sentence why there is none."""
-        told = self.page.locator("#txt2img_sent textarea")
-        told.fill("waiting")
+        """The request that Generate would send, or the message why there is none."""
+        field = self.page.locator("#txt2img_sent textarea")
+        field.fill("waiting")
         self.page.locator("#txt2img_generate").click()
         self.until("!['waiting', ''].includes(document.querySelector('#txt2img_sent textarea').value)")
-        text = told.input_value()
+        text = field.input_value()
         return json.loads(text) if text.startswith("{") else text
 
     def paste(self, text: str) -> None:
@@ -168,7 +174,7 @@ class Editor:
         field.press("Tab")
         self.page.locator("#txt2img_paste").click()
 
-    # -- mouse and finger ----------------------------------------------------------------------------------------------
+    # -- mouse and finger ---------------------------------------------------------------------------------------------
 
     def middle(self, part: Any) -> tuple[float, float]:
         part.scroll_into_view_if_needed()
@@ -176,12 +182,12 @@ class Editor:
         return area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
 
     def shift(self, by: tuple[float, float]) -> tuple[float, float]:
-        """Fractions of the picture in the screen's pixels."""
-        area = self.root.locator(".stage").bounding_box()
+        """Fractions of the picture as pixels of the screen."""
+        area = self.root.locator(".canvas").bounding_box()
         return by[0] * area["width"], by[1] * area["height"]
 
     def grab(self, part: Any, by: tuple[float, float]) -> None:
-        """Press and move, without letting go."""
+        """Press and move, without releasing."""
         x, y = self.middle(part)
         dx, dy = self.shift(by)
         self.page.mouse.move(x, y)
@@ -194,17 +200,17 @@ class Editor:
         self.page.mouse.up()
 
     def touch(self) -> Any:
-        """Sends `touchStart`, `touchMove`, `touchEnd`, `touchCancel` with points as [(x, y), ...]."""
+        """A function that sends `touchStart`, `touchMove`, `touchEnd`, `touchCancel` with points as [(x, y), ...]."""
         session = self.context.new_cdp_session(self.page)
 
         def send(kind: str, *points: tuple[float, float]) -> None:
-            told = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
-            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": told})
+            touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
         return send
 
     def keep(self, name: str) -> None:
-        """The tab as it looks, where ANYMS_ARTIFACTS names a folder."""
+        """Save a screenshot of the tab in the folder ANYMS_ARTIFACTS, if it is set."""
         folder = os.environ.get("ANYMS_ARTIFACTS")
         if not folder:
             return

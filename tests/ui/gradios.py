@@ -1,6 +1,4 @@
-"""The two gradios of the hosts, each in an environment of its own below ANYMS_HOME, and a server of tests/ui/page.py in
-it.
-"""
+"""The two gradios of the hosts, each in its own environment below ANYMS_HOME, and a server of tests/ui/page.py."""
 
 from __future__ import annotations
 
@@ -20,34 +18,40 @@ from lib_anyms.standalone.environment import Environment, find_home
 
 HERE = Path(__file__).parent
 GRADIOS = ("gradio3", "gradio4")
+# ANYMS_TEST_GRADIO limits the tests to one of them.
+CHOSEN = tuple(name for name in GRADIOS if name == os.environ.get("ANYMS_TEST_GRADIO", name))
 STARTS_WITHIN = 240  # seconds
 _PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 
 
 class Unavailable(Exception):
-    """An environment could not be made: the tests of that gradio cannot run here."""
+    """The environment of a gradio could not be created: its tests cannot run here."""
 
 
 def python_of(gradio: str) -> Path:
-    """The Python of `gradio`'s environment, made if need be. It lies within the environment that `clean` removes."""
+    """The Python of `gradio`'s environment, created if needed inside the folder that `clean` removes.
+
+    Raises Unavailable.
+    """
     requirements = HERE / f"{gradio}.txt"
     home = Environment(find_home(), print)
-    home.models()  # says that the folder is ours
+    home.models()  # marks the folder as made by AnyMS
     folder = home.venv / "pages" / gradio
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp, wanted = folder / "anyms.stamp", hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
+    stamp = folder / "anyms.stamp"
+    expected = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    if not (stamp.exists() and stamp.read_text(encoding="utf-8") == expected):
         for command in ([sys.executable, "-m", "venv", str(folder)], [str(python), *_PIP, "-r", str(requirements)]):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Unavailable(f"{gradio}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-        stamp.write_text(wanted, encoding="utf-8")
+        stamp.write_text(expected, encoding="utf-8")
     return python
 
 
 @dataclass
 class Served:
-    """A running page; `folder` is where it keeps what it writes, its models below "models"."""
+    """A running page. It writes to `folder`, with its models below "models"."""
 
     gradio: str
     url: str
@@ -60,9 +64,10 @@ class Served:
 
 
 def serve(gradio: str, log: Path, *options: str) -> Served:
-    """Start the page in the log's folder, wait until it answers.
+    """Start the page in the log's folder and wait until it answers.
 
-    What that gradio's environment lacks this Python's has.
+    Packages that the gradio's environment lacks come from this Python. Raises Unavailable, or RuntimeError if the page
+    does not start.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

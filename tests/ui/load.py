@@ -1,7 +1,7 @@
-"""What a page costs to open with our panel in both tabs, closed as in the hosts, and without: `python -m
-tests.ui.load`.
+"""How much longer a page takes to open with the AnyMS panel in both tabs: `python -m tests.ui.load`.
 
-Told are milliseconds of the page's own thread at work, which a busy machine changes little, and those a user waits.
+Prints two times in milliseconds: the work of the page's thread, which a busy machine changes little, and the wait of a
+user. The panel is closed, as in the hosts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tests.ui.gradios import GRADIOS, serve
 TIMES = 5
 BUILT = """document.querySelector('#img2img_generate')
     && (!window.anyms || [...document.querySelectorAll('anyms-editor')].every((node) => node.editor))"""
-Cost = tuple[float, float]  # milliseconds at work, and until it is there
+Cost = tuple[float, float]  # milliseconds of work, and of waiting
 
 
 def opened(browser: Any, url: str) -> Cost:
-    """Open the page once, until it is built and, with us, both editors have started."""
+    """Open the page once, until it is built and both editors, if there are any, have started."""
     context = browser.new_context()
     page = context.new_page()
     devtools = context.new_cdp_session(page)
@@ -30,13 +30,13 @@ def opened(browser: Any, url: str) -> Cost:
     page.goto(url, wait_until="commit")
     page.wait_for_function(BUILT)
     waited = float(page.evaluate("performance.now()"))
-    told = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    metrics = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
     context.close()
-    return 1000 * told["TaskDuration"], waited
+    return 1000 * metrics["TaskDuration"], waited
 
 
 def measure(browser: Any, gradio: str, folder: Path, *options: str) -> Cost:
-    """Medians of the second and later openings: the first one fills the server's caches."""
+    """Medians of all openings but the first, which fills the server's caches."""
     page = serve(gradio, folder / f"{gradio}{''.join(options)}.log", *options)
     try:
         costs = [opened(browser, page.url) for _ in range(TIMES + 1)][1:]
@@ -52,14 +52,12 @@ def main() -> None:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for gradio in GRADIOS:
-            without, with_us = (
-                measure(browser, gradio, Path(folder), *options) for options in (["--without"], ["--closed"])
-            )
-            told = [f"{work:.0f} ms of work ({waited:.0f} ms waited)" for work, waited in (without, with_us)]
-            print(
-                f"{gradio}: without {told[0]}, with {told[1]}, cost {with_us[0] - without[0]:.0f} ms of work",
-                flush=True,
-            )
+            costs = {}
+            for label, option in (("without", "--without"), ("with", "--closed")):
+                work, waited = measure(browser, gradio, Path(folder), option)
+                costs[label] = work
+                print(f"{gradio} {label} AnyMS: {work:.0f} ms of work, {waited:.0f} ms waited", flush=True)
+            print(f"{gradio}: AnyMS costs {costs['with'] - costs['without']:.0f} ms of work", flush=True)
         browser.close()
 
 

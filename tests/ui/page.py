@@ -1,9 +1,8 @@
-"""A page as the hosts make it, small: our panel in both tabs, the host's own ids beside it, what Generate would be
-sent.
+"""A small copy of a host's page: the AnyMS panel in both tabs, the host's own fields, and the request of Generate.
 
-Run by a Python that has one of the hosts' gradios, in a folder it may fill: `python page.py PORT [--without]
-[--closed]`, closed as in the hosts. An address with `?broken` leaves our script out. What the tests' own Python has
-beyond that gradio comes by ANYMS_TEST_PATH.
+`python page.py PORT [--without] [--closed]`: without the panel, or with a closed panel as in the hosts. Run it with a
+Python that has one of the hosts' gradios, in a folder that it may write to. ANYMS_TEST_PATH lists folders with the
+other packages it needs. `?broken` in the address leaves out the script.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ sys.path += [
     str(Path(__file__).parent / "stand_ins"),
     *os.environ.get("ANYMS_TEST_PATH", "").split(os.pathsep),
 ]
-os.environ["U2NET_HOME"] = str(Path.cwd())  # where the stand-in of rembg has its models, none at first
+os.environ["U2NET_HOME"] = str(Path.cwd())  # folder of the models for the stand-in of rembg; empty at first
 mimetypes.add_type("application/javascript", ".mjs")
 
 
 class InputAccordion:
-    """As the hosts' one: a hidden checkbox with an accordion.
+    """Stand-in of the hosts' class: a hidden checkbox with an accordion.
 
-    No subclass of it: gradio would write a file beside this.
+    Not a subclass: gradio would write a file beside this one.
     """
 
     opened = True
@@ -49,7 +48,7 @@ class InputAccordion:
 
 
 def checkpoint(name: str) -> Any:
-    """As the hosts look one up; none is ever loaded here."""
+    """Find a checkpoint as the hosts do; the page never loads one."""
     file = Path.cwd() / "models" / name
     return types.SimpleNamespace(filename=str(file)) if file.is_file() else None
 
@@ -77,12 +76,14 @@ from lib_anyms.webui.ui import (  # noqa: E402
 
 
 def sent(*values: Any) -> str:
-    """What Generate would make of the page: the request, or why there is none."""
+    """The request that Generate would send, as JSON; or why there is none."""
     try:
-        told = {"asked": panel.asked(values)} if panel.asked(values) else {}
-        return json.dumps(
-            {**cached_pictures.remember(panel.page_request([values[0], True, *values[2:]])).to_json(), **told}
-        )
+        request = panel.page_request([values[0], True, *values[2:]])
+        content = cached_pictures.remember(request).to_json()
+        extra = panel.extra_output(values)
+        if extra:
+            content["extra"] = extra
+        return json.dumps(content)
     except Exception as error:
         return str(error)
 
@@ -104,7 +105,7 @@ def tab(kind: str, without: bool) -> None:
     built = panel.build(lambda name: f"script_{kind}_anyms_{name}", kind)
     request = gr.Textbox("", label="sent", elem_id=f"{kind}_sent", interactive=True)
     generate.click(sent, inputs=built.components, outputs=[request])
-    told = gr.Textbox("", label="infotext", elem_id=f"{kind}_infotext")
+    text = gr.Textbox("", label="infotext", elem_id=f"{kind}_infotext")
     paste = gr.Button("Paste", elem_id=f"{kind}_paste")
     components = [component for component, _ in built.infotext_fields]
 
@@ -112,11 +113,11 @@ def tab(kind: str, without: bool) -> None:
         values = [target({infotext.NAME: text}) for _, target in built.infotext_fields]
         return [gr.update() if value is None else gr.update(value=value) for value in values]
 
-    paste.click(pasted, inputs=[told], outputs=components)
+    paste.click(pasted, inputs=[text], outputs=components)
 
 
 def host_fields(kind: str) -> None:
-    """What else of the host's page the editor reads: the prompts, a hires fix, what "Resize by" gives."""
+    """The host's other fields that the editor reads: prompts, hires fix, result of "Resize by"."""
     gr.Textbox("", label="prompt", elem_id=f"{kind}_prompt", interactive=True)
     final = gr.Textbox("", label="final prompt", elem_id=f"{kind}_final", interactive=True)
     shown = gr.HTML("", elem_id=f"html_info_{kind}")
@@ -125,16 +126,16 @@ def host_fields(kind: str) -> None:
     if kind == "txt2img":
         gr.Checkbox(False, label="hires", elem_id="txt2img_hr-checkbox", interactive=True)
         sides = [gr.Number(0, label=side, elem_id=f"txt2img_hr_resize_{side}", interactive=True) for side in "xy"]
-        told = gr.HTML("", elem_id="txtimg_hr_finalres")
+        result = gr.HTML("", elem_id="txtimg_hr_finalres")
         for side in sides:
-            side.change(lambda x, y: f"to {x:g}x{y:g}", inputs=sides, outputs=[told])
+            side.change(lambda x, y: f"to {x:g}x{y:g}", inputs=sides, outputs=[result])
     else:
         by = gr.Number(1, label="by", elem_id="img2img_scale", interactive=True)
-        told = gr.HTML("", elem_id="img2img_scale_resolution_preview")
+        result = gr.HTML("", elem_id="img2img_scale_resolution_preview")
         by.change(
             lambda by: f"resize: from <span>640x400</span> to <span>{640 * by:g}x{400 * by:g}</span>",
             inputs=[by],
-            outputs=[told],
+            outputs=[result],
         )
 
 
@@ -158,10 +159,10 @@ def serve(port: int, without: bool) -> None:
     original = gr.routes.templates.TemplateResponse
 
     def template_response(name: str, context: dict[str, Any], **kwargs: Any) -> Any:
-        """Scripts come into the page as the hosts put them there."""
+        """Add script and style sheet where the hosts add them."""
         response = original(name, context, **kwargs)
-        told = head("broken" in context["request"].query_params)
-        response.body = response.body.replace(b"</head>", told.encode() + b"</head>")
+        tags = head("broken" in context["request"].query_params)
+        response.body = response.body.replace(b"</head>", tags.encode() + b"</head>")
         response.init_headers()
         return response
 

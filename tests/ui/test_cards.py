@@ -1,4 +1,4 @@
-"""The list of subject cards in a browser, on both gradios: searched, one pressed, and then sent with Generate."""
+"""The list of subject cards in a browser: search, press a card, Generate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from playwright.sync_api import expect
 from lib_anyms.cards.card import Encoding, write_card
 from lib_anyms.cards.kept_pictures import keep
 from lib_anyms.cards.library import Library
-from tests.ui.editor import Editor
+from tests.ui.editor import CARDS_MESSAGE, Editor
 
-FOLDER = Path("models", "anyms-cards")  # as lib_anyms/hosts/webui.py has it
+FOLDER = Path("models", "anyms-cards")  # as in lib_anyms/hosts/webui.py
 SUBJECTS = {"red fox": "subject", "straw hat": "attribute", "blue robot": "subject"}
 
 
@@ -51,14 +51,14 @@ def search(editor: Editor, words: str) -> Any:
     return editor.ours("cards_shown").locator("button[data-as=card]")
 
 
-def test_a_card_is_found_pressed_and_sent_and_undone(editor: Editor, library: Library) -> None:
+def test_a_card_is_found_used_sent_and_undone(editor: Editor, library: Library) -> None:
     for words, names in (("hat", ["straw hat"]), ("subject", ["blue robot", "red fox"]), ("fo", ["red fox"])):
         expect(search(editor, words)).to_have_text(names)
     editor.name(2, "a dog")
     editor.give(2, "navy")
     search(editor, "fo").click()
     editor.thumbs(1).first.wait_for()
-    editor.ours("cards_told").get_by_text("Subject 1 is red fox now.").wait_for()
+    editor.ours(CARDS_MESSAGE).get_by_text("Subject 1 is now red fox.").wait_for()
     editor.inside("root.querySelector('.box[data-slot=\"1\"] .name')?.textContent === 'red fox'")
     editor.keep("cards")
     fox, dog = editor.sent()["subjects"]
@@ -75,7 +75,7 @@ def test_a_card_is_found_pressed_and_sent_and_undone(editor: Editor, library: Li
     assert editor.sent()["subjects"][0]["card"] == entry.hash
 
 
-def test_a_card_s_own_pictures_fill_a_slot_like_any_others(editor: Editor, library: Library) -> None:
+def test_the_pictures_of_a_card_fill_a_slot(editor: Editor, library: Library) -> None:
     search(editor, "robot")
     chosen = editor.ours("cards_slot").locator("input").first
     chosen.fill("2")

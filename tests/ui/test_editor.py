@@ -1,4 +1,4 @@
-"""The region editor in a browser, on both gradios: each thing a user can do, and what is then sent."""
+"""The region editor in a browser: each action of a user, and the request it leads to."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from playwright.sync_api import expect
 from tests.ui.editor import Editor, picture
 from tests.ui.gradios import Served
 
-LEFT, RIGHT = (0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95)  # as proposed, at 768 x 512
-MOVED = (0.1667, 0.15, 0.5967, 0.95)  # LEFT by three tokens, on the grid
+LEFT, RIGHT = (0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95)  # the proposed boxes at 768 x 512
+MOVED = (0.1667, 0.15, 0.5967, 0.95)  # LEFT moved by three tokens, on the grid
 
 
 def fill(editor: Editor, *names: str) -> None:
-    """So many subjects, each with its name and a picture."""
+    """Subjects with these names, each with a picture."""
     for slot, name in enumerate(names, 1):
         if slot > editor.root.locator(".box").count():
             editor.press("Add subject")
@@ -26,20 +26,19 @@ def fill(editor: Editor, *names: str) -> None:
         editor.give(slot, ["orange", "navy", "green", "crimson"][slot % 4])
 
 
-def test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent(editor: Editor) -> None:
+def test_two_pictures_are_enough_and_a_dragged_box_is_sent(editor: Editor) -> None:
     editor.give(1, "orange")
     editor.give(2, "navy")
     request = editor.sent()
     assert [subject["box"] for subject in request["subjects"]] == [list(LEFT), list(RIGHT)]
     editor.requests.clear()
     editor.grab(editor.box(1), (0.125, 0))
-    assert editor.fields(1) == LEFT  # nothing is written before the end of a gesture
+    assert editor.fields(1) == LEFT  # fields change only at the end of a drag
     editor.page.mouse.up()
     assert editor.fields(1) == MOVED
-    # nothing goes to the server; what a host listens to of its own job begun before is no more than that
-    assert [
-        address for address in editor.requests if not re.search(r"/internal/progress$|/queue/data\?", address)
-    ] == []
+    # A drag sends nothing to the server. The host may still listen to a job that began before.
+    listening = re.compile(r"/internal/progress$|/queue/data\?")
+    assert [address for address in editor.requests if not listening.search(address)] == []
     sent = editor.sent()
     assert [subject["box"] for subject in sent["subjects"]] == [list(MOVED), list(RIGHT)]
     assert [len(subject["pictures"]) for subject in sent["subjects"]] == [1, 1]
@@ -48,14 +47,14 @@ def test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent(editor: Edito
     assert editor.fields(1) == LEFT
     for _ in range(2):
         editor.press("Undo")
-    assert editor.root.get_by_role("button", name="Undo").is_disabled()  # the pictures are gone, too
+    assert editor.root.get_by_role("button", name="Undo").is_disabled()  # undo removed the pictures too
     for _ in range(3):
         editor.press("Redo")
     assert editor.sent() == sent
     editor.keep("two")
 
 
-def test_generate_right_after_a_gesture_has_it(editor: Editor) -> None:
+def test_generate_right_after_a_drag_sends_the_new_box(editor: Editor) -> None:
     fill(editor, "cat")
     editor.drag(editor.box(1), (0.125, 0))
     assert editor.sent()["subjects"][0]["box"] == list(MOVED)
@@ -75,8 +74,9 @@ def test_eight_handles_move_their_edges_and_the_grip_moves_a_covered_box(editor:
         editor.press("Undo")
         assert editor.fields(1) == before
     editor.press("Place side by side")
-    editor.row(1).locator(".name").click()
-    editor.press("Send back 2") if editor.rows()[0] == 1 else None
+    editor.subject(1).locator(".name").click()
+    if editor.topmost_first()[0] == 1:
+        editor.press("Send subject 2 back")
     editor.drag(editor.handle(""), (0.1, 0))
     assert editor.fields(1)[0] == pytest.approx(0.15, abs=3e-3)
 
@@ -91,17 +91,17 @@ def test_a_box_snaps_to_tokens_unless_alt_is_held(editor: Editor) -> None:
     assert editor.fields(2)[0] * 768 % 32 == pytest.approx(7.68, abs=2)
 
 
-def test_escape_while_dragging_brings_the_box_back_and_does_not_reach_the_host(editor: Editor) -> None:
-    editor.page.evaluate("document.addEventListener('keydown', (event) => { window.heard = event.key; })")
+def test_escape_cancels_a_drag_and_does_not_reach_the_host(editor: Editor) -> None:
+    editor.page.evaluate("document.addEventListener('keydown', (event) => { window.lastKey = event.key; })")
     editor.grab(editor.box(1), (0.125, 0.05))
-    assert editor.box(1).bounding_box()["x"] > editor.root.locator(".stage").bounding_box()["x"] + 60
+    assert editor.box(1).bounding_box()["x"] > editor.root.locator(".canvas").bounding_box()["x"] + 60
     editor.page.keyboard.press("Escape")
     editor.page.mouse.up()
     assert editor.fields(1) == LEFT
-    assert editor.page.evaluate("window.heard") is None
+    assert editor.page.evaluate("window.lastKey") is None
     assert editor.root.get_by_role("button", name="Undo").is_disabled()
     editor.box(1).press("Control+Enter")
-    assert editor.page.evaluate("window.heard") == "Enter"  # the host's Generate
+    assert editor.page.evaluate("window.lastKey") == "Enter"  # reaches the host: Generate
 
 
 def test_the_keyboard_alone(editor: Editor) -> None:
@@ -113,7 +113,7 @@ def test_the_keyboard_alone(editor: Editor) -> None:
     assert editor.fields(1)[1] == pytest.approx(0.15 + 1 / 512, abs=1e-4)
     editor.page.keyboard.press("Shift+ArrowLeft")
     assert editor.fields(1)[2] == pytest.approx(0.4583, abs=1e-4)
-    assert "Subject 1 cat: left 8 %" in editor.said()
+    assert "Subject 1 cat: left 8 %" in editor.status()
     for _ in range(3):
         editor.page.keyboard.press("Control+z")
     assert editor.fields(1) == LEFT
@@ -123,37 +123,37 @@ def test_the_keyboard_alone(editor: Editor) -> None:
     editor.page.keyboard.press("Tab")
     assert editor.focused() == "2"
     editor.page.keyboard.press("[")
-    assert editor.rows() == [1, 2]
+    assert editor.topmost_first() == [1, 2]
     assert editor.entry("order").input_value() == "2"
     editor.page.keyboard.press("]")
-    assert editor.rows() == [2, 1]
+    assert editor.topmost_first() == [2, 1]
     editor.page.keyboard.press("Delete")
     expect(editor.root.locator(".box")).to_have_count(1)
     assert editor.focused() == "1"
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat"]
 
 
-def test_rows_are_the_way_without_dragging(editor: Editor) -> None:
+def test_the_list_edits_boxes_without_dragging(editor: Editor) -> None:
     fill(editor, "cat", "dog")
-    left, top, width, height = editor.row(1).locator("input").all()
+    left, top, width, height = editor.subject(1).locator("input").all()
     for entry, percent in ((width, 50), (left, 25), (top, 10), (height, 60)):
         entry.fill(str(percent))
         entry.press("Enter")
     assert editor.fields(1) == (0.25, 0.1, 0.75, 0.7)
     left.fill("90")
     left.press("Tab")
-    assert editor.fields(1) == (0.5, 0.1, 1, 0.7)  # it stays within the picture
+    assert editor.fields(1) == (0.5, 0.1, 1, 0.7)  # it stays inside the picture
     assert left.input_value() == "50"
-    assert editor.rows() == [1, 2]  # smaller lies on top
-    editor.press("Bring forward 2")
-    assert editor.rows() == [2, 1]
-    assert editor.focused() == "Send back 2"  # the topmost cannot be brought forward any more
+    assert editor.topmost_first() == [1, 2]  # the smaller box lies on top
+    editor.press("Bring subject 2 forward")
+    assert editor.topmost_first() == [2, 1]
+    assert editor.focused() == "Send subject 2 back"  # "forward" is disabled for the topmost
     assert editor.entry("order").input_value() == "as numbered"
     editor.root.get_by_role("button", name="Order by role and size").click()
-    assert editor.rows() == [1, 2]
+    assert editor.topmost_first() == [1, 2]
 
 
-def test_twelve_slots_of_which_two_are_shown(editor: Editor) -> None:
+def test_two_of_twelve_slots_are_shown_at_first(editor: Editor) -> None:
     assert [editor.ours(f"slot{n}").is_visible() for n in range(1, 13)] == [True] * 2 + [False] * 10
     for slot in range(3, 13):
         editor.press("Add subject")
@@ -161,7 +161,7 @@ def test_twelve_slots_of_which_two_are_shown(editor: Editor) -> None:
         assert editor.ours(f"slot{slot}").is_visible()
     assert editor.root.get_by_role("button", name="Add subject").is_disabled()
     editor.keep("twelve")
-    editor.press("Remove 5")
+    editor.press("Remove subject 5")
     assert not editor.ours("slot5").is_visible()
     expect(editor.root.locator(".box")).to_have_count(11)
     editor.press("Undo")
@@ -174,7 +174,7 @@ def test_twelve_slots_of_which_two_are_shown(editor: Editor) -> None:
 
 def test_a_removed_subject_takes_no_part_and_comes_back_with_its_picture(editor: Editor) -> None:
     fill(editor, "cat", "dog", "hat")
-    editor.press("Remove 1")
+    editor.press("Remove subject 1")
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["dog", "hat"]
     editor.press("Undo")
     sent = editor.sent()["subjects"]
@@ -182,52 +182,52 @@ def test_a_removed_subject_takes_no_part_and_comes_back_with_its_picture(editor:
     assert all(len(subject["pictures"]) == 1 for subject in sent)
 
 
-def test_a_subject_is_off_for_a_while_and_stays_where_it_is(editor: Editor) -> None:
+def test_a_subject_that_is_off_keeps_its_box(editor: Editor) -> None:
     fill(editor, "cat", "dog")
     editor.drag(editor.box(2), (-0.25, 0))
-    assert editor.seen(1) == "48 % seen"
-    switch = editor.row(2).get_by_role("switch")
+    assert editor.visibility(1) == "48 % visible"
+    switch = editor.subject(2).get_by_role("switch")
     switch.click()
     assert switch.get_attribute("aria-checked") == "false"
-    assert editor.said() == "Subject 2: switched off"
-    assert (editor.seen(1), editor.seen(2)) == ("100 % seen", "off")
+    assert editor.status() == "Subject 2: switched off"
+    assert (editor.visibility(1), editor.visibility(2)) == ("100 % visible", "off")
     assert "switched off" in editor.box(2).get_attribute("aria-label")
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat"]
     place = editor.fields(2)
-    editor.drag(editor.box(2), (0.125, 0))  # it is still there to be moved
+    editor.drag(editor.box(2), (0.125, 0))  # it can still be moved
     assert editor.fields(2) != place
     editor.keep("off")
     editor.press("Place side by side")
     assert editor.fields(1) == (0.05, 0.15, 0.95, 0.95)
     for _ in range(2):
         editor.press("Undo")
-    assert (editor.fields(2), editor.seen(2)) == (place, "off")
+    assert (editor.fields(2), editor.visibility(2)) == (place, "off")
     editor.press("Undo")
-    assert editor.seen(2) == "100 % seen"
+    assert editor.visibility(2) == "100 % visible"
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "dog"]
     editor.press("Redo")
     switch.press("Enter")
-    assert editor.said() == "Subject 2: switched on"
+    assert editor.status() == "Subject 2: switched on"
     assert len(editor.sent()["subjects"]) == 2
-    editor.ours("slot2_use").locator("input").dispatch_event("click")  # the host's own field means the same
-    editor.inside("root.querySelector('.row[data-slot=\"2\"]').classList.contains('off')")
+    editor.ours("slot2_use").locator("input").dispatch_event("click")  # the plain field does the same
+    editor.inside("root.querySelector('.subject[data-slot=\"2\"]').classList.contains('off')")
 
 
-def test_presets_and_who_lies_on_top(editor: Editor) -> None:
+def test_presets_and_the_layer_order(editor: Editor) -> None:
     fill(editor, "beach", "cat", "straw hat")
     for preset in ("Place on thirds", "Place on a grid", "Place as a group photo", "Place side by side"):
         before = [editor.fields(n) for n in (2, 3)]
         editor.press(preset)
-        assert editor.said() == preset
+        assert editor.status() == preset
         assert editor.fields(1) == (0, 0, 1, 1)  # a background
         assert [editor.fields(n) for n in (2, 3)] != before
-    assert editor.rows() == [3, 2, 1]
-    assert editor.seen(1) == "32 % seen"
+    assert editor.topmost_first() == [3, 2, 1]
+    assert editor.visibility(1) == "32 % visible"
     editor.drag(editor.box(3), (-0.37, 0))
-    assert (editor.seen(3), editor.seen(2)) == ("100 % seen", "29 % seen")
-    editor.press("Bring forward 1")
-    editor.press("Bring forward 1")
-    assert (editor.seen(1), editor.seen(2), editor.seen(3)) == ("100 % seen", "hidden", "hidden")
+    assert (editor.visibility(3), editor.visibility(2)) == ("100 % visible", "29 % visible")
+    editor.press("Bring subject 1 forward")
+    editor.press("Bring subject 1 forward")
+    assert (editor.visibility(1), editor.visibility(2), editor.visibility(3)) == ("100 % visible", "hidden", "hidden")
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "straw hat", "beach"]
     assert "The order is yours." in editor.root.locator(".rule").inner_text()
     editor.keep("overlap")
@@ -235,10 +235,11 @@ def test_presets_and_who_lies_on_top(editor: Editor) -> None:
 
 def test_a_picture_dropped_on_a_box_goes_into_its_slot(editor: Editor) -> None:
     drop = """([node, bytes]) => {
+        const options = { bubbles: true, composed: true, cancelable: true };
         const files = new DataTransfer();
         files.items.add(new File([new Uint8Array(bytes)], "cat.png", { type: "image/png" }));
         for (const kind of ["dragover", "drop"])
-            node.dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, composed: true, cancelable: true }));
+            node.dispatchEvent(new DragEvent(kind, { dataTransfer: files, ...options }));
     }"""
     for number, colour in enumerate(("navy", "orange"), 1):
         editor.page.evaluate(drop, [editor.box(2).element_handle(), list(picture(colour))])
@@ -250,9 +251,9 @@ def test_a_picture_dropped_on_a_box_goes_into_its_slot(editor: Editor) -> None:
     assert editor.box(1).locator("img").is_hidden()
 
 
-def test_the_stage_follows_the_picture_s_size_at_once(editor: Editor) -> None:
+def test_the_canvas_follows_the_picture_s_size_at_once(editor: Editor) -> None:
     def aspect() -> float:
-        area = editor.root.locator(".stage").bounding_box()
+        area = editor.root.locator(".canvas").bounding_box()
         return area["width"] / area["height"]
 
     assert aspect() == pytest.approx(1.5, abs=0.01)
@@ -265,7 +266,8 @@ def test_the_stage_follows_the_picture_s_size_at_once(editor: Editor) -> None:
     assert (editor.fields(1), editor.fields(2)) == (LEFT, RIGHT)
 
 
-def told(*subjects: dict[str, Any], **settings: Any) -> str:
+def infotext(*subjects: dict[str, Any], **settings: Any) -> str:
+    """The entry of AnyMS in an infotext."""
     return json.dumps({"version": 1, "subjects": list(subjects), **settings})
 
 
@@ -274,19 +276,19 @@ CAT = {"name": "cat", "box": [0.3, 0.1, 0.9, 1], "pictures": []}
 SEA = {"name": "sea", "box": [0, 0, 1, 1], "role": "background", "pictures": []}
 
 
-def test_a_pasted_infotext_is_shown_and_its_boxes_stay_as_they_are(editor: Editor) -> None:
-    editor.paste(told(HAT, CAT, SEA, scale=0.4))
+def test_a_pasted_infotext_is_shown_and_its_boxes_are_not_rounded(editor: Editor) -> None:
+    editor.paste(infotext(HAT, CAT, SEA, scale=0.4))
     editor.inside("root.querySelectorAll('.box').length === 3 && root.querySelectorAll('.name').length")
     editor.until_fields(1, (0.1, 0.2, 0.4, 0.41234567))
-    editor.inside("[...root.querySelectorAll('.row')].map((row) => row.dataset.slot).join() === '3,2,1'")
+    editor.inside("[...root.querySelectorAll('.subject')].map((item) => item.dataset.slot).join() === '3,2,1'")
     assert editor.ours("slot3").is_visible()
     for slot in (1, 2, 3):
         editor.give(slot, "orange")
     assert editor.fields(1) == (0.1, 0.2, 0.4, 0.41234567)
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["hat", "cat", "sea"]
-    assert (editor.seen(1), editor.seen(2), editor.seen(3)) == ("hidden", "hidden", "100 % seen")
-    editor.press("Bring forward 1")
-    assert editor.rows() == [3, 1, 2]
+    assert (editor.visibility(1), editor.visibility(2), editor.visibility(3)) == ("hidden", "hidden", "100 % visible")
+    editor.press("Bring subject 1 forward")
+    assert editor.topmost_first() == [3, 1, 2]
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "hat", "sea"]
 
 
@@ -311,28 +313,27 @@ def test_a_layout_is_saved_to_a_file_and_opened_again(editor: Editor, tmp_path: 
             editor.press("Open a layout file or a picture made by AnyMS")
         choosing.value.set_files(file)
 
-    open_file(told({**CAT, "weight": 1.5, "blocks": "style", "role": "background"}))
+    open_file(infotext({**CAT, "weight": 1.5, "blocks": "style", "role": "background"}))
     editor.until_fields(1, (0.3, 0.1, 0.9, 1))
     sent = editor.sent()["subjects"]
     assert [(subject["name"], subject["role"], subject["weight"]) for subject in sent] == [("cat", "background", 1.5)]
     assert sent[0]["blocks"] == "style"
-    editor.inside(
-        "root.querySelector('.box[data-slot=\"2\"]').classList.contains('off')"
-    )  # its picture stayed, and takes no part
+    # The second subject keeps its picture, but takes no part.
+    editor.inside("root.querySelector('.box[data-slot=\"2\"]').classList.contains('off')")
     open_file('{"version": 9, "subjects": []}')
     problem = editor.root.get_by_role("alert")
-    problem.filter(has_text="no layout").wait_for()
+    problem.filter(has_text="not a valid layout").wait_for()
     assert "layout_version" in problem.inner_text()
     assert editor.fields(1) == (0.3, 0.1, 0.9, 1)
 
 
-def test_the_plain_fields_stay_within_reach(editor: Editor) -> None:
+def test_the_plain_fields_can_be_shown_and_used(editor: Editor) -> None:
     field = editor.entry("slot1_x0")
     assert not field.is_visible()
     editor.press("Show the plain fields")
     field.fill("0.25")
     field.press("Tab")
-    editor.inside("root.querySelector('.row[data-slot=\"1\"] input').value === '25'")
+    editor.inside("root.querySelector('.subject[data-slot=\"1\"] input').value === '25'")
     editor.ours("slot2_use").locator("input").uncheck()
     editor.box(2).wait_for(state="detached")
     editor.press("Undo")
@@ -340,7 +341,7 @@ def test_the_plain_fields_stay_within_reach(editor: Editor) -> None:
     assert editor.ours("slot2_use").locator("input").is_checked()
 
 
-def test_every_part_has_a_name_and_nothing_is_too_small_for_a_finger_or_a_mouse(editor: Editor, phone: Editor) -> None:
+def test_every_control_has_a_name_and_is_large_enough_for_finger_and_mouse(editor: Editor, phone: Editor) -> None:
     for screen, least in ((editor, 24), (phone, 44)):
         targets = screen.root.locator("button:visible, input:visible").all()
         assert len(targets) > 20
@@ -354,7 +355,7 @@ def test_every_part_has_a_name_and_nothing_is_too_small_for_a_finger_or_a_mouse(
     width = phone.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 360
     phone.name(2, "dog")
-    assert phone.row(2).locator(".name").bounding_box()["width"] > 20  # there is room for it, too
+    assert phone.subject(2).locator(".name").bounding_box()["width"] > 20  # the name is visible too
     inside = (
         "[...root.querySelectorAll('button, input, .box')].every((node) => node.getBoundingClientRect().right <= 360)"
     )
@@ -390,25 +391,20 @@ def test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing(phone: Edit
 
 def test_a_pen_drags(editor: Editor) -> None:
     editor.page.evaluate(
-        "document.addEventListener('pointerdown', (event) => { window.heard = event.pointerType; }, true)"
+        "document.addEventListener('pointerdown', (event) => { window.pointer = event.pointerType; }, true)"
     )
     x, y = editor.middle(editor.box(1))
     dx = editor.shift((0.125, 0))[0]
     session = editor.context.new_cdp_session(editor.page)
-    told = {"y": y, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
-    for kind, part in (
-        ("mouseMoved", 0),
-        ("mousePressed", 0),
-        ("mouseMoved", 0.5),
-        ("mouseMoved", 1),
-        ("mouseReleased", 1),
-    ):
-        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x + part * dx, **told})
-    assert editor.page.evaluate("window.heard") == "pen"
+    common = {"y": y, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+    kinds = ("mouseMoved", "mousePressed", "mouseMoved", "mouseMoved", "mouseReleased")
+    for kind, part in zip(kinds, (0, 0, 0.5, 1, 1)):
+        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x + part * dx, **common})
+    assert editor.page.evaluate("window.pointer") == "pen"
     assert editor.fields(1) == MOVED
 
 
-def test_without_the_script_the_plain_fields_work_and_one_line_says_so(browser: Any, served: Served) -> None:
+def test_without_the_script_the_plain_fields_work_and_the_page_says_so(browser: Any, served: Served) -> None:
     plain = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
     plain.page.goto(plain.url + "?broken", wait_until="load")
     plain.root.get_by_text("The region editor has not started").wait_for()
@@ -417,6 +413,6 @@ def test_without_the_script_the_plain_fields_work_and_one_line_says_so(browser: 
         plain.entry(f"slot3_{edge}").fill(str(value))
     plain.entry("slot3_name").fill("cat")
     plain.entry("slot3_name").press("Tab")
-    assert "subject 'cat' has no reference picture" in plain.sent()  # which only the script can add
+    assert "subject 'cat' has no reference picture" in plain.sent()  # only the script can add one
     plain.keep("plain")
     plain.close()

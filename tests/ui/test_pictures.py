@@ -1,6 +1,4 @@
-"""The slots' pictures in a browser, on both gradios: given in every way, restored with an infotext, and behind the
-boxes.
-"""
+"""The slots' pictures in a browser: dropped, pasted, ordered, undone, restored by an infotext, behind the boxes."""
 
 from __future__ import annotations
 
@@ -19,23 +17,26 @@ from tests.ui.editor import Editor, picture
 GIVE = """([node, kind, files]) => {
     const transfer = new DataTransfer();
     for (const [name, type, bytes] of files)
-        transfer.items.add(new File([Uint8Array.from(atob(bytes), (each) => each.charCodeAt(0))], name, { type }));
+        transfer.items.add(new File([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], name, { type }));
     const options = { bubbles: true, composed: true, cancelable: true };
     if (kind === "paste") node.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, ...options }));
-    else for (const each of ["dragover", "drop"]) node.dispatchEvent(new DragEvent(each, { dataTransfer: transfer, ...options }));
+    else
+        for (const event of ["dragover", "drop"])
+            node.dispatchEvent(new DragEvent(event, { dataTransfer: transfer, ...options }));
 }"""
 
 
 def give(
     editor: Editor, kind: str, node: Any, *pictures: bytes, name: str = "cat.png", mime: str = "image/png"
 ) -> None:
-    """Drop or paste files as the browser does; the host must not hear of it."""
+    """Drop or paste files as the browser does; the event must not reach the host."""
     editor.page.evaluate(
-        "window.heard = []; for (const kind of ['drop', 'paste']) document.body.addEventListener(kind, () => heard.push(kind))"
+        "window.events = [];"
+        "for (const kind of ['drop', 'paste']) document.body.addEventListener(kind, () => events.push(kind))"
     )
-    files = [[name, mime, base64.b64encode(each).decode()] for each in pictures]
+    files = [[name, mime, base64.b64encode(data).decode()] for data in pictures]
     editor.page.evaluate(GIVE, [node.element_handle(), kind, files])
-    assert editor.page.evaluate("window.heard") == []
+    assert editor.page.evaluate("window.events") == []
 
 
 def card(editor: Editor, slot: int) -> Any:
@@ -46,13 +47,13 @@ def pictures_sent(editor: Editor) -> list[list[str]]:
     return [subject["pictures"] for subject in editor.sent()["subjects"]]
 
 
-def ours(infotext: dict[str, Any]) -> bytes:
-    """A picture as a host saves one of ours."""
-    told = PngInfo()
+def with_infotext(infotext: dict[str, Any]) -> bytes:
+    """A PNG with an infotext of AnyMS, as a host saves it."""
+    chunks = PngInfo()
     line = json.dumps(json.dumps(infotext, ensure_ascii=False), ensure_ascii=False)
-    told.add_text("parameters", f"a cat 猫\nSteps: 4, Sampler: Euler a, AnyMS: {line}, Version: v1.10.1")
+    chunks.add_text("parameters", f"a cat 猫\nSteps: 4, Sampler: Euler a, AnyMS: {line}, Version: v1.10.1")
     data = io.BytesIO()
-    Image.new("RGB", (64, 64), "gray").save(data, "PNG", pnginfo=told)
+    Image.new("RGB", (64, 64), "gray").save(data, "PNG", pnginfo=chunks)
     return data.getvalue()
 
 
@@ -63,7 +64,7 @@ def test_several_pictures_of_a_subject_are_ordered_and_removed(editor: Editor) -
     assert card(editor, 1).locator(".count").inner_text() == "3 pictures of one subject"
     face = editor.box(1).locator("img")
     before = face.get_attribute("src")
-    card(editor, 1).get_by_role("button", name="Move forward picture 2 of subject 1").click()
+    card(editor, 1).get_by_role("button", name="Move picture 2 of subject 1 forward").click()
     editor.inside(f"root.querySelector('.box[data-slot=\"1\"] img').getAttribute('src') !== {json.dumps(before)}")
     assert pictures_sent(editor) == [[navy, orange, green]]
     editor.keep("pictures")
@@ -76,18 +77,18 @@ def test_several_pictures_of_a_subject_are_ordered_and_removed(editor: Editor) -
     focused = (
         "document.querySelector('#script_txt2img_anyms_slot1_shown .anyms-pictures > div').shadowRoot.activeElement"
     )
-    assert editor.page.evaluate(f"{focused}.getAttribute('aria-label')") == "Add pictures of subject 1"
-    assert "subject" in editor.sent()  # none is left, so it is refused
+    assert editor.page.evaluate(f"{focused}.getAttribute('aria-label')") == "Add pictures to subject 1"
+    assert "subject" in editor.sent()  # without pictures the request is refused
 
 
-def test_pictures_are_undone_as_boxes_are(editor: Editor) -> None:
+def test_undo_covers_pictures(editor: Editor) -> None:
     editor.give(1, "orange")
     editor.give(1, "navy")
     editor.drag(editor.box(1), (0.125, 0))
     moved, both = editor.fields(1), pictures_sent(editor)
     card(editor, 1).get_by_role("button", name="Remove picture 1 of subject 1").click()
     editor.thumbs(1).nth(1).wait_for(state="detached")
-    editor.page.keyboard.press("Control+z")  # where it was removed, without going to the editor first
+    editor.page.keyboard.press("Control+z")  # works right where the picture was removed
     editor.thumbs(1).nth(1).wait_for()
     assert pictures_sent(editor) == both
     assert editor.fields(1) == moved
@@ -99,17 +100,19 @@ def test_pictures_are_undone_as_boxes_are(editor: Editor) -> None:
         editor.press("Redo")
     assert (pictures_sent(editor), editor.fields(1)) == (both, moved)
 
-    editor.press("Remove 1")
+    editor.press("Remove subject 1")
     editor.press("Undo")
     assert pictures_sent(editor) == both
-    give(editor, "drop", editor.root.locator(".mat"), picture("green"), picture("crimson"))  # into 2, and into one more
+    give(
+        editor, "drop", editor.root.locator(".mat"), picture("green"), picture("crimson")
+    )  # into slot 2 and a new slot
     editor.thumbs(3).first.wait_for()
-    editor.press("Undo")  # what was dropped together goes together
+    editor.press("Undo")  # one drop is one undo step
     expect(editor.root.locator(".box")).to_have_count(2)
     assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [2, 0, 0]
 
 
-def test_names_are_undone_word_by_word(editor: Editor) -> None:
+def test_names_are_undone_one_word_at_a_time(editor: Editor) -> None:
     for slot, colour in ((1, "orange"), (2, "navy")):
         editor.give(slot, colour)
     editor.entry("slot1_name").press_sequentially("red cat")
@@ -127,7 +130,7 @@ def test_names_are_undone_word_by_word(editor: Editor) -> None:
 
 
 def test_a_picture_is_pasted_into_the_focused_slot(editor: Editor) -> None:
-    more = card(editor, 2).get_by_role("button", name="Add pictures of subject 2")
+    more = card(editor, 2).get_by_role("button", name="Add pictures to subject 2")
     more.focus()
     give(editor, "paste", more, picture("orange"))
     editor.thumbs(2).first.wait_for()
@@ -147,7 +150,7 @@ def test_pictures_dropped_beside_the_boxes_take_the_next_free_slots(editor: Edit
     assert [len(pictures) for pictures in pictures_sent(editor)] == [1, 3, 1]
 
 
-def test_a_large_picture_is_shrunk_before_it_travels_and_a_small_one_is_not_touched(editor: Editor) -> None:
+def test_a_large_picture_is_shrunk_before_it_is_sent_and_a_small_one_is_not_changed(editor: Editor) -> None:
     data = io.BytesIO()
     Image.effect_noise((3000, 2000), 60).convert("RGB").save(data, "JPEG")
     give(editor, "drop", card(editor, 1).locator(".place"), data.getvalue(), name="large.jpg", mime="image/jpeg")
@@ -159,40 +162,40 @@ def test_a_large_picture_is_shrunk_before_it_travels_and_a_small_one_is_not_touc
     assert base64.b64decode(small.partition(",")[2]) == picture("navy")
 
 
-def test_what_cannot_be_taken_is_said(editor: Editor) -> None:
+def test_a_rejected_file_is_explained(editor: Editor) -> None:
     problem = editor.root.get_by_role("alert")
     give(editor, "drop", editor.box(1), b"no picture", name="cat.heic", mime="image/heic")
-    problem.filter(has_text="The browser cannot read cat.heic. Save it as PNG or JPEG.").wait_for()
+    problem.filter(has_text="The browser cannot read cat.heic. Use PNG or JPEG.").wait_for()
     expect(editor.thumbs(1)).to_have_count(0)
     give(editor, "drop", editor.box(1), *(picture("orange", (40 + n, 40)) for n in range(10)))
-    problem.filter(has_text="A subject takes 8 pictures at most; left out: 2.").wait_for()
+    problem.filter(has_text="A subject takes at most 8 pictures; left out: 2.").wait_for()
     expect(editor.thumbs(1)).to_have_count(8)
     give(editor, "drop", editor.box(1), b"x", name="cat.txt", mime="text/plain")
     problem.filter(has_text="neither a picture nor a layout file").wait_for()
 
 
-def test_a_layout_file_is_dropped_too(editor: Editor) -> None:
+def test_a_layout_file_can_be_dropped(editor: Editor) -> None:
     cat = {"name": "cat", "box": [0.3, 0.1, 0.9, 1]}
     layout = json.dumps({"version": 1, "subjects": [cat]}).encode()
     give(editor, "drop", editor.root.locator(".mat"), layout, name="layout.json", mime="application/json")
     editor.until_fields(1, (0.3, 0.1, 0.9, 1))
 
 
-def test_a_pasted_infotext_brings_the_pictures_back_and_names_a_missing_one(editor: Editor) -> None:
+def test_a_pasted_infotext_restores_its_pictures_and_reports_a_missing_one(editor: Editor) -> None:
     for slot, name, colours in ((1, "cat", ("orange", "navy")), (2, "dog", ("green",))):
         editor.name(slot, name)
         for colour in colours:
             editor.give(slot, colour)
-    made = editor.sent()
+    request = editor.sent()
     editor.open()
     expect(editor.thumbs(1)).to_have_count(0)
-    editor.paste(json.dumps(made))
+    editor.paste(json.dumps(request))
     editor.thumbs(1).nth(1).wait_for()
     editor.thumbs(2).first.wait_for()
-    assert editor.sent() == made
+    assert editor.sent() == request
 
-    made["subjects"][1]["pictures"] = ["0" * 12]
-    editor.paste(json.dumps(made))
+    request["subjects"][1]["pictures"] = ["0" * 12]
+    editor.paste(json.dumps(request))
     editor.page.get_by_text(
         "Reference pictures that are not kept on this computer are missing. Add again that of: dog."
     ).wait_for()
@@ -200,25 +203,25 @@ def test_a_pasted_infotext_brings_the_pictures_back_and_names_a_missing_one(edit
     expect(editor.thumbs(1)).to_have_count(2)
 
 
-def test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference(editor: Editor) -> None:
+def test_a_picture_of_anyms_restores_its_layout_and_on_a_box_it_is_a_reference(editor: Editor) -> None:
     editor.name(1, "cat")
     editor.give(1, "orange")
     editor.drag(editor.box(1), (0.125, 0))
-    made = {**editor.sent(), "scale": 0.35}
+    request = {**editor.sent(), "scale": 0.35}
     editor.open()
-    give(editor, "drop", editor.box(2), ours(made))
+    give(editor, "drop", editor.box(2), with_infotext(request))
     editor.thumbs(2).first.wait_for()
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["subject 2"]
-    give(editor, "drop", editor.root.locator(".rows"), ours(made))
+    give(editor, "drop", editor.root.locator(".subjects"), with_infotext(request))
     editor.thumbs(1).first.wait_for()
     expect(editor.thumbs(2)).to_have_count(0)
-    assert editor.sent() == made
-    give(editor, "drop", editor.root.locator(".rows"), picture("navy"))  # not one of ours: a reference
+    assert editor.sent() == request
+    give(editor, "drop", editor.root.locator(".subjects"), picture("navy"))  # without an infotext it is a reference
     editor.thumbs(2).first.wait_for()
 
 
 def test_a_picture_behind_the_boxes_stays_in_the_browser(editor: Editor) -> None:
-    ground = editor.root.locator(".ground")
+    background = editor.root.locator(".background")
     select = editor.root.get_by_label("Picture behind the boxes")
     assert select.locator("option").all_inner_texts() == [
         "Nothing behind the boxes",
@@ -226,35 +229,40 @@ def test_a_picture_behind_the_boxes_stays_in_the_browser(editor: Editor) -> None
         "A picture from a file…",
     ]
     select.select_option("last")
-    assert "There is no such picture yet" in editor.said()
-    assert not ground.is_visible()
+    assert "There is no such picture yet" in editor.status()
+    assert not background.is_visible()
     editor.give(1, "orange")
     before = editor.sent()
-    show = "address => { const image = new Image(); image.src = address; document.querySelector('#txt2img_gallery').append(image); }"
-    scene = [
-        f"data:image/png;base64,{base64.b64encode(picture('green', size)).decode()}" for size in ((90, 90), (768, 512))
-    ]
+    show = """address => {
+        const image = Object.assign(new Image(), { src: address });
+        document.querySelector("#txt2img_gallery").append(image);
+    }"""
+    scene = []
+    for size in ((90, 90), (768, 512)):  # a grid, then the picture itself
+        scene.append(f"data:image/png;base64,{base64.b64encode(picture('green', size)).decode()}")
     editor.requests.clear()
-    for address in scene:  # a grid, then the picture itself
+    for address in scene:
         editor.page.evaluate(show, address)
-    editor.inside(f"root.querySelector('.ground').src === {json.dumps(scene[1])}")
-    assert ground.is_visible()
+    editor.inside(f"root.querySelector('.background').src === {json.dumps(scene[1])}")
+    assert background.is_visible()
     editor.keep("behind")
     with editor.page.expect_file_chooser() as choosing:
         select.select_option("file")
     choosing.value.set_files({"name": "room.png", "mimeType": "image/png", "buffer": picture("crimson")})
-    editor.inside("root.querySelector('.ground').src.startsWith('blob:')")
-    assert [each for each in editor.requests if not each.startswith(("data:", "blob:"))] == []
+    editor.inside("root.querySelector('.background').src.startsWith('blob:')")
+    assert all(address.startswith(("data:", "blob:")) for address in editor.requests)
     assert editor.sent() == before
     select.select_option("none")
-    ground.wait_for(state="hidden")
+    background.wait_for(state="hidden")
 
 
 def test_on_a_phone_pictures_fit_and_every_button_is_large_enough(phone: Editor) -> None:
     for colour in ("orange", "navy", "green"):
         phone.give(1, colour)
     phone.give(2, "crimson")
-    buttons = [button for slot in (1, 2) for button in card(phone, slot).locator("button:visible").all()]
+    buttons = []
+    for slot in (1, 2):
+        buttons += card(phone, slot).locator("button:visible").all()
     assert len(buttons) == 4 + 5 + 1 + 1 + 1
     for button in buttons:
         area = button.bounding_box()
@@ -265,7 +273,7 @@ def test_on_a_phone_pictures_fit_and_every_button_is_large_enough(phone: Editor)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_picture_is_taken_once_however_often_it_is_given(editor: Editor, theme: str) -> None:
+def test_the_same_picture_is_added_only_once(editor: Editor, theme: str) -> None:
     editor.open(f"?__theme={theme}")
     for _ in range(2):
         give(editor, "drop", editor.box(1), picture("orange"))

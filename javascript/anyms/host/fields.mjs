@@ -1,21 +1,31 @@
-// The host's components as the page shows them. They are what is sent on Generate: this reads them, and writes what an edit changed.
+// The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
+// them.
 
-import { pictureSize } from "./page.mjs?v=0.1.0";
-import { isOff, shows } from "../model/layout.mjs?v=0.1.0";
-import { allSlots, writeOrder } from "../model/order.mjs?v=0.1.0";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=0.1.0";
+import { pictureSize } from "./page.mjs?v=1b1b442f";
+import { isOff, shows } from "../model/layout.mjs?v=1b1b442f";
+import { allSlots, writeOrder } from "../model/order.mjs?v=1b1b442f";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=1b1b442f";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
-/** @typedef {import("../model/layout.mjs").Told} Told */
+/** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */
 /** @typedef {import("../model/layout.mjs").Fact} Fact */
 /** @typedef {import("../model/boxes.mjs").Size} Size */
+/** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
+
+// Users' scripts rely on these ids, so they keep their old names.
+export const EXTRA_OUTPUT = "asked";
+export const CROP_RESPONSE = "cut_told";
 
 export const EDGES = ["x0", "y0", "x1", "y1"];
 const SETTINGS = ["name", "role", "weight", "start", "end", "blocks"];
 
-/** Sets a value as typing does, so that gradio takes it over. @type {(entry: HTMLInputElement, value: string | number) => void} */
+/**
+ * Sets a value as typing does: gradio listens to the event.
+ * @type {(entry: HTMLInputElement, value: string | number) => void}
+ */
 function type(entry, value) {
-  if (typeof value === "number" ? Number(entry.value) === value : entry.value === value) return;
+  const current = typeof value === "number" ? Number(entry.value) : entry.value;
+  if (current === value) return;
   entry.value = String(value);
   entry.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -30,8 +40,11 @@ export class Fields {
     this.prefix = prefix;
     this.tab = tab;
     this.slots = slots;
-    /** What was read last of a slot's pictures, which are megabytes. @type {Map<number, {text: string, pictures: import("../model/pictures.mjs").Pictures}>} */
-    this.read = new Map();
+    /**
+     * The last parsed text of each slot's pictures, which are megabytes.
+     * @type {Map<number, {text: string, pictures: Pictures}>}
+     */
+    this.parsed = new Map();
   }
 
   /** @type {(name: string) => string} */
@@ -39,24 +52,30 @@ export class Fields {
     return this.prefix + name;
   }
 
-  /** The input of a component; throws where the page has none. @type {(name: string) => HTMLInputElement} */
+  /** @type {(name: string) => HTMLElement | null} */
+  component(name) {
+    return document.getElementById(this.id(name));
+  }
+
+  /** The input of a component. Throws if the page has none. @type {(name: string) => HTMLInputElement} */
   entry(name) {
-    const found = document.getElementById(this.id(name))?.querySelector("textarea, input:not([type=range])");
-    if (!found) throw new Error(`the page has no field ${name}`);
-    return /** @type {HTMLInputElement} */ (found);
+    const input = this.component(name)?.querySelector("textarea, input:not([type=range])");
+    if (!input) throw new Error(`the page has no field ${name}`);
+    return /** @type {HTMLInputElement} */ (input);
   }
 
-  /** Whether the page has been built so far. */
+  /** Whether gradio has built the last component of the panel. */
   get ready() {
-    const last = document.getElementById(this.id(`slot${this.slots}_use`));
-    return Boolean(last?.querySelector("input") && this.place(this.slots) && document.getElementById(this.id("order"))?.querySelector("textarea, input"));
+    const used = this.component(`slot${this.slots}_use`)?.querySelector("input");
+    const order = this.component("order")?.querySelector("textarea, input");
+    return Boolean(used && order && this.pictureArea(this.slots));
   }
 
-  /** @returns {Told} */
-  told() {
+  /** @returns {FieldValues} */
+  values() {
     const slots = allSlots(this.slots);
     return {
-      boxes: slots.map((slot) => EDGES.map((edge) => this.entry(`slot${slot}_${edge}`).valueAsNumber)),
+      boxes: slots.map((slot) => this.box(slot)),
       used: slots.map((slot) => this.entry(`slot${slot}_use`).checked),
       order: this.entry("order").value,
       pictures: slots.map((slot) => this.pictures(slot)),
@@ -64,63 +83,75 @@ export class Fields {
     };
   }
 
+  /** @type {(slot: number) => number[]} */
+  box(slot) {
+    return EDGES.map((edge) => this.entry(`slot${slot}_${edge}`).valueAsNumber);
+  }
+
   /** @type {(slot: number) => Fact} */
   fact(slot) {
-    const [name, role] = ["name", "role"].map((field) => this.entry(`slot${slot}_${field}`).value);
+    const name = this.entry(`slot${slot}_name`).value;
+    const role = this.entry(`slot${slot}_role`).value;
     return { name, role, picture: this.pictures(slot)[0] ?? "" };
   }
 
-  /** Where a slot's pictures are drawn. @type {(slot: number) => HTMLElement} */
-  place(slot) {
-    return /** @type {HTMLElement} */ (document.getElementById(this.id(`slot${slot}_shown`))?.querySelector(".anyms-pictures"));
+  /** The element that shows a slot's pictures. @type {(slot: number) => HTMLElement} */
+  pictureArea(slot) {
+    return /** @type {HTMLElement} */ (this.component(`slot${slot}_shown`)?.querySelector(".anyms-pictures"));
   }
 
-  /** The slot's reference pictures. @type {(slot: number) => import("../model/pictures.mjs").Pictures} */
+  /** The slot's reference pictures. @type {(slot: number) => Pictures} */
   pictures(slot) {
     const text = this.entry(`slot${slot}_pictures`).value;
-    const read = this.read.get(slot);
-    if (read?.text === text) return read.pictures;
+    const last = this.parsed.get(slot);
+    if (last?.text === text) return last.pictures;
     const pictures = readPictures(text);
-    this.read.set(slot, { text, pictures });
+    this.parsed.set(slot, { text, pictures });
     return pictures;
   }
 
-  /** @type {(slot: number, pictures: import("../model/pictures.mjs").Pictures) => void} */
+  /** @type {(slot: number, pictures: Pictures) => void} */
   setPictures(slot, pictures) {
     this.send(`slot${slot}_pictures`, writePictures(pictures));
   }
 
-  /** All that a layout file has of a slot besides its box. @type {(slot: number) => Record<string, string | number>} */
+  /**
+   * The slot's settings in a layout file, without its box.
+   * @type {(slot: number) => Record<string, string | number>}
+   */
   settings(slot) {
-    /** @type {(name: string) => [string, string | number]} */
-    const told = (name) => {
+    /** @type {Record<string, string | number>} */
+    const settings = {};
+    for (const name of SETTINGS) {
       const entry = this.entry(`slot${slot}_${name}`);
-      return [name, entry.type === "number" ? entry.valueAsNumber : entry.value];
-    };
-    return Object.fromEntries(SETTINGS.map(told));
+      settings[name] = entry.type === "number" ? entry.valueAsNumber : entry.value;
+    }
+    return settings;
   }
 
-  /** Of the picture; null while the host's own fields are not there. @returns {Size | null} */
+  /** Size of the picture; null until the host's fields exist. @returns {Size | null} */
   size() {
     return pictureSize(this.tab);
   }
 
   /**
-   * All but pictures and names, which only who changes them writes.
+   * Writes boxes, use and order. Pictures and names are written where they change.
    * @param {Layout} layout
-   * @param {(slot: number) => boolean} kept whether a slot that is not shown must be switched off to stay so
+   * @param {(slot: number) => boolean} switchOff whether a hidden slot must be switched off to stay hidden
    */
-  write(layout, kept) {
-    for (const { slot, box } of layout.regions) EDGES.forEach((edge, n) => type(this.entry(`slot${slot}_${edge}`), box[n]));
+  write(layout, switchOff) {
+    for (const { slot, box } of layout.regions) {
+      EDGES.forEach((edge, n) => type(this.entry(`slot${slot}_${edge}`), box[n]));
+    }
     for (const slot of allSlots(this.slots)) {
       const use = this.entry(`slot${slot}_use`);
-      const wanted = shows(layout, slot) ? !isOff(layout, slot) : !kept(slot);
-      if (use.checked !== wanted) use.click();
+      const active = shows(layout, slot) ? !isOff(layout, slot) : !switchOff(slot);
+      if (use.checked !== active) use.click();
     }
     type(this.entry("order"), writeOrder(layout.order));
   }
 
-  /** Sets a text field of ours. @type {(name: string, value: string) => void} */
+  /** Sets a text field of the panel. @type {(name: string, value: string) => void} */
   send(name, value) {
     type(this.entry(name), value);
   }

@@ -1,30 +1,32 @@
-// The pages of some hosts do not tell why a job was stopped: where AnyMS refused it, its sentence takes the place of their words.
+// Some hosts do not show why a job stopped. Where AnyMS refused the job, its message replaces theirs.
 
 const ADDRESS = "./anyms/v1/refusal";
 
-/** What is to be read under the pictures: the host's words, unless they lack our sentence. @type {(words: string, sentence: string) => string} */
-export const toldFor = (words, sentence) => (!sentence || words.includes(sentence) ? words : sentence);
+/** The host's text, or the refusal if the text lacks it. @type {(text: string, refusal: string) => string} */
+export const withRefusal = (text, refusal) => (!refusal || text.includes(refusal) ? text : refusal);
 
-/** Why the last job was refused; "" where it was not, or nobody answers. @returns {Promise<string>} */
+/** Why AnyMS refused the last job; "" if it did not, or if the server does not answer. @returns {Promise<string>} */
 async function lastRefusal() {
-  const answer = await fetch(ADDRESS).catch(() => null);
-  return answer?.ok ? ((await answer.json()).sentence ?? "") : "";
+  const response = await fetch(ADDRESS).catch(() => null);
+  if (!response?.ok) return "";
+  return (await response.json()).sentence ?? "";
 }
 
-/** Watch a tab's line under the pictures for jobs that failed. @type {(tab: string) => void} */
-export function tellRefusals(tab) {
+/** Watches the line under a tab's gallery for failed jobs. @type {(tab: string) => void} */
+export function showRefusals(tab) {
   const log = document.getElementById(`html_log_${tab}`);
   if (!log) return;
-  /** The host's own words. @type {WeakMap<Element, string>} */
-  const words = new WeakMap();
-  const look = async () => {
-    const shown = log.querySelector(".error");
-    if (!shown) return;
-    const own = words.get(shown) ?? shown.textContent ?? "";
-    words.set(shown, own);
-    const told = toldFor(own, await lastRefusal());
-    if (shown.textContent !== told) shown.textContent = told;
+  /** The host's own text. @type {WeakMap<Element, string>} */
+  const texts = new WeakMap();
+  const update = async () => {
+    const line = log.querySelector(".error");
+    if (!line) return;
+    const hostText = texts.get(line) ?? line.textContent ?? "";
+    texts.set(line, hostText);
+    const shown = withRefusal(hostText, await lastRefusal());
+    if (line.textContent !== shown) line.textContent = shown;
   };
-  // a second failure may say the same in the same words: then only the mark of waiting comes and goes
-  new MutationObserver(look).observe(log, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+  // A second failure may have the same text. Then only the class that marks a running job changes.
+  const options = { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] };
+  new MutationObserver(update).observe(log, options);
 }

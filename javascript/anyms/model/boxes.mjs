@@ -1,16 +1,16 @@
-// Boxes in fractions of the picture, and the tokens they cover. No page here.
+// Boxes in fractions of the picture, and the tokens they cover.
 
 /** @typedef {readonly [number, number, number, number]} Box x0, y0, x1, y1 in 0..1, x to the right and y down */
 /** @typedef {{width: number, height: number}} Size of the picture, in pixels */
 /** @typedef {{columns: number, rows: number}} Grid of tokens */
 /** @typedef {{top: number, bottom: number, left: number, right: number}} TokenRect half-open */
 
-export const SMALLEST = 1 / 32; // of a side, as drawn by hand; what is pasted may be smaller
-export const TOKEN = 32; // pixels a token of SDXL's coarse layers
+export const SMALLEST = 1 / 32; // smallest side that the editor draws; a pasted box may have a smaller one
+export const TOKEN = 32; // pixels per token in SDXL's coarse layers
 /** @type {Box} */
 export const WHOLE = [0, 0, 1, 1];
 const LATENT_STRIDE = 8;
-const HALF_UP = 0.5 + 1e-9; // 0.7 * 45 is 31.499999999999996 in floats and 31.5 on paper
+const HALF_UP = 0.5 + 1e-9; // 0.7 * 45 is 31.5, but 31.499999999999996 in floats
 
 /** @type {(value: number, low: number, high: number) => number} */
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -25,25 +25,25 @@ const asBox = (box) => [rounded(box[0]), rounded(box[1]), rounded(box[2]), round
 export const sameBox = (one, other) => one.every((edge, n) => edge === other[n]);
 
 /**
- * Any four numbers as a box within the picture whose sides are not below SMALLEST.
- * @param {readonly number[]} given
+ * Any four numbers as a box inside the picture, with sides of at least SMALLEST.
+ * @param {readonly number[]} numbers
  * @returns {Box}
  */
-export function fitted(given) {
-  const edges = given.map((edge) => (Number.isFinite(edge) ? clamp(edge, 0, 1) : 0));
+export function fitted(numbers) {
+  const edges = numbers.map((edge) => (Number.isFinite(edge) ? clamp(edge, 0, 1) : 0));
   const [x0, x1] = side(edges[0], edges[2]);
   const [y0, y1] = side(edges[1], edges[3]);
   return asBox([x0, y0, x1, y1]);
 }
 
 /**
- * A box as it is told, clipped to the picture; one that is none becomes one.
- * @param {readonly number[]} told
+ * Four numbers clipped to the picture, not rounded. Numbers that form no box are fitted.
+ * @param {readonly number[]} numbers
  * @returns {Box}
  */
-export function clipped(told) {
-  const [x0, y0, x1, y1] = told.map((edge) => clamp(edge, 0, 1));
-  return x0 < x1 && y0 < y1 ? [x0, y0, x1, y1] : fitted(told);
+export function clipped(numbers) {
+  const [x0, y0, x1, y1] = numbers.map((edge) => clamp(edge, 0, 1));
+  return x0 < x1 && y0 < y1 ? [x0, y0, x1, y1] : fitted(numbers);
 }
 
 /** @type {(one: number, other: number) => [number, number]} */
@@ -53,21 +53,21 @@ function side(one, other) {
 }
 
 /**
- * The nearest line of a grid of `step` pixels; 0: no grid.
+ * `edge` on the nearest grid line.
  * @param {number} edge
  * @param {number} pixels of the whole side
- * @param {number} step
+ * @param {number} step pixels between grid lines; 0: no grid
  */
 export function snapped(edge, pixels, step) {
   return step ? (Math.round((edge * pixels) / step) * step) / pixels : edge;
 }
 
 /**
- * `box` shifted as a whole; it stays within the picture and keeps its size.
+ * `box` moved by `by`. It stays inside the picture and keeps its size.
  * @param {Box} box
  * @param {readonly [number, number]} by
  * @param {Size} size
- * @param {number} step of the grid its top left corner snaps to, in pixels
+ * @param {number} step pixels between the grid lines that its top left corner snaps to
  * @returns {Box}
  */
 export function moved(box, by, size, step) {
@@ -79,12 +79,12 @@ export function moved(box, by, size, step) {
 }
 
 /**
- * `box` with some of its edges shifted.
+ * `box` with some of its edges moved by `by`.
  * @param {Box} box
  * @param {string} edges of "n", "e", "s", "w"
  * @param {readonly [number, number]} by
  * @param {Size} size
- * @param {number} step of the grid the edges snap to, in pixels
+ * @param {number} step pixels between the grid lines that the edges snap to
  * @returns {Box}
  */
 export function resized(box, edges, by, size, step) {
@@ -99,7 +99,8 @@ export function resized(box, edges, by, size, step) {
 }
 
 /**
- * The tokens of the UNet's finest (`halvings` 1) or coarsest (2) layers with cross-attention; each halving rounds up.
+ * The token grid of the UNet's cross-attention layers: `halvings` 1 for the finest, 2 for the coarsest. Halving rounds
+ * up.
  * @param {Size} size
  * @param {number} halvings
  * @returns {Grid}
@@ -107,12 +108,16 @@ export function resized(box, edges, by, size, step) {
 export function tokenGrid(size, halvings) {
   let columns = Math.floor(size.width / LATENT_STRIDE);
   let rows = Math.floor(size.height / LATENT_STRIDE);
-  for (let n = 0; n < halvings; n++) [columns, rows] = [Math.floor((columns + 1) / 2), Math.floor((rows + 1) / 2)];
+  for (let n = 0; n < halvings; n++) {
+    columns = Math.floor((columns + 1) / 2);
+    rows = Math.floor((rows + 1) / 2);
+  }
   return { columns: Math.max(1, columns), rows: Math.max(1, rows) };
 }
 
 /**
- * As lib_anyms/layout/geometry.py: both ends rounded half up, at least one token a side.
+ * The tokens that `box` covers. Both ends round half up, with at least one token per side, as
+ * lib_anyms/layout/geometry.py.
  * @param {Box} box
  * @param {Grid} grid
  * @returns {TokenRect}
@@ -133,32 +138,38 @@ function span(low, high, count) {
 }
 
 /**
- * The owner of each row-major token: a box's number, back to front, where the last one wins; -1 for nobody.
+ * The index of the box that owns each token, in row-major order; -1: no box. Boxes go back to front and the last one
+ * wins.
  * @param {readonly Box[]} boxes
  * @param {Grid} grid
  * @returns {Int16Array}
  */
 export function ownersOf(boxes, grid) {
   const owners = new Int16Array(grid.columns * grid.rows).fill(-1);
-  boxes.forEach((box, number) => {
+  boxes.forEach((box, index) => {
     const { top, bottom, left, right } = tokensOf(box, grid);
-    for (let row = top; row < bottom; row++) owners.fill(number, row * grid.columns + left, row * grid.columns + right);
+    for (let row = top; row < bottom; row++) {
+      const start = row * grid.columns;
+      owners.fill(index, start + left, start + right);
+    }
   });
   return owners;
 }
 
 /**
- * For each box, back to front, the share of its tokens that no later box covers.
+ * The share of each box's tokens that no later box covers. Boxes go back to front.
  * @param {readonly Box[]} boxes
  * @param {Grid} grid
  * @returns {number[]}
  */
 export function visibleShares(boxes, grid) {
-  const seen = boxes.map(() => 0);
-  for (const owner of ownersOf(boxes, grid)) if (owner >= 0) seen[owner] += 1;
-  return boxes.map((box, number) => {
+  const owned = boxes.map(() => 0);
+  for (const owner of ownersOf(boxes, grid)) {
+    if (owner >= 0) owned[owner] += 1;
+  }
+  return boxes.map((box, index) => {
     const { top, bottom, left, right } = tokensOf(box, grid);
-    return seen[number] / ((bottom - top) * (right - left));
+    return owned[index] / ((bottom - top) * (right - left));
   });
 }
 

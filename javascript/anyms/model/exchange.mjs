@@ -1,13 +1,15 @@
-// Layout files (docs/layout.md), read and refused as lib_anyms/layout/layout.py reads and refuses them.
+// Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=0.1.0";
+import { ROLES } from "./order.mjs?v=1b1b442f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
-/** @typedef {{name: string, box: Box, role: string, weight: number, start: number, end: number, blocks: string}} Subject */
+/**
+ * @typedef {{name: string, box: Box, role: string, weight: number, start: number, end: number, blocks: string}} Subject
+ */
 /** @typedef {{fallback: string | number, low?: number, high?: number, choices?: readonly string[]}} Rule */
 
 const VERSION = 1;
-const MOST = 12;
+const MAX_SUBJECTS = 12;
 /** @type {Record<string, Rule>} */
 const RULES = {
   name: { fallback: "", high: 80 },
@@ -17,9 +19,9 @@ const RULES = {
   end: { fallback: 1, low: 0, high: 1 },
   blocks: { fallback: "all", choices: ["all", "style", "composition"] },
 };
-const IGNORED = ["box", "pictures", "card"]; // the hashes of an infotext may stay
+const IGNORED = ["box", "pictures", "card"]; // an infotext also has the hashes of pictures and card
 
-/** Why a file is no layout: `cause` is a name of lib_anyms/errors.py. */
+/** An invalid layout file. `cause` is an error name of lib_anyms/errors.py. */
 export class NoLayout extends Error {
   /** @param {string} cause @param {string} where */
   constructor(cause, where) {
@@ -29,36 +31,44 @@ export class NoLayout extends Error {
   }
 }
 
-/** Subjects back to front. Throws NoLayout. @type {(text: string) => Subject[]} */
+/** Subjects of a layout file, back to front. Throws NoLayout. @type {(text: string) => Subject[]} */
 export function readLayout(text) {
-  /** @type {any} */
-  let given;
-  try {
-    given = JSON.parse(text);
-  } catch {
-    throw new NoLayout("layout_form", "");
+  const layout = parsed(text);
+  if (!isObject(layout) || !Array.isArray(layout.subjects)) throw new NoLayout("layout_form", "");
+  if (layout.version !== VERSION) throw new NoLayout("layout_version", "");
+  const subjects = [];
+  for (const entry of layout.subjects) subjects.push(readSubject(entry, `subject ${subjects.length + 1}`));
+  if (subjects.length < 1 || subjects.length > MAX_SUBJECTS) {
+    throw new NoLayout("subject_count", String(subjects.length));
   }
-  if (!isObject(given) || !Array.isArray(given.subjects)) throw new NoLayout("layout_form", "");
-  if (given.version !== VERSION) throw new NoLayout("layout_version", "");
-  const subjects = given.subjects.map((/** @type {any} */ subject, /** @type {number} */ n) => readSubject(subject, `subject ${n + 1}`));
-  if (subjects.length < 1 || subjects.length > MOST) throw new NoLayout("subject_count", String(subjects.length));
   return subjects;
 }
 
-/** @type {(given: any, where: string) => Subject} */
-function readSubject(given, where) {
-  if (!isObject(given)) throw new NoLayout("field_type", where);
-  if (!("box" in given)) throw new NoLayout("field_missing", `box of ${where}`);
-  const unknown = Object.keys(given).find((name) => !(name in RULES) && !IGNORED.includes(name));
+/** @type {(text: string) => any} */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new NoLayout("layout_form", "");
+  }
+}
+
+/** @type {(entry: any, where: string) => Subject} */
+function readSubject(entry, where) {
+  if (!isObject(entry)) throw new NoLayout("field_type", where);
+  if (!("box" in entry)) throw new NoLayout("field_missing", `box of ${where}`);
+  const unknown = Object.keys(entry).find((name) => !(name in RULES) && !IGNORED.includes(name));
   if (unknown !== undefined) throw new NoLayout("field_unknown", `${unknown} of ${where}`);
-  const values = Object.entries(RULES).map(([name, rule]) => [name, readField(given[name] ?? absent(given, name, rule), rule, `${name} of ${where}`)]);
-  const subject = { ...Object.fromEntries(values), box: readBox(given.box, where) };
+  /** @type {any} */
+  const subject = {};
+  for (const [name, rule] of Object.entries(RULES)) {
+    const value = name in entry ? entry[name] : rule.fallback; // null is a value, and an invalid one
+    subject[name] = readField(value, rule, `${name} of ${where}`);
+  }
+  subject.box = readBox(entry.box, where);
   if (subject.start >= subject.end) throw new NoLayout("subject_window", where);
   return { ...subject, name: subject.name || where };
 }
-
-/** null is a value, and a wrong one. @type {(given: any, name: string, rule: Rule) => unknown} */
-const absent = (given, name, rule) => (name in given ? null : rule.fallback);
 
 /** @type {(value: unknown, rule: Rule, where: string) => string | number} */
 function readField(value, rule, where) {
@@ -67,21 +77,28 @@ function readField(value, rule, where) {
     return value;
   }
   if (typeof value !== typeof rule.fallback) throw new NoLayout("field_type", where);
-  if (typeof value === "string") {
-    if ([...value].some((letter) => /^[\ud800-\udfff]$/.test(letter))) throw new NoLayout("field_type", where);
-    if ([...value].length > Number(rule.high)) throw new NoLayout("field_range", where);
-    return value;
-  }
+  if (typeof value === "string") return readText(value, rule, where);
   const number = Number(value);
   if (!(number >= Number(rule.low) && number <= Number(rule.high))) throw new NoLayout("field_range", where);
   return number;
 }
 
-/** @type {(given: unknown, where: string) => Box} */
-function readBox(given, where) {
-  if (!Array.isArray(given) || given.length !== 4 || !given.every((edge) => typeof edge === "number")) throw new NoLayout("box_form", where);
-  const [x0, y0, x1, y1] = given;
-  if (!given.every(Number.isFinite)) throw new NoLayout("box_form", where);
+/**
+ * Python cannot write half of a surrogate pair as UTF-8.
+ * @type {(text: string, rule: Rule, where: string) => string}
+ */
+function readText(text, rule, where) {
+  const letters = [...text];
+  if (letters.some((letter) => /^[\ud800-\udfff]$/.test(letter))) throw new NoLayout("field_type", where);
+  if (letters.length > Number(rule.high)) throw new NoLayout("field_range", where);
+  return text;
+}
+
+/** @type {(value: unknown, where: string) => Box} */
+function readBox(value, where) {
+  if (!Array.isArray(value) || value.length !== 4) throw new NoLayout("box_form", where);
+  if (!value.every(Number.isFinite)) throw new NoLayout("box_form", where);
+  const [x0, y0, x1, y1] = value;
   if (!(x0 < x1 && y0 < y1)) throw new NoLayout("box_empty", where);
   if (x0 >= 1 || y0 >= 1 || x1 <= 0 || y1 <= 0) throw new NoLayout("box_outside", where);
   return [Math.max(x0, 0), Math.max(y0, 0), Math.min(x1, 1), Math.min(y1, 1)];

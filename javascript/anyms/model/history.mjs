@@ -1,17 +1,18 @@
 // Undo and redo over immutable values.
 
 /**
+ * mark: of the last change.
  * @template T
- * @typedef {{past: readonly T[], present: T, future: readonly T[], mark: string}} History mark: of the last change
+ * @typedef {{past: readonly T[], present: T, future: readonly T[], mark: string}} History
  */
 
-const KEPT = 200;
+const MAX_UNDO = 200;
 
 /** @template T @param {T} present @returns {History<T>} */
 export const begun = (present) => ({ past: [], present, future: [], mark: "" });
 
 /**
- * `present` follows; a change with the same non-empty mark as the last one is part of it (a key held down).
+ * Adds `present`. A change with the same non-empty mark as the last one joins it, as when a key is held down.
  * @template T
  * @param {History<T>} history
  * @param {T} present
@@ -20,7 +21,7 @@ export const begun = (present) => ({ past: [], present, future: [], mark: "" });
  */
 export function changed(history, present, mark = "") {
   const joined = mark !== "" && mark === history.mark && history.past.length > 0;
-  const past = joined ? history.past : [...history.past, history.present].slice(-KEPT);
+  const past = joined ? history.past : [...history.past, history.present].slice(-MAX_UNDO);
   return { past, present, future: [], mark };
 }
 

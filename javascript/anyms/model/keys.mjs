@@ -1,6 +1,9 @@
-// What a key does: a table, and no page here.
+// The action of each key.
 
-/** @typedef {{key: string, shift: boolean, alt: boolean, command: boolean, onBox: boolean}} Stroke command: Ctrl, or Cmd on a Mac */
+/**
+ * @typedef {{key: string, shift: boolean, alt: boolean, command: boolean, onBox: boolean}} Stroke `command`: Ctrl, or
+ * Cmd on a Mac
+ */
 /** @typedef {{does: "move" | "resize", by: readonly [number, number], fine: boolean}} Nudge */
 /** @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "undo"} | {does: "redo"}} Action */
 
@@ -16,11 +19,14 @@ const ON_BOX = {
 
 /** @type {(stroke: Stroke) => Action | null} */
 export function actionOf({ key, shift, alt, command, onBox }) {
-  if (command) {
-    if (key.toLowerCase() === "z") return { does: shift ? "redo" : "undo" };
-    return key.toLowerCase() === "y" && !shift ? { does: "redo" } : null;
-  }
+  if (command) return commandOf(key.toLowerCase(), shift);
   if (!onBox) return null;
   if (key in ARROWS) return { does: shift ? "resize" : "move", by: ARROWS[key], fine: alt };
   return shift || alt ? null : (ON_BOX[key] ?? null);
+}
+
+/** @type {(key: string, shift: boolean) => Action | null} */
+function commandOf(key, shift) {
+  if (key === "z") return { does: shift ? "redo" : "undo" };
+  return key === "y" && !shift ? { does: "redo" } : null;
 }

@@ -1,17 +1,20 @@
-// What of a picture is the subject: a part of it, without what is erased. No page here.
+// Crop and mask of a reference picture: the crop box in pixels, the encoder's square, and mask pixels.
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./pictures.mjs").Pictures} Pictures */
-/** @typedef {readonly [number, number, number, number, number, number, number, number]} Drawing what drawImage takes: from, to */
+/**
+ * @typedef {readonly [number, number, number, number, number, number, number, number]} Drawing arguments of drawImage:
+ * source rectangle, target rectangle
+ */
 
 export const FITS = ["pad", "crop", "stretch"]; // as lib_anyms/ip_adapter/references.py
 
-/** A card's thumbnail stands for tokens: there is nothing to cut. @type {(address: string) => boolean} */
+/** A card's thumbnail stands for stored tokens, so it cannot be cropped. @type {(address: string) => boolean} */
 export const isCard = (address) => /^data:image\/[a-z]+;card=/.test(address);
 
 /**
- * The box in whole pixels, at least one a side, as lib_anyms/ip_adapter/cutting.py cuts.
+ * The box in whole pixels, at least one per side, as lib_anyms/ip_adapter/cutting.py crops.
  * @type {(box: Box, size: Size) => {left: number, top: number, width: number, height: number}}
  */
 export function pixelsOf(box, size) {
@@ -27,7 +30,7 @@ function span(low, high, side) {
 }
 
 /**
- * How a picture comes into the encoder's square of `side` pixels.
+ * Where drawImage puts a picture in the encoder's square of `side` pixels.
  * @type {(size: Size, fit: string, side: number) => Drawing}
  */
 export function placedBy({ width, height }, fit, side) {
@@ -36,23 +39,40 @@ export function placedBy({ width, height }, fit, side) {
     return [(width - shorter) / 2, (height - shorter) / 2, shorter, shorter, 0, 0, side, side];
   }
   if (fit === "stretch") return [0, 0, width, height, 0, 0, side, side];
-  const [wide, high] = [width, height].map((part) => Math.max(1, Math.round((side * part) / Math.max(width, height))));
-  return [0, 0, width, height, (side - wide) / 2, (side - high) / 2, wide, high];
+  const longer = Math.max(width, height);
+  const padded = (/** @type {number} */ part) => Math.max(1, Math.round((side * part) / longer));
+  const [targetWidth, targetHeight] = [padded(width), padded(height)];
+  const [left, top] = [(side - targetWidth) / 2, (side - targetHeight) / 2];
+  return [0, 0, width, height, left, top, targetWidth, targetHeight];
 }
 
 /**
- * A mask's pixels become white paint over what is not the subject. One with transparency is read by that, any other by its brightness.
- * @param {Uint8ClampedArray} pixels red, green, blue, opacity of each
+ * Turns a mask's pixels, in place, into white paint over everything but the subject. A mask with transparency is read
+ * by its opacity, any other mask by its brightness.
+ * @param {Uint8ClampedArray} pixels RGBA
  */
 export function toPaint(pixels) {
-  let transparent = false;
-  for (let at = 3; at < pixels.length && !transparent; at += 4) transparent = pixels[at] < 255;
+  const transparent = hasTransparency(pixels);
   for (let at = 0; at < pixels.length; at += 4) {
-    const bright = 0.299 * pixels[at] + 0.587 * pixels[at + 1] + 0.114 * pixels[at + 2];
-    pixels[at + 3] = 255 - (transparent ? pixels[at + 3] : bright);
+    const brightness = 0.299 * pixels[at] + 0.587 * pixels[at + 1] + 0.114 * pixels[at + 2];
+    pixels[at + 3] = 255 - (transparent ? pixels[at + 3] : brightness);
     pixels.fill(255, at, at + 3);
   }
 }
 
-/** `to` in the place of `from`, none of them twice. @type {(pictures: Pictures, from: string, to: string) => Pictures} */
-export const swapped = (pictures, from, to) => [...new Set(pictures.map((each) => (each === from ? to : each)))];
+/** @type {(pixels: Uint8ClampedArray) => boolean} */
+function hasTransparency(pixels) {
+  for (let at = 3; at < pixels.length; at += 4) {
+    if (pixels[at] < 255) return true;
+  }
+  return false;
+}
+
+/**
+ * `pictures` with `to` in place of `from`, without duplicates.
+ * @type {(pictures: Pictures, from: string, to: string) => Pictures}
+ */
+export function replaced(pictures, from, to) {
+  const addresses = pictures.map((address) => (address === from ? to : address));
+  return [...new Set(addresses)];
+}

@@ -1,41 +1,42 @@
-// A slot's reference pictures as one text, and what can be done with them. No page here.
+// The reference pictures of a slot: read from and written to one text field, added, removed and reordered.
 
 /** @typedef {import("./boxes.mjs").Size} Size */
-/** @typedef {readonly string[]} Pictures data: addresses; the first one is the subject's face in the editor */
+/** @typedef {readonly string[]} Pictures data: URLs; the editor shows the first one in the box */
 
-export const MOST = 8; // of one subject, as lib_anyms/job/request.py takes
-export const LARGEST = 1024; // pixels of a side: no encoder sees more of a picture
+export const MAX_PICTURES = 8; // per subject, as in lib_anyms/job/request.py
+export const LARGEST = 1024; // pixels per side: no encoder uses more
 
-/** What a slot's field holds; one that is none holds nothing. @type {(text: string) => Pictures} */
+/** Pictures in a slot's field; none if the text is invalid. @type {(text: string) => Pictures} */
 export function readPictures(text) {
   if (!text) return [];
   try {
-    const given = JSON.parse(text);
-    return Array.isArray(given) ? given.filter((each) => typeof each === "string").map(asAddress) : [];
+    const value = JSON.parse(text);
+    if (!Array.isArray(value)) return [];
+    return value.filter((item) => typeof item === "string").map(asAddress);
   } catch {
     return [];
   }
 }
 
-/** Plain base64 as an address. @type {(given: string) => string} */
-const asAddress = (given) => (given.startsWith("data:") ? given : `data:;base64,${given}`);
+/** The API also accepts plain base64. @type {(text: string) => string} */
+const asAddress = (text) => (text.startsWith("data:") ? text : `data:;base64,${text}`);
 
 /** @type {(pictures: Pictures) => string} */
 export const writePictures = (pictures) => (pictures.length ? JSON.stringify(pictures) : "");
 
 /**
- * `more` behind `pictures`, none of them twice; how many did not find room.
- * @type {(pictures: Pictures, more: Pictures) => {pictures: Pictures, left: number}}
+ * `more` added after `pictures`, without duplicates. `rejected` counts the pictures beyond MAX_PICTURES.
+ * @type {(pictures: Pictures, more: Pictures) => {pictures: Pictures, rejected: number}}
  */
 export function joined(pictures, more) {
   const all = [...new Set([...pictures, ...more])];
-  return { pictures: all.slice(0, MOST), left: Math.max(0, all.length - MOST) };
+  return { pictures: all.slice(0, MAX_PICTURES), rejected: Math.max(0, all.length - MAX_PICTURES) };
 }
 
 /** @type {(pictures: Pictures, n: number) => Pictures} */
-export const without = (pictures, n) => pictures.filter((_, each) => each !== n);
+export const without = (pictures, n) => pictures.filter((_, index) => index !== n);
 
-/** Picture `n` one place nearer to the front. @type {(pictures: Pictures, n: number) => Pictures} */
+/** Picture `n` moved one place forward. @type {(pictures: Pictures, n: number) => Pictures} */
 export function advanced(pictures, n) {
   if (n < 1 || n >= pictures.length) return pictures;
   const moved = [...pictures];
@@ -43,7 +44,7 @@ export function advanced(pictures, n) {
   return moved;
 }
 
-/** The size a picture travels in: LARGEST at most, its shape kept. @type {(size: Size) => Size} */
+/** The size in which a picture is sent: at most LARGEST per side, with the same aspect. @type {(size: Size) => Size} */
 export function shrunk({ width, height }) {
   const factor = Math.min(1, LARGEST / Math.max(width, height));
   return { width: Math.max(1, Math.round(width * factor)), height: Math.max(1, Math.round(height * factor)) };

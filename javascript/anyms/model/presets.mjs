@@ -1,6 +1,6 @@
-// Arrangements of any number of subjects: each gives boxes for subjects in their order of numbers.
+// Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { fitted } from "./boxes.mjs?v=0.1.0";
+import { fitted } from "./boxes.mjs?v=1b1b442f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 
@@ -8,10 +8,16 @@ import { fitted } from "./boxes.mjs?v=0.1.0";
 export function sideBySide(count) {
   const gap = Math.min(0.04, 0.3 / count);
   const width = (0.9 - gap * (count - 1)) / count;
-  return boxes(count, (n) => [0.05 + n * (width + gap), 0.15, 0.05 + n * (width + gap) + width, 0.95]);
+  return boxes(count, (n) => {
+    const left = 0.05 + n * (width + gap);
+    return [left, 0.15, left + width, 0.95];
+  });
 }
 
-/** The picture's thirds; one subject takes the middle, two the outer ones. @type {(count: number) => Box[]} */
+/**
+ * The picture's thirds: one subject takes the middle third, two take the outer ones.
+ * @type {(count: number) => Box[]}
+ */
 export function thirds(count) {
   if (count < 3) return boxes(count, (n) => cell(count === 1 ? 1 : 2 * n, 0, 3, 1));
   return cells(count, 3);
@@ -20,11 +26,18 @@ export function thirds(count) {
 /** @type {(count: number) => Box[]} */
 export const grid = (count) => cells(count, Math.ceil(Math.sqrt(count)));
 
-/** People for a photograph: shoulder to shoulder, from five on in two rows, the front one lower. @type {(count: number) => Box[]} */
+/**
+ * A group photo: shoulder to shoulder; five or more stand in two rows, the front row lower.
+ * @type {(count: number) => Box[]}
+ */
 export function groupPhoto(count) {
   const front = count < 5 ? count : Math.ceil(count / 2);
   const back = count - front;
-  return boxes(count, (n) => (n < back ? standing(n, back, 0.05, 0.6) : standing(n - back, front, back ? 0.4 : 0.2, 1)));
+  const top = back ? 0.4 : 0.2; // of the front row
+  return boxes(count, (n) => {
+    if (n < back) return standing(n, back, 0.05, 0.6);
+    return standing(n - back, front, top, 1);
+  });
 }
 
 /** @type {(n: number, count: number, top: number, bottom: number) => number[]} */

@@ -1,72 +1,98 @@
-// The user's own arrangements: named, kept by the browser, written to and read from a file. No page here.
+// The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=0.1.0";
-import { added, stacked } from "./layout.mjs?v=0.1.0";
+import { fitted } from "./boxes.mjs?v=1b1b442f";
+import { added, stacked } from "./layout.mjs?v=1b1b442f";
+import { allSlots } from "./order.mjs?v=1b1b442f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Facts} Facts */
-/** @typedef {readonly Box[]} Preset back to front, in the order of layers */
+/** @typedef {readonly Box[]} Preset boxes from back to front */
 /** @typedef {Readonly<Record<string, Preset>>} Presets by name */
 
 const VERSION = 1;
-const MOST = 100;
-const LONGEST = 60; // letters of a name
-const SLOTS = 12;
+export const MAX_PRESETS = 100;
+const MAX_NAME = 60; // letters
+const MAX_BOXES = 12;
 
-/** What a text holds that is none, or has been damaged, is left out. @type {(text: string | null) => Presets} */
+/** Valid presets of a text. Invalid ones are left out. @type {(text: string | null) => Presets} */
 export function readPresets(text) {
   /** @type {any} */
-  let given;
+  let content;
   try {
-    given = JSON.parse(text ?? "");
+    content = JSON.parse(text ?? "");
   } catch {
     return {};
   }
-  if (given?.version !== VERSION || typeof given.presets !== "object" || given.presets === null) return {};
-  const whole = Object.entries(given.presets).filter(([name, boxes]) => isName(name) && isPreset(boxes));
-  return Object.fromEntries(whole.slice(0, MOST).map(([name, boxes]) => [name.trim(), boxes.map(fitted)]));
+  const stored = content?.presets;
+  if (content?.version !== VERSION || typeof stored !== "object" || stored === null) return {};
+  const valid = Object.entries(stored).filter(([name, boxes]) => isName(name) && isPreset(boxes));
+  return Object.fromEntries(valid.slice(0, MAX_PRESETS).map(([name, boxes]) => [name.trim(), boxes.map(fitted)]));
 }
 
 /** @type {(presets: Presets) => string} */
 export const writePresets = (presets) => JSON.stringify({ version: VERSION, presets }, null, 1);
 
 /** @type {(name: string) => boolean} */
-const isName = (name) => name.trim() !== "" && name.length <= LONGEST && name !== "__proto__";
+const isName = (name) => name.trim() !== "" && name.length <= MAX_NAME && name !== "__proto__";
 
 /** @type {(boxes: any) => boolean} */
-const isPreset = (boxes) => Array.isArray(boxes) && boxes.length > 0 && boxes.length <= SLOTS && boxes.every(isBox);
+function isPreset(boxes) {
+  return Array.isArray(boxes) && boxes.length > 0 && boxes.length <= MAX_BOXES && boxes.every(isBox);
+}
 
 /** @type {(box: any) => boolean} */
 const isBox = (box) => Array.isArray(box) && box.length === 4 && box.every(Number.isFinite);
 
-/** With one more, in place of one of that name; null: the name is none, or there are too many. @type {(presets: Presets, name: string, preset: Preset) => Presets | null} */
-export function kept(presets, name, preset) {
-  const told = name.trim();
-  if (!isName(told) || !isPreset(preset) || Object.keys({ ...presets, [told]: 1 }).length > MOST) return null;
-  return { ...presets, [told]: preset };
+/**
+ * `presets` with one more, which replaces one of the same name. null: the name or the preset is invalid, or there are
+ * too many.
+ * @type {(presets: Presets, name: string, preset: Preset) => Presets | null}
+ */
+export function withPreset(presets, name, preset) {
+  const key = name.trim();
+  if (!isName(key) || !isPreset(preset)) return null;
+  const all = { ...presets, [key]: preset };
+  return Object.keys(all).length > MAX_PRESETS ? null : all;
 }
 
 /** @type {(presets: Presets, name: string) => Presets} */
-export const dropped = (presets, name) => Object.fromEntries(Object.entries(presets).filter(([other]) => other !== name));
+export function withoutPreset(presets, name) {
+  return Object.fromEntries(Object.entries(presets).filter(([other]) => other !== name));
+}
 
-/** The shown boxes as a preset. @type {(layout: Layout, facts: Facts) => Preset} */
-export const presetOf = (layout, facts) =>
-  stacked(layout, facts).map((slot) => /** @type {import("./layout.mjs").Region} */ (layout.regions.find((region) => region.slot === slot)).box);
+/** The boxes of the layout as a preset. @type {(layout: Layout, facts: Facts) => Preset} */
+export function presetOf(layout, facts) {
+  const boxes = new Map(layout.regions.map(({ slot, box }) => [slot, box]));
+  return stacked(layout, facts).map((slot) => /** @type {Box} */ (boxes.get(slot)));
+}
 
 /**
- * The shown subjects take the preset's places, the one lying lowest the first; there are as many as it has places, and those
- * beyond stay where they are.
+ * Puts the shown subjects into the boxes of `preset`, the lowest layer first. Adds subjects until each box has one;
+ * subjects beyond the last box stay where they are.
  * @type {(layout: Layout, facts: Facts, preset: Preset, slots: number) => Layout}
  */
 export function applied(layout, facts, preset, slots) {
-  let wanted = layout;
-  while (wanted.regions.length < Math.min(preset.length, slots)) {
-    const more = added(wanted, facts, slots);
+  const enough = withRegions(layout, facts, Math.min(preset.length, slots), slots);
+  const order = stacked(enough, facts);
+  const regions = enough.regions.map((region) => ({
+    ...region,
+    box: preset[order.indexOf(region.slot)] ?? region.box,
+  }));
+  const rest = allSlots(slots).filter((slot) => !order.includes(slot));
+  return { ...enough, regions, order: [...order, ...rest] };
+}
+
+/**
+ * `layout` with at least `count` regions.
+ * @type {(layout: Layout, facts: Facts, count: number, slots: number) => Layout}
+ */
+function withRegions(layout, facts, count, slots) {
+  let enough = layout;
+  while (enough.regions.length < count) {
+    const more = added(enough, facts, slots);
     if (!more) break;
-    wanted = more.layout;
+    enough = more.layout;
   }
-  const order = stacked(wanted, facts);
-  const regions = wanted.regions.map((region) => ({ ...region, box: preset[order.indexOf(region.slot)] ?? region.box }));
-  return { ...wanted, regions, order: [...order, ...Array.from({ length: slots }, (_, n) => n + 1).filter((slot) => !order.includes(slot))] };
+  return enough;
 }

@@ -1,7 +1,9 @@
-// A picture faint behind the boxes, to place them by: the last one made, img2img's own, one of the user's. It is never sent.
+// A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
+// never sent.
 
-import { make, t } from "./dom.mjs?v=0.1.0";
-import { chosenFiles } from "../host/files.mjs?v=0.1.0";
+import { make, t } from "./dom.mjs?v=1b1b442f";
+import { chooseFiles } from "../host/files.mjs?v=1b1b442f";
+import { gallery, inputPictures } from "../host/page.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */
@@ -12,13 +14,16 @@ const SOURCES = {
   input: "img2img's picture behind the boxes",
   file: "A picture from a file…",
 };
-const SHOWN = "img:not([aria-hidden=true])";
+const VISIBLE = "img:not([aria-hidden=true])";
 
-/** Of pictures on the page the first in about the wanted shape, else the first: a grid comes before its pictures.
- * @type {(images: readonly HTMLImageElement[], aspect: number) => HTMLImageElement | undefined} */
-export function likest(images, aspect) {
+/**
+ * The first loaded image of about this aspect, else the first one. A gallery shows a grid before its pictures.
+ * @type {(images: readonly HTMLImageElement[], aspect: number) => HTMLImageElement | undefined}
+ */
+export function closestAspect(images, aspect) {
   const loaded = images.filter((image) => image.naturalWidth > 1);
-  return loaded.find((image) => Math.abs(image.naturalWidth / image.naturalHeight / aspect - 1) < 0.02) ?? loaded[0];
+  const close = loaded.find((image) => Math.abs(image.naturalWidth / image.naturalHeight / aspect - 1) < 0.02);
+  return close ?? loaded[0];
 }
 
 export class Background {
@@ -27,50 +32,62 @@ export class Background {
     this.editor = editor;
     /** @type {Source} */
     this.source = "none";
-    this.own = ""; // the address of the user's file
-    this.image = /** @type {HTMLImageElement} */ (make("img", { className: "ground", alt: "", hidden: true, draggable: false }));
-    const sources = /** @type {Source[]} */ (Object.keys(SOURCES)).filter((source) => source !== "input" || editor.fields.tab === "img2img");
-    const options = sources.map((source) => make("option", { value: source }, t(SOURCES[source])));
-    this.select = /** @type {HTMLSelectElement} */ (make("select", { className: "behind", "aria-label": t("Picture behind the boxes") }, ...options));
-    this.select.addEventListener("change", () => void this.choose(/** @type {Source} */ (this.select.value)));
-    this.seen = new MutationObserver(() => this.draw());
-    this.heard = () => this.draw(); // `load` does not bubble
+    this.fileAddress = ""; // object URL of the user's file
+    const properties = { className: "background", alt: "", hidden: true, draggable: false };
+    this.image = /** @type {HTMLImageElement} */ (make("img", properties));
+    this.select = this.newSelect();
+    this.observer = new MutationObserver(() => this.draw());
+    this.onLoad = () => this.draw();
+  }
+
+  newSelect() {
+    const sources = /** @type {Source[]} */ (Object.keys(SOURCES));
+    const options = sources
+      .filter((source) => source !== "input" || this.editor.fields.tab === "img2img")
+      .map((source) => make("option", { value: source }, t(SOURCES[source])));
+    const properties = { className: "background-source", "aria-label": t("Picture behind the boxes") };
+    const select = /** @type {HTMLSelectElement} */ (make("select", properties, ...options));
+    select.addEventListener("change", () => void this.choose(/** @type {Source} */ (select.value)));
+    return select;
   }
 
   /** @param {Source} source */
   async choose(source) {
     if (source === "file") {
-      const [file] = await chosenFiles("image/*", false);
-      if (this.own) URL.revokeObjectURL(this.own);
-      this.own = file ? URL.createObjectURL(file) : "";
+      const [file] = await chooseFiles("image/*", false);
+      if (this.fileAddress) URL.revokeObjectURL(this.fileAddress);
+      this.fileAddress = file ? URL.createObjectURL(file) : "";
     }
     this.source = source;
     this.watch();
     this.draw();
-    if (this.image.hidden && source !== "none") this.editor.say(t("There is no such picture yet; it appears when there is one."));
+    if (this.image.hidden && source !== "none") {
+      this.editor.say(t("There is no such picture yet. It will appear when there is one."));
+    }
   }
 
-  /** Where the host shows such pictures. */
-  get place() {
-    const { tab } = this.editor.fields;
-    return { none: null, file: null, last: document.getElementById(`${tab}_gallery`), input: document.getElementById("mode_img2img") }[this.source];
+  /** The host's element with pictures of this source. */
+  get pictureArea() {
+    if (this.source === "last") return gallery(this.editor.fields.tab);
+    return this.source === "input" ? inputPictures() : null;
   }
 
   watch() {
-    this.seen.disconnect();
-    this.watched?.removeEventListener("load", this.heard, true);
-    this.watched = this.place;
+    this.observer.disconnect();
+    this.watched?.removeEventListener("load", this.onLoad, true);
+    this.watched = this.pictureArea;
     if (!this.watched) return;
-    this.seen.observe(this.watched, { childList: true, subtree: true, attributes: true, attributeFilter: ["src"] });
-    this.watched.addEventListener("load", this.heard, true);
+    this.observer.observe(this.watched, { childList: true, subtree: true, attributes: true, attributeFilter: ["src"] });
+    this.watched.addEventListener("load", this.onLoad, true); // `load` does not bubble, so capture it
   }
 
-  /** @returns {string} "" where there is none */
+  /** "" if there is no picture. @returns {string} */
   get address() {
-    if (this.source === "file") return this.own;
-    const images = [.../** @type {NodeListOf<HTMLImageElement>} */ (this.place?.querySelectorAll(SHOWN) ?? [])];
-    const shown = this.source === "input" ? images.filter((image) => image.offsetParent) : images;
-    return likest(shown, this.editor.size.width / this.editor.size.height)?.src ?? "";
+    if (this.source === "file") return this.fileAddress;
+    /** @type {NodeListOf<HTMLImageElement> | undefined} */
+    const nodes = this.pictureArea?.querySelectorAll(VISIBLE);
+    const images = [...(nodes ?? [])].filter((image) => this.source !== "input" || image.offsetParent);
+    return closestAspect(images, this.editor.size.width / this.editor.size.height)?.src ?? "";
   }
 
   draw() {

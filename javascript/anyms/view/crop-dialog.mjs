@@ -1,107 +1,142 @@
-// A picture of a subject is cut: a part is chosen, what is not the subject is erased, what the encoder will see is shown. The slot
-// has the result when the user says so, and not before; the whole picture is kept beside it for as long as the page is open.
+// The crop dialog: choose a part of a picture, erase what is not the subject, and see what the image encoder will see.
+// The slot changes only on "Use it". The whole picture stays in memory while the page is open, so that a crop can be
+// changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=0.1.0";
-import { FITS, pixelsOf, placedBy, swapped, toPaint } from "../model/mask.mjs?v=0.1.0";
-import { attribute, make, t, text } from "./dom.mjs?v=0.1.0";
-import { chosenFiles } from "../host/files.mjs?v=0.1.0";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=1b1b442f";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=1b1b442f";
+import { allSlots } from "../model/order.mjs?v=1b1b442f";
+import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=1b1b442f";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=1b1b442f";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=1b1b442f";
+import { chooseFiles } from "../host/files.mjs?v=1b1b442f";
 
-/** @typedef {import("../model/boxes.mjs").Box} Box */
-/** @typedef {import("../model/boxes.mjs").Size} Size */
+/** @typedef {import("./crop-image.mjs").Crop} Crop */
+/** @typedef {import("./crop-image.mjs").Work} Work */
 /** @typedef {import("./editor.mjs").Editor} Editor */
-/** @typedef {{source: string, box: Box, paint: HTMLCanvasElement, painted: boolean}} Cut of a picture at `source`: where `paint` is white it is erased */
-/** @typedef {Cut & {slot: number, address: string, image: HTMLImageElement, size: Size}} Work `address` is the slot's now */
+/** @typedef {keyof typeof TOOLS} Tool */
 
 const SIDE = 224; // pixels of CLIP's square
-const EDGES = ["left", "top", "right", "bottom"];
+const EDGES = ["left, %", "top, %", "right, %", "bottom, %"];
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
-const TOOLS = { crop: "Choose a part", erase: "Erase", restore: "Bring back" };
-const HELP = "Drag the frame, or erase what is not the subject. The squares below show what the image encoder will see.";
+const TOOLS = { crop: "Crop", erase: "Erase", restore: "Restore" };
+const HELP =
+  "Drag the frame, or erase what is not the subject. The squares below show what the image encoder will see.";
 
-/** @type {(size: Size) => HTMLCanvasElement} */
-const canvasOf = ({ width, height }) => Object.assign(document.createElement("canvas"), { width, height });
-
-/** @type {(canvas: HTMLCanvasElement) => CanvasRenderingContext2D} */
-const penOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-
-/** A button with words. @type {(words: string, onclick: () => void, further?: Record<string, string>) => HTMLButtonElement} */
-const press = (words, onclick, further = {}) => /** @type {HTMLButtonElement} */ (make("button", { type: "button", onclick, ...further }, t(words)));
-
-/** Throws where the browser cannot read it. @type {(address: string) => Promise<HTMLImageElement>} */
-async function decoded(address) {
-  const image = Object.assign(new Image(), { src: address });
-  await image.decode();
-  return image;
-}
-
-export class CutDialog {
+export class CropDialog {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    /** By the address of what was made. @type {Map<string, Cut>} */
-    this.cuts = new Map();
+    /** Crops in use, by the address of their result. @type {Map<string, Crop>} */
+    this.crops = new Map();
     /** @type {Work | null} */
     this.work = null;
-    /** @type {keyof typeof TOOLS} */
+    /** @type {Tool} */
     this.tool = "crop";
-    this.count = 0;
-    this.waits = 0; // for the answer of that count
-    this.title = make("h2", { id: "cut-title" });
+    this.requests = 0;
+    this.pending = 0; // number of the request for a background mask; 0: none
+    this.title = make("h2", { id: "crop-title" });
     this.view = canvasOf({ width: 1, height: 1 });
     this.shade = make("div", { className: "shade" });
-    this.part = make("div", { className: "part" }, ...HANDLES.map((edges) => make("span", { className: "handle", "data-edges": edges })));
-    this.stage = make("div", { className: "work" }, this.view, this.shade, this.part);
-    this.tools = Object.entries(TOOLS).map(([tool, words]) => press(words, () => this.take(/** @type {any} */ (tool)), { "data-tool": tool }));
-    this.brush = /** @type {HTMLInputElement} */ (make("input", { type: "range", min: "1", max: "40", value: "12", "aria-label": t("Size of the brush") }));
-    this.numbers = EDGES.map((name, n) => this.newNumber(name, n));
-    this.remover = press("Remove the background", () => this.askForBackground());
-    this.squares = FITS.map((fit) => make("button", { type: "button", onclick: () => this.fit(fit) }, canvasOf({ width: SIDE, height: SIDE }), make("span", {}, t(fit))));
+    const handles = HANDLES.map((edges) => make("span", { className: "handle", "data-edges": edges }));
+    this.frame = make("div", { className: "crop-frame" }, ...handles);
+    this.area = make("div", { className: "crop-area" }, this.view, this.shade, this.frame);
+    this.tools = /** @type {Tool[]} */ (Object.keys(TOOLS)).map((tool) => this.newTool(tool));
+    this.brush = this.newBrush();
+    this.inputs = EDGES.map((label, n) => this.newInput(label, n));
+    this.remover = textButton(t("Remove the background"), () => this.requestMask());
+    this.squares = FITS.map((fit) => this.newSquare(fit));
     this.problem = make("div", { className: "problem", role: "alert" });
-    this.root = /** @type {HTMLDialogElement} */ (make("dialog", { className: "cutting", "aria-labelledby": "cut-title" }));
+    const properties = { className: "crop-dialog", "aria-labelledby": "crop-title" };
+    this.root = /** @type {HTMLDialogElement} */ (make("dialog", properties));
     this.build();
   }
 
+  // -- build ----------------------------------------------------------------------------------------------------------
+
   build() {
-    const mask = press("Mask from a file…", () => void this.openMask(), { title: t("A picture that is white, or opaque, where the subject is") });
-    const files = make("div", {}, mask, this.remover, press("Start over", () => this.startOver()));
-    const painting = make("div", { className: "bar" }, make("div", {}, ...this.tools), make("label", {}, t("brush"), this.brush), files);
-    const numbers = make("div", { className: "bar" }, ...this.numbers.map((input, n) => make("label", {}, `${t(EDGES[n])} %`, input)));
-    const squares = make("div", { className: "squares", role: "group", "aria-label": t("How pictures come into the encoder's square, all of them") }, ...this.squares);
-    const end = make("div", { className: "bar end" }, press("Cancel", () => this.close()), press("Use it", () => this.use(), { className: "use" }));
-    const help = make("div", { className: "seenas" }, t(HELP));
-    this.root.append(this.title, make("div", { className: "sheet" }, this.stage), painting, numbers, this.problem, help, squares, end);
+    const tip = t("A picture that is white, or opaque, where the subject is");
+    const mask = textButton(t("Mask from a file…"), () => void this.openMask(), { title: tip });
+    const files = make(
+      "div",
+      {},
+      mask,
+      this.remover,
+      textButton(t("Start over"), () => this.startOver()),
+    );
+    const brush = make("label", {}, t("brush"), this.brush);
+    const painting = make("div", { className: "bar" }, make("div", {}, ...this.tools), brush, files);
+    const labels = this.inputs.map((input, n) => make("label", {}, t(EDGES[n]), input));
+    const numbers = make("div", { className: "bar" }, ...labels);
+    const cancel = textButton(t("Cancel"), () => this.close());
+    const use = textButton(t("Use it"), () => this.use(), { className: "use" });
+    const end = make("div", { className: "bar end" }, cancel, use);
+    const help = make("div", { className: "crop-help" }, t(HELP));
+    const sheet = make("div", { className: "sheet" }, this.area);
+    this.root.append(this.title, sheet, painting, numbers, this.problem, help, this.squareGroup(), end);
     this.root.addEventListener("close", () => this.forget());
-    this.stage.addEventListener("pointerdown", (event) => this.grab(event));
-    const ours = ["keydown", "paste", "drop", "dragover"]; // neither the editor's nor the host's
-    for (const kind of ours) this.root.addEventListener(kind, (event) => event.stopPropagation());
+    this.area.addEventListener("pointerdown", (event) => this.grab(event));
+    for (const kind of ["keydown", "paste", "drop", "dragover"]) {
+      this.root.addEventListener(kind, (event) => event.stopPropagation()); // neither editor nor host may react
+    }
   }
 
-  /** @type {(name: string, n: number) => HTMLInputElement} */
-  newNumber(name, n) {
-    const input = /** @type {HTMLInputElement} */ (make("input", { type: "number", min: "0", max: "100", step: "0.1", "aria-label": `${t(name)}, %` }));
+  squareGroup() {
+    const label = t("How all pictures fit into the encoder's square");
+    return make("div", { className: "squares", role: "group", "aria-label": label }, ...this.squares);
+  }
+
+  /** @param {Tool} tool */
+  newTool(tool) {
+    return textButton(t(TOOLS[tool]), () => this.setTool(tool), { "data-tool": tool });
+  }
+
+  newBrush() {
+    const label = t("Size of the brush");
+    const properties = { type: "range", min: "1", max: "40", value: "12", "aria-label": label };
+    return /** @type {HTMLInputElement} */ (make("input", properties));
+  }
+
+  /** @param {string} fit */
+  newSquare(fit) {
+    const canvas = canvasOf({ width: SIDE, height: SIDE });
+    const onclick = () => this.chooseFit(fit);
+    return make("button", { type: "button", onclick }, canvas, make("span", {}, t(fit)));
+  }
+
+  /** @type {(label: string, n: number) => HTMLInputElement} */
+  newInput(label, n) {
+    const properties = { type: "number", min: "0", max: "100", step: "0.1", "aria-label": t(label) };
+    const input = /** @type {HTMLInputElement} */ (make("input", properties));
     input.addEventListener("change", () => {
-      if (this.work && Number.isFinite(input.valueAsNumber)) this.work.box = fitted(Object.assign([...this.work.box], { [n]: input.valueAsNumber / 100 }));
+      const { work } = this;
+      if (work && Number.isFinite(input.valueAsNumber)) {
+        const edges = [...work.box];
+        edges[n] = input.valueAsNumber / 100;
+        work.box = fitted(edges);
+      }
       this.draw();
     });
     return input;
   }
 
-  // -- open and close -----------------------------------------------------------------------------------------------------
+  // -- open and close -------------------------------------------------------------------------------------------------
 
-  /** @type {(slot: number, n: number) => Promise<void>} */
+  /** Opens picture `n` of a slot. @type {(slot: number, n: number) => Promise<void>} */
   async open(slot, n) {
     const { editor } = this;
     const address = editor.fields.pictures(slot)[n] ?? "";
-    const before = this.cuts.get(address);
-    const image = await decoded(before?.source ?? address).catch(() => null);
-    if (!image) return editor.complain(t("The browser cannot read this picture. Save it as PNG or JPEG and add it again."));
+    const crop = this.crops.get(address) ?? { source: address, box: WHOLE, paint: null, painted: false };
+    const image = await decoded(crop.source).catch(() => null);
+    if (!image) {
+      return editor.complain(t("The browser cannot read this picture. Save it as PNG or JPEG and add it again."));
+    }
     const size = { width: image.naturalWidth, height: image.naturalHeight };
     const paint = canvasOf(size);
-    if (before) penOf(paint).drawImage(before.paint, 0, 0);
-    this.work = { slot, address, image, size, paint, painted: before?.painted ?? false, source: before?.source ?? address, box: before?.box ?? WHOLE };
-    text(this.title, `${t("Cut picture")} ${n + 1} ${t("of subject")} ${slot}`);
+    if (crop.paint) contextOf(paint).drawImage(crop.paint, 0, 0);
+    this.work = { ...crop, paint, slot, address, image, size };
+    text(this.title, t("Crop picture {number} of subject {slot}", { slot, number: n + 1 }));
     text(this.problem, "");
-    this.take("crop");
+    this.setTool("crop");
     if (!this.root.open) this.root.showModal();
   }
 
@@ -109,75 +144,78 @@ export class CutDialog {
     this.root.close();
   }
 
-  /** Whatever closed it, Escape too. */
+  /** The dialog has closed, by a button or by Escape. */
   forget() {
     this.work = null;
-    this.waits = 0;
+    this.pending = 0;
   }
 
   use() {
     const { work, editor } = this;
     if (!work) return;
     const { slot, address, source, box, paint, painted } = work;
-    const whole = sameBox(box, WHOLE) && !painted;
-    const made = whole ? source : this.made().toDataURL("image/png");
+    const unchanged = sameBox(box, WHOLE) && !painted;
+    const result = unchanged ? source : rendered(work, box).toDataURL("image/png");
     this.close();
-    editor.giving.set(slot, swapped(editor.fields.pictures(slot), address, made), `${t("Cut a picture of subject")} ${slot}`);
-    const held = new Set(Array.from({ length: editor.fields.slots }, (_, n) => editor.fields.pictures(n + 1)).flat());
-    for (const each of this.cuts.keys()) if (!held.has(each)) this.cuts.delete(each); // each holds whole pictures
-    if (!whole) this.cuts.set(made, { source, box, paint, painted });
+    const pictures = replaced(editor.fields.pictures(slot), address, result);
+    editor.intake.set(slot, pictures, t("Cropped a picture of subject {slot}", { slot }));
+    this.forgetUnused();
+    if (!unchanged) this.crops.set(result, { source, box, paint, painted });
   }
 
-  // -- what is shown ------------------------------------------------------------------------------------------------------
-
-  /** What there is of the picture, on white. @type {(box?: Box) => HTMLCanvasElement} */
-  made(box = this.work?.box ?? WHOLE) {
-    const { image, paint, size } = /** @type {Work} */ (this.work);
-    const { left, top, width, height } = pixelsOf(box, size);
-    const canvas = canvasOf({ width, height });
-    const pen = penOf(canvas);
-    pen.fillStyle = "#fff";
-    pen.fillRect(0, 0, width, height);
-    for (const layer of [image, paint]) pen.drawImage(layer, left, top, width, height, 0, 0, width, height);
-    return canvas;
+  /** A crop holds whole pictures, so old ones must not stay in memory. */
+  forgetUnused() {
+    const { fields } = this.editor;
+    const used = new Set(allSlots(fields.slots).flatMap((slot) => fields.pictures(slot)));
+    for (const address of this.crops.keys()) {
+      if (!used.has(address)) this.crops.delete(address);
+    }
   }
+
+  // -- draw -----------------------------------------------------------------------------------------------------------
 
   draw() {
-    if (!this.work) return;
-    const { box, size } = this.work;
-    const whole = this.made(WHOLE);
-    Object.assign(this.view, size);
-    this.stage.style.setProperty("--aspect", String(size.width / size.height));
-    penOf(this.view).drawImage(whole, 0, 0);
-    const [x0, y0, x1, y1] = box.map((edge) => `${edge * 100}%`);
-    const hole = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]].map((point) => point.join(" ")).join(", ");
-    this.shade.style.clipPath = `polygon(evenodd, 0 0, 100% 0, 100% 100%, 0 100%, 0 0, ${hole})`;
-    Object.assign(this.part.style, { left: x0, top: y0, width: `${(box[2] - box[0]) * 100}%`, height: `${(box[3] - box[1]) * 100}%` });
-    this.numbers.forEach((input, n) => Object.assign(input, { value: String(Math.round(box[n] * 1000) / 10) }));
-    for (const each of this.tools) attribute(each, "aria-pressed", String(each.getAttribute("data-tool") === this.tool));
-    this.stage.classList.toggle("painting", this.tool !== "crop");
-    this.remover.disabled = this.waits > 0;
-    text(this.remover, t(this.waits ? "Removing the background…" : "Remove the background"));
-    this.drawSquares(this.made());
+    const { work } = this;
+    if (!work) return;
+    this.drawPicture(work);
+    this.inputs.forEach((input, n) => (input.value = String(Math.round(work.box[n] * 1000) / 10)));
+    for (const button of this.tools) {
+      attribute(button, "aria-pressed", String(button.getAttribute("data-tool") === this.tool));
+    }
+    this.area.classList.toggle("painting", this.tool !== "crop");
+    const waiting = this.pending > 0;
+    this.remover.disabled = waiting;
+    text(this.remover, t(waiting ? "Removing the background…" : "Remove the background"));
+    this.drawSquares(rendered(work, work.box));
   }
 
-  /** @param {HTMLCanvasElement} made */
-  drawSquares(made) {
+  /** @param {Work} work */
+  drawPicture(work) {
+    const { box, size } = work;
+    Object.assign(this.view, size); // this clears the canvas
+    contextOf(this.view).drawImage(rendered(work, WHOLE), 0, 0);
+    this.area.style.setProperty("--aspect", String(size.width / size.height));
+    this.shade.style.clipPath = outside(box);
+    Object.assign(this.frame.style, placed(box));
+  }
+
+  /** @param {HTMLCanvasElement} result */
+  drawSquares(result) {
     const chosen = this.editor.fields.entry("fit").value;
     this.squares.forEach((square, n) => {
       attribute(square, "aria-pressed", String(FITS[n] === chosen));
-      const pen = penOf(/** @type {HTMLCanvasElement} */ (square.firstChild));
-      pen.fillStyle = "#fff";
-      pen.fillRect(0, 0, SIDE, SIDE);
-      pen.imageSmoothingQuality = "high";
-      pen.drawImage(made, ...placedBy(made, FITS[n], SIDE));
+      const context = contextOf(/** @type {HTMLCanvasElement} */ (square.firstChild));
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, SIDE, SIDE);
+      context.imageSmoothingQuality = "high";
+      context.drawImage(result, ...placedBy(result, FITS[n], SIDE));
     });
   }
 
-  // -- by hand ------------------------------------------------------------------------------------------------------------
+  // -- pointer --------------------------------------------------------------------------------------------------------
 
-  /** @param {keyof typeof TOOLS} tool */
-  take(tool) {
+  /** @param {Tool} tool */
+  setTool(tool) {
     this.tool = tool;
     this.draw();
   }
@@ -190,112 +228,121 @@ export class CutDialog {
     this.draw();
   }
 
-  /** @param {PointerEvent} event */
-  grab(event) {
-    const { work, stage } = this;
-    if (!work || event.button !== 0) return;
-    event.preventDefault();
-    const area = this.view.getBoundingClientRect();
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (this.tool === "crop" && !this.part.contains(target)) return;
-    const does = this.tool === "crop" ? this.dragging(event, area, target.dataset.edges ?? "") : this.painting(event, area);
-    const over = new AbortController();
-    stage.setPointerCapture(event.pointerId);
-    does(event);
-    stage.addEventListener("pointermove", (next) => next.pointerId === event.pointerId && does(next), { signal: over.signal });
-    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) stage.addEventListener(kind, () => over.abort(), { signal: over.signal });
+  /** @param {PointerEvent} start */
+  grab(start) {
+    const { work, area } = this;
+    if (!work || start.button !== 0) return;
+    start.preventDefault();
+    const target = /** @type {HTMLElement} */ (start.target);
+    if (this.tool === "crop" && !this.frame.contains(target)) return;
+    const follow =
+      this.tool === "crop" ? this.dragging(work, start, target.dataset.edges ?? "") : this.painting(work, start);
+    const listeners = new AbortController();
+    const { signal } = listeners;
+    area.setPointerCapture(start.pointerId);
+    follow(start);
+    const sameFinger = (/** @type {PointerEvent} */ event) => {
+      if (event.pointerId === start.pointerId) follow(event);
+    };
+    area.addEventListener("pointermove", sameFinger, { signal });
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      area.addEventListener(kind, () => listeners.abort(), { signal });
+    }
   }
 
-  /** @type {(from: PointerEvent, area: DOMRect, edges: string) => (event: PointerEvent) => void} */
-  dragging(from, area, edges) {
-    const work = /** @type {Work} */ (this.work);
+  /**
+   * Moves the frame, or the edges under the pointer.
+   * @type {(work: Work, start: PointerEvent, edges: string) => (event: PointerEvent) => void}
+   */
+  dragging(work, start, edges) {
     const { box, size } = work;
+    const { width, height } = this.view.getBoundingClientRect();
     return (event) => {
-      const by = /** @type {const} */ ([(event.clientX - from.clientX) / area.width, (event.clientY - from.clientY) / area.height]);
+      /** @type {[number, number]} */
+      const by = [(event.clientX - start.clientX) / width, (event.clientY - start.clientY) / height];
       work.box = edges ? resized(box, edges, by, size, 0) : moved(box, by, size, 0);
       this.draw();
     };
   }
 
-  /** @type {(from: PointerEvent, area: DOMRect) => (event: PointerEvent) => void} */
-  painting(from, area) {
-    const work = /** @type {Work} */ (this.work);
-    const pen = penOf(work.paint);
-    const [wide, high] = [work.size.width / area.width, work.size.height / area.height];
-    const at = (/** @type {PointerEvent} */ event) => /** @type {const} */ ([(event.clientX - area.left) * wide, (event.clientY - area.top) * high]);
-    let last = at(from);
+  /**
+   * Erases or restores along the pointer's path.
+   * @type {(work: Work, start: PointerEvent) => (event: PointerEvent) => void}
+   */
+  painting(work, start) {
+    const context = contextOf(work.paint);
+    const { width, height } = work.size;
+    const area = this.view.getBoundingClientRect();
+    /** @type {(event: PointerEvent) => [number, number]} */
+    const pixelAt = ({ clientX, clientY }) => {
+      return [((clientX - area.left) * width) / area.width, ((clientY - area.top) * height) / area.height];
+    };
+    let last = pixelAt(start);
     work.painted = true;
     return (event) => {
-      const next = at(event);
-      pen.globalCompositeOperation = this.tool === "erase" ? "source-over" : "destination-out";
-      const lineWidth = (this.brush.valueAsNumber / 100) * Math.max(work.size.width, work.size.height);
-      Object.assign(pen, { strokeStyle: "#fff", lineCap: "round", lineWidth });
-      pen.beginPath();
-      pen.moveTo(...last);
-      pen.lineTo(...next);
-      pen.stroke();
+      const next = pixelAt(event);
+      context.globalCompositeOperation = this.tool === "erase" ? "source-over" : "destination-out";
+      const lineWidth = (this.brush.valueAsNumber / 100) * Math.max(width, height);
+      Object.assign(context, { strokeStyle: "#fff", lineCap: "round", lineWidth });
+      context.beginPath();
+      context.moveTo(...last);
+      context.lineTo(...next);
+      context.stroke();
       last = next;
       this.draw();
     };
   }
 
-  // -- masks --------------------------------------------------------------------------------------------------------------
+  // -- masks ----------------------------------------------------------------------------------------------------------
 
   async openMask() {
-    const [file] = await chosenFiles("image/*", false);
+    const [file] = await chooseFiles("image/*", false);
     if (!file) return;
     const address = URL.createObjectURL(file);
     await this.takeMask(address);
     URL.revokeObjectURL(address);
   }
 
-  /** Of the whole picture; one of another size is resized. @param {string} address */
+  /** Replaces the paint by a mask of the whole picture. @param {string} address */
   async takeMask(address) {
     const mask = await decoded(address).catch(() => null);
-    if (!this.work) return; // closed meanwhile
+    if (!this.work) return; // the dialog was closed while the mask loaded
     if (!mask) return text(this.problem, t("The browser cannot read this mask. Save it as PNG and choose it again."));
-    const { width, height } = this.work.size;
-    const paint = canvasOf(this.work.size);
-    const pen = penOf(paint);
-    pen.drawImage(mask, 0, 0, width, height);
-    const pixels = pen.getImageData(0, 0, width, height);
-    toPaint(pixels.data);
-    pen.putImageData(pixels, 0, 0);
-    Object.assign(this.work, { paint, painted: true });
+    Object.assign(this.work, { paint: paintOf(mask, this.work.size), painted: true });
     text(this.problem, "");
     this.draw();
   }
 
-  // -- what only the server can do ----------------------------------------------------------------------------------------
+  // -- requests to the server -----------------------------------------------------------------------------------------
 
-  askForBackground() {
+  requestMask() {
     if (!this.work) return;
     text(this.problem, "");
-    this.waits = this.ask({ picture: this.work.source });
+    this.pending = this.request({ picture: this.work.source });
     this.draw();
   }
 
-  /** gradio's lists take no value from a script. @param {string} fit */
-  fit(fit) {
-    this.ask({ fit });
+  /** The server sets it: gradio's lists take no value from a script. @param {string} fit */
+  chooseFit(fit) {
+    this.request({ fit });
   }
 
-  /** @param {Record<string, string>} what */
-  ask(what) {
-    this.count += 1; // the same once more is news, too
-    this.editor.fields.send("cut_put", JSON.stringify({ ...what, count: this.count }));
-    return this.count;
+  /** @param {Record<string, string>} message */
+  request(message) {
+    this.requests += 1; // makes each message new: the same request again must change the field
+    this.editor.fields.send("cut_put", JSON.stringify({ ...message, count: this.requests }));
+    return this.requests;
   }
 
-  /** The page has changed: perhaps that is an answer, or the fit. */
-  hear() {
+  /** The page has changed: takes a response of the server, and shows the current fit. */
+  refresh() {
     if (!this.work) return;
-    const told = this.editor.fields.entry("cut_told").value;
-    const answer = this.waits && told ? JSON.parse(told) : {};
-    if (answer.count === this.waits && this.waits) {
-      this.waits = 0;
-      text(this.problem, answer.problem ?? "");
-      if (answer.mask) void this.takeMask(answer.mask);
+    const message = this.editor.fields.entry(CROP_RESPONSE).value;
+    const response = this.pending && message ? JSON.parse(message) : {};
+    if (this.pending && response.count === this.pending) {
+      this.pending = 0;
+      text(this.problem, response.problem ?? "");
+      if (response.mask) void this.takeMask(response.mask);
     }
     this.draw();
   }

@@ -1,9 +1,9 @@
-// Hints at the rows and boxes they are about; a new warning is announced once, politely.
+// Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text } from "./dom.mjs?v=0.1.0";
-import { hints } from "../model/hints.mjs?v=0.1.0";
-import { prompts } from "../host/page.mjs?v=0.1.0";
-import { allSlots } from "../model/order.mjs?v=0.1.0";
+import { attribute, icon, make, t, text } from "./dom.mjs?v=1b1b442f";
+import { hints } from "../model/hints.mjs?v=1b1b442f";
+import { prompts } from "../host/page.mjs?v=1b1b442f";
+import { allSlots } from "../model/order.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */
@@ -13,39 +13,51 @@ export class HintList {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    /** Of pictures by their address; null while it is being found out. @type {Map<string, Size | null>} */
+    /** Sizes of pictures by address; null while a picture loads. @type {Map<string, Size | null>} */
     this.sizes = new Map();
-    /** @type {Map<number, {list: HTMLElement, told: string}>} */
+    /** @type {Map<number, {list: HTMLElement, content: string}>} */
     this.lists = new Map();
-    this.files = make("div", { className: "notice", hidden: true });
-    this.said = make("div", { className: "unseen", "aria-live": "polite" });
-    this.root = make("div", {}, this.files, this.said);
+    this.notice = make("div", { className: "notice", hidden: true });
+    this.announcement = make("div", { className: "visually-hidden", "aria-live": "polite" });
+    this.root = make("div", {}, this.notice, this.announcement);
   }
 
   draw() {
     const { editor } = this;
-    const found = hints(editor.layout, (slot) => editor.fact(slot), this.page());
-    for (const [slot, { root }] of editor.rows.rows) this.drawRow(slot, root, found);
-    const sentence = this.sentence();
-    this.files.hidden = sentence === "";
-    text(this.files, sentence);
-    if (editor.stage.gesture) return; // what passes while dragging is not worth hearing
-    const warnings = found.filter(({ kind }) => kind === "warning").map(({ slot, words }) => `${t("Subject")} ${slot}: ${t(words)}`);
-    text(this.said, [...(sentence ? [sentence] : []), ...warnings].join(" "));
+    const all = hints(editor.layout, (slot) => editor.fact(slot), this.page());
+    for (const [slot, { root }] of editor.subjectList.items) {
+      const mine = all.filter((hint) => hint.slot === slot);
+      this.drawList(slot, root, mine);
+      this.drawBox(slot, mine);
+    }
+    const problem = this.modelProblem();
+    this.notice.hidden = problem === "";
+    text(this.notice, problem);
+    if (!editor.canvas.gesture) this.announce(problem, all); // a warning may come and go during a drag
+  }
+
+  /** @type {(problem: string, all: readonly Hint[]) => void} */
+  announce(problem, all) {
+    const sentences = problem ? [problem] : [];
+    for (const { slot, kind, message } of all) {
+      if (kind === "warning") sentences.push(t("Subject {slot}: {message}", { slot, message: t(message) }));
+    }
+    text(this.announcement, sentences.join(" "));
   }
 
   /** @returns {import("../model/hints.mjs").Page} */
   page() {
     const { size, fields } = this.editor;
-    return { size, prompts: prompts(fields.tab), fit: fields.entry("fit").value, pictures: (slot) => this.sizesOf(slot) };
+    const pictures = (/** @type {number} */ slot) => this.sizesOf(slot);
+    return { size, prompts: prompts(fields.tab), fit: fields.entry("fit").value, pictures };
   }
 
-  /** What the server found wrong with model files or checkpoint. */
-  sentence() {
+  /** The server's message about model files or the checkpoint; "" if there is no problem. */
+  modelProblem() {
     return this.editor.fields.entry("found").value.trim();
   }
 
-  /** @type {(slot: number) => Size[]} */
+  /** The sizes known so far. @type {(slot: number) => Size[]} */
   sizesOf(slot) {
     return this.editor.fields.pictures(slot).flatMap((address) => this.sizeOf(address) ?? []);
   }
@@ -54,8 +66,7 @@ export class HintList {
   sizeOf(address) {
     const known = this.sizes.get(address);
     if (known !== undefined) return known;
-    const inUse = new Set(allSlots(this.editor.fields.slots).flatMap((slot) => this.editor.fields.pictures(slot)));
-    for (const other of this.sizes.keys()) if (!inUse.has(other)) this.sizes.delete(other); // an address is a whole picture
+    this.forgetUnused();
     this.sizes.set(address, null);
     const image = new Image();
     image.addEventListener("load", () => {
@@ -66,21 +77,42 @@ export class HintList {
     return null;
   }
 
-  /** @type {(slot: number, row: HTMLElement, found: readonly Hint[]) => void} */
-  drawRow(slot, row, found) {
-    const mine = found.filter((hint) => hint.slot === slot);
-    const shown = this.lists.get(slot) ?? { list: make("ul", { className: "hints", id: `hints${slot}` }), told: "" };
-    this.lists.set(slot, shown);
-    if (shown.list.parentNode !== row) row.append(shown.list);
-    const told = mine.map(({ kind, words }) => `${kind} ${words}`).join("\n");
-    if (told !== shown.told) {
-      shown.told = told;
-      shown.list.replaceChildren(...mine.map(({ kind, words }) => make("li", { className: kind }, icon(kind), make("span", {}, t(words)))));
+  /** An address holds a whole picture, so old ones must not stay in memory. */
+  forgetUnused() {
+    const { fields } = this.editor;
+    const used = new Set(allSlots(fields.slots).flatMap((slot) => fields.pictures(slot)));
+    for (const address of this.sizes.keys()) {
+      if (!used.has(address)) this.sizes.delete(address);
     }
+  }
+
+  /** @type {(slot: number, item: HTMLElement, mine: readonly Hint[]) => void} */
+  drawList(slot, item, mine) {
+    const shown = this.lists.get(slot) ?? this.newList(slot);
+    if (shown.list.parentNode !== item) item.append(shown.list);
     shown.list.hidden = !mine.length;
-    const box = this.editor.stage.boxes.get(slot)?.root;
+    const content = mine.map(({ kind, message }) => `${kind} ${message}`).join("\n");
+    if (content === shown.content) return;
+    shown.content = content;
+    const lines = mine.map(({ kind, message }) => {
+      return make("li", { className: kind }, icon(kind), make("span", {}, t(message)));
+    });
+    shown.list.replaceChildren(...lines);
+  }
+
+  /** @param {number} slot */
+  newList(slot) {
+    const shown = { list: make("ul", { className: "hints", id: `hints${slot}` }), content: "" };
+    this.lists.set(slot, shown);
+    return shown;
+  }
+
+  /** @type {(slot: number, mine: readonly Hint[]) => void} */
+  drawBox(slot, mine) {
+    const box = this.editor.canvas.boxes.get(slot)?.root;
     if (!box) return;
-    box.classList.toggle("warned", mine.some(({ kind }) => kind === "warning"));
+    const warned = mine.some(({ kind }) => kind === "warning");
+    box.classList.toggle("warned", warned);
     attribute(box, "aria-describedby", mine.length ? `hints${slot} keys` : "keys");
   }
 }

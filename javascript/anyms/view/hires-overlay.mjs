@@ -1,27 +1,26 @@
-// What a hires fix to another aspect cuts off, shaded on the stage and said below it.
+// Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, t } from "./dom.mjs?v=0.1.0";
-import { hiresFrame } from "../host/page.mjs?v=0.1.0";
+import { make, outside, t } from "./dom.mjs?v=1b1b442f";
+import { hiresCrop } from "../host/page.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
-export class Cut {
+export class HiresOverlay {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    this.shade = make("div", { className: "cut", hidden: true, "aria-hidden": "true" });
-    this.root = make("div", { className: "cutnote", hidden: true }, t("The hires fix has another shape: it cuts the shaded parts off."));
+    this.shade = make("div", { className: "hires-shade", hidden: true, "aria-hidden": "true" });
+    const note = t("The hires fix has another aspect ratio and crops the shaded parts.");
+    this.root = make("div", { className: "hires-note", hidden: true }, note);
   }
 
   draw() {
     const { editor, shade } = this;
-    if (shade.parentNode !== editor.stage.root) editor.stage.root.append(shade);
-    const cuts = editor.shadow.host.getAttribute("hires") !== "stretches";
-    const frame = cuts ? hiresFrame(editor.fields.tab, editor.size) : null;
-    shade.hidden = this.root.hidden = frame === null;
-    if (!frame) return;
-    const [x0, y0, x1, y1] = frame.map((edge) => `${(edge * 100).toFixed(2)}%`);
-    const hole = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]].map((point) => point.join(" ")).join(", ");
-    shade.style.clipPath = `polygon(evenodd, 0 0, 100% 0, 100% 100%, 0 100%, 0 0, ${hole})`;
+    if (shade.parentNode !== editor.canvas.root) editor.canvas.root.append(shade);
+    const hostCrops = editor.shadow.host.getAttribute("hires") !== "stretches";
+    const kept = hostCrops ? hiresCrop(editor.fields.tab, editor.size) : null;
+    shade.hidden = kept === null;
+    this.root.hidden = kept === null;
+    if (kept) shade.style.clipPath = outside(kept);
   }
 }

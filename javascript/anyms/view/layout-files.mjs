@@ -1,67 +1,61 @@
-// Layouts to files and from them, and what only the server can fill in: gradio's lists take no value from a script.
+// Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
+// a script.
 
-import { make, t } from "./dom.mjs?v=0.1.0";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=0.1.0";
-import { chosenFiles } from "../host/files.mjs?v=0.1.0";
-import * as layouts from "../model/layout.mjs?v=0.1.0";
-import { roleOf } from "../model/order.mjs?v=0.1.0";
-import { infotextOf } from "../model/png.mjs?v=0.1.0";
+import { t } from "./dom.mjs?v=1b1b442f";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=1b1b442f";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=1b1b442f";
+import * as layouts from "../model/layout.mjs?v=1b1b442f";
+import { roleOf } from "../model/order.mjs?v=1b1b442f";
+import { infotextOf } from "../model/png.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
-
-/** @type {(told: string, name: string) => void} */
-export function download(told, name) {
-  const address = URL.createObjectURL(new Blob([told], { type: "application/json" }));
-  make("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-}
 
 export class LayoutFiles {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    this.openings = 0;
+    this.messages = 0;
   }
 
   save() {
-    download(this.exported(this.editor.order), "layout.json");
+    downloadJson(this.exported(this.editor.order), "layout.json");
   }
 
-  /** A layout file of these slots, back to front. @param {readonly number[]} slots */
+  /** Text of a layout file. @param {readonly number[]} slots back to front */
   exported(slots) {
     const { editor } = this;
     const subjects = slots.map((slot) => {
-      const told = editor.fields.settings(slot);
+      const settings = editor.fields.settings(slot);
       const name = editor.fact(slot).name.trim() || `subject ${slot}`;
-      return { ...told, name, role: roleOf(String(told.role), name), box: layouts.boxOf(editor.layout, slot) };
+      const role = roleOf(String(settings.role), name);
+      return { ...settings, name, role, box: layouts.boxOf(editor.layout, slot) };
     });
     return writeLayout(/** @type {any} */ (subjects));
   }
 
-  open() {
-    void chosenFiles(".json,application/json,image/png", false).then(async ([file]) => {
-      const infotext = infotextOf(new Uint8Array(await file.arrayBuffer()));
-      if (infotext) this.send({ parameters: infotext });
-      else this.take(await file.text());
-    });
+  async open() {
+    const [file] = await chooseFiles(".json,application/json,image/png", false);
+    const infotext = infotextOf(new Uint8Array(await file.arrayBuffer()));
+    if (infotext) this.send({ parameters: infotext });
+    else this.take(await file.text());
   }
 
-  /** A layout file's text. @param {string} told */
-  take(told) {
+  /** @param {string} content of a layout file */
+  take(content) {
     this.editor.complain("");
     try {
-      readLayout(told);
+      readLayout(content);
     } catch (error) {
       if (!(error instanceof NoLayout)) throw error;
-      this.editor.complain(`${t("This file is no layout that can be used here.")} (${error.message})`);
+      this.editor.complain(t("This file is not a valid layout ({reason}).", { reason: error.message }));
       return;
     }
-    this.send({ layout: JSON.parse(told) });
+    this.send({ layout: JSON.parse(content) });
   }
 
-  /** To the server, which fills the fields. @param {{layout: unknown} | {parameters: string}} told */
-  send(told) {
-    this.openings += 1; // the same file once more is news, too
-    this.editor.fields.send("opened", JSON.stringify({ number: this.openings, ...told }));
+  /** Sends a layout to the server, which fills the fields. @param {{layout: unknown} | {parameters: string}} message */
+  send(message) {
+    this.messages += 1; // makes each message new: opening the same file again must change the field
+    this.editor.fields.send("opened", JSON.stringify({ number: this.messages, ...message }));
   }
 }

@@ -1,82 +1,104 @@
-// The user's own arrangements: to keep, to use again, to take along as a file.
+// The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=0.1.0";
-import { chosenFiles } from "../host/files.mjs?v=0.1.0";
-import { download } from "./layout-files.mjs?v=0.1.0";
-import { applied, dropped, kept, presetOf, readPresets, writePresets } from "../model/saved-layouts.mjs?v=0.1.0";
+import { button, make, t } from "./dom.mjs?v=1b1b442f";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=1b1b442f";
+import * as saved from "../model/saved-layouts.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */
 
-const KEY = "anyms-arrangements"; // in localStorage, the same for both tabs
+const KEY = "anyms-arrangements"; // in localStorage; both tabs share it
 
-/** A browser that keeps nothing (private windows, blocked storage) has none. @type {() => Presets} */
+/** Presets in the browser; none if it stores nothing (private window, blocked storage). @type {() => Presets} */
 function stored() {
   try {
-    return readPresets(localStorage.getItem(KEY));
+    return saved.readPresets(localStorage.getItem(KEY));
   } catch {
     return {};
   }
 }
 
-export class OwnList {
+export class SavedList {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.listed = "";
-    this.select = /** @type {HTMLSelectElement} */ (make("select", { "aria-label": t("My arrangements"), onchange: () => this.draw() }));
-    this.name = /** @type {HTMLInputElement} */ (make("input", { type: "text", maxLength: 60, placeholder: t("name"), "aria-label": t("Name of a new arrangement") }));
-    this.name.addEventListener("keydown", (event) => event.key === "Enter" && !event.ctrlKey && !event.metaKey && this.keep());
-    this.use = button("check", "Use it", () => this.apply(), { shown: true });
-    this.drop = button("remove", "Delete the arrangement", () => this.remove());
-    const choosing = make("div", {}, this.select, this.use, this.drop);
-    const keeping = make("div", {}, this.name, button("add", "Keep this one", () => this.keep(), { shown: true }));
-    const files = make("div", {}, button("save", "Save my arrangements as a file", () => this.save()), button("open", "Open a file of arrangements", () => void this.open()));
-    const body = make("div", { className: "body" }, choosing, keeping, files);
-    this.root = make("details", { className: "own" }, make("summary", {}, t("My arrangements")), body);
+    const list = make("select", { "aria-label": t("My arrangements"), onchange: () => this.draw() });
+    this.select = /** @type {HTMLSelectElement} */ (list);
+    this.name = this.newName();
+    this.applyButton = button("check", t("Use it"), () => this.apply(), { shown: true });
+    this.deleteButton = button("remove", t("Delete the arrangement"), () => this.delete());
+    const saveButton = button("add", t("Save this one"), () => this.save(), { shown: true });
+    const files = [
+      button("save", t("Save my arrangements as a file"), () => this.saveFile()),
+      button("open", t("Open a file of arrangements"), () => void this.openFile()),
+    ];
+    const groups = [[this.select, this.applyButton, this.deleteButton], [this.name, saveButton], files];
+    const body = make("div", { className: "body" }, ...groups.map((nodes) => make("div", {}, ...nodes)));
+    this.root = make("details", { className: "saved" }, make("summary", {}, t("My arrangements")), body);
+  }
+
+  newName() {
+    const label = t("Name of a new arrangement");
+    const properties = { type: "text", maxLength: 60, placeholder: t("name"), "aria-label": label };
+    const input = /** @type {HTMLInputElement} */ (make("input", properties));
+    input.addEventListener("keydown", (event) => {
+      // With Ctrl or Cmd, Enter is the host's Generate.
+      if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) this.save();
+    });
+    return input;
   }
 
   draw() {
     const names = Object.keys(stored()).sort((one, other) => one.localeCompare(other));
-    const listed = JSON.stringify(names);
-    if (listed !== this.listed) {
-      this.listed = listed;
-      const chosen = this.select.value;
-      const options = names.length ? names.map((name) => make("option", { value: name }, name)) : [make("option", { value: "" }, t("none kept yet"))];
-      this.select.replaceChildren(...options);
-      if (names.includes(chosen)) this.select.value = chosen;
-    }
-    this.select.disabled = this.use.disabled = this.drop.disabled = !names.length;
+    this.list(names);
+    for (const control of [this.select, this.applyButton, this.deleteButton]) control.disabled = !names.length;
   }
 
-  /** @type {(presets: Presets, words: string) => void} */
-  store(presets, words) {
+  /** @param {readonly string[]} names */
+  list(names) {
+    const listed = JSON.stringify(names);
+    if (listed === this.listed) return;
+    this.listed = listed;
+    const chosen = this.select.value;
+    const options = names.map((name) => make("option", { value: name }, name));
+    if (!options.length) options.push(make("option", { value: "" }, t("none saved yet")));
+    this.select.replaceChildren(...options);
+    if (names.includes(chosen)) this.select.value = chosen;
+  }
+
+  /** @type {(presets: Presets, announcement: string) => void} */
+  store(presets, announcement) {
     const { editor } = this;
     try {
-      localStorage.setItem(KEY, writePresets(presets));
+      localStorage.setItem(KEY, saved.writePresets(presets));
     } catch {
-      return editor.complain(t("This browser keeps nothing for this page. Save the layout as a file."));
+      return editor.complain(t("This browser stores nothing for this page. Save the layout as a file."));
     }
     editor.complain("");
     this.draw();
-    editor.say(words);
+    editor.say(announcement);
   }
 
-  keep() {
+  save() {
     const { editor } = this;
     const name = this.name.value.trim();
-    const preset = presetOf(editor.layout, (slot) => editor.fact(slot));
-    const presets = kept(stored(), name, preset);
-    if (!presets) return editor.complain(t("An arrangement needs a name and a box, and at most 100 are kept. Type a name, or delete one."));
-    this.store(presets, `${t("Kept arrangement")} ${name}`);
+    const preset = saved.presetOf(editor.layout, (slot) => editor.fact(slot));
+    const presets = saved.withPreset(stored(), name, preset);
+    if (!presets) {
+      const most = saved.MAX_PRESETS;
+      const problem = "An arrangement needs a name and a box, and at most {most} fit. Type a name, or delete one.";
+      return editor.complain(t(problem, { most }));
+    }
+    this.store(presets, t("Saved arrangement {name}", { name }));
     this.name.value = "";
     this.select.value = name;
   }
 
-  remove() {
+  delete() {
     const name = this.select.value;
-    this.store(dropped(stored(), name), `${t("Deleted arrangement")} ${name}`);
-    if (this.drop.disabled) this.name.focus();
+    this.store(saved.withoutPreset(stored(), name), t("Deleted arrangement {name}", { name }));
+    if (this.deleteButton.disabled) this.name.focus(); // a disabled button loses the focus
   }
 
   apply() {
@@ -84,18 +106,22 @@ export class OwnList {
     const name = this.select.value;
     const preset = stored()[name];
     if (!preset) return;
-    editor.commit(applied(editor.layout, (slot) => editor.fact(slot), preset, editor.fields.slots), `${t("Arranged as")} ${name}`);
+    const layout = saved.applied(editor.layout, (slot) => editor.fact(slot), preset, editor.fields.slots);
+    editor.commit(layout, t("Applied arrangement {name}", { name }));
   }
 
-  save() {
-    download(writePresets(stored()), "arrangements.json");
+  saveFile() {
+    downloadJson(saved.writePresets(stored()), "arrangements.json");
   }
 
-  async open() {
-    const [file] = await chosenFiles(".json,application/json", false);
-    const found = file ? readPresets(await file.text()) : {};
-    const count = Object.keys(found).length;
-    if (!count) return this.editor.complain(t("There are no arrangements in this file. Choose one that was saved here."));
-    this.store(readPresets(writePresets({ ...stored(), ...found })), `${t("Arrangements read:")} ${count}`);
+  async openFile() {
+    const [file] = await chooseFiles(".json,application/json", false);
+    const presets = file ? saved.readPresets(await file.text()) : {};
+    const count = Object.keys(presets).length;
+    if (!count) {
+      return this.editor.complain(t("There are no arrangements in this file. Choose a file that was saved here."));
+    }
+    const all = saved.readPresets(saved.writePresets({ ...stored(), ...presets })); // keeps to MAX_PRESETS
+    this.store(all, t("Opened arrangements: {count}", { count }));
   }
 }

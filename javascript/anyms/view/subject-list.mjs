@@ -1,118 +1,167 @@
-// The subjects as a list, the topmost first: number fields instead of dragging, layers, and how much of each is seen.
+// The list of subjects, topmost first: number fields for each box, layers, and the visible share.
 
-import { fitted } from "../model/boxes.mjs?v=0.1.0";
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=0.1.0";
-import { boxOf, isOff } from "../model/layout.mjs?v=0.1.0";
+import { fitted } from "../model/boxes.mjs?v=1b1b442f";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=1b1b442f";
+import { boxOf, isOff } from "../model/layout.mjs?v=1b1b442f";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**
- * @typedef {{root: HTMLElement, name: HTMLElement, seen: HTMLElement, told: HTMLElement, bar: HTMLElement, inputs: HTMLInputElement[],
- * on: HTMLButtonElement, up: HTMLButtonElement, down: HTMLButtonElement}} Row
+ * @typedef {{root: HTMLElement, name: HTMLElement, visibility: HTMLElement, state: HTMLElement, bar: HTMLElement,
+ * inputs: HTMLInputElement[], on: HTMLElement, up: HTMLButtonElement, down: HTMLButtonElement}} Item
  */
 
-const NUMBERS = ["left", "top", "width", "height"];
+const NUMBERS = [
+  { label: "left", name: "left of subject {slot}, %" },
+  { label: "top", name: "top of subject {slot}, %" },
+  { label: "width", name: "width of subject {slot}, %" },
+  { label: "height", name: "height of subject {slot}, %" },
+];
 
-/** @type {(box: Box) => number[]} in percent */
-const shown = (box) => [box[0], box[1], box[2] - box[0], box[3] - box[1]].map((part) => Math.round(part * 1000) / 10);
+/** Left, top, width and height in percent. @type {(box: Box) => number[]} */
+function percents([x0, y0, x1, y1]) {
+  return [x0, y0, x1 - x0, y1 - y0].map((part) => Math.round(part * 1000) / 10);
+}
 
 /**
- * The box with one number typed anew: left and top move it, width and height keep its corner.
+ * The box after one number was typed: left and top move it, width and height keep its corner.
  * @type {(box: Box, n: number, percent: number) => Box}
  */
 export function typed(box, n, percent) {
   const part = percent / 100;
-  if (n >= 2) return fitted([box[0], box[1], n === 2 ? box[0] + Math.max(0, part) : box[2], n === 3 ? box[1] + Math.max(0, part) : box[3]]);
-  const low = Math.min(Math.max(part, 0), 1 - (box[n + 2] - box[n]));
-  return fitted(n === 0 ? [low, box[1], low + box[2] - box[0], box[3]] : [box[0], low, box[2], low + box[3] - box[1]]);
+  const edges = [...box];
+  const near = n % 2; // index of the left or top edge
+  const far = near + 2;
+  if (n >= 2) {
+    edges[far] = edges[near] + Math.max(0, part);
+    return fitted(edges);
+  }
+  const side = box[far] - box[near];
+  edges[near] = Math.min(Math.max(part, 0), 1 - side);
+  edges[far] = edges[near] + box[far] - box[near];
+  return fitted(edges);
 }
 
-export class Rows {
+export class SubjectList {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    /** @type {Map<number, Row>} */
-    this.rows = new Map();
-    this.root = make("ol", { className: "rows", "aria-label": t("Subjects, the topmost first") });
+    /** @type {Map<number, Item>} */
+    this.items = new Map();
+    this.root = make("ol", { className: "subjects", "aria-label": t("Subjects, topmost first") });
   }
 
   draw() {
     const focused = /** @type {HTMLButtonElement | null} */ (this.editor.shadow.activeElement);
-    this.drawAll();
+    this.drawItems();
     if (!focused || !this.root.contains(focused)) return;
-    // Moving a row in the page takes its focus away, and so does switching off its button.
-    const pair = [...this.rows.values()].map(({ up, down }) => [up, down]).find((buttons) => buttons.includes(focused));
-    const kept = focused.disabled ? pair?.find((button) => !button.disabled) : focused;
-    kept?.focus({ preventScroll: true });
+    // Moving an item in the page takes its focus away, and so does disabling its button.
+    const pairs = [...this.items.values()].map(({ up, down }) => [up, down]);
+    const pair = pairs.find((buttons) => buttons.includes(focused));
+    const next = focused.disabled ? pair?.find((button) => !button.disabled) : focused;
+    next?.focus({ preventScroll: true });
   }
 
-  drawAll() {
+  drawItems() {
     const topmost = [...this.editor.order].reverse();
-    for (const slot of topmost) this.drawRow(slot);
-    for (const slot of this.rows.keys()) if (!topmost.includes(slot)) this.rows.delete(slot);
-    const wanted = topmost.map((slot) => /** @type {Row} */ (this.rows.get(slot)).root);
-    if (wanted.length === this.root.children.length && wanted.every((root, n) => root === this.root.children[n])) return;
-    this.root.replaceChildren(...wanted);
+    const roots = topmost.map((slot) => this.drawItem(slot));
+    for (const slot of this.items.keys()) {
+      if (!topmost.includes(slot)) this.items.delete(slot);
+    }
+    const { children } = this.root;
+    if (roots.length === children.length && roots.every((root, n) => root === children[n])) return;
+    this.root.replaceChildren(...roots);
+  }
+
+  /** @param {number} slot @returns {HTMLElement} */
+  drawItem(slot) {
+    const item = this.items.get(slot) ?? this.newItem(slot);
+    const { layout, order, chosen } = this.editor;
+    const name = this.editor.fact(slot).name.trim();
+    text(item.name, name || t("subject {slot}", { slot }));
+    item.name.classList.toggle("unnamed", !name);
+    item.root.classList.toggle("chosen", slot === chosen);
+    percents(boxOf(layout, slot)).forEach((percent, n) => {
+      if (this.editor.shadow.activeElement !== item.inputs[n]) item.inputs[n].value = String(percent);
+    });
+    this.drawVisibility(slot, item);
+    item.up.disabled = order.indexOf(slot) === order.length - 1;
+    item.down.disabled = order.indexOf(slot) === 0;
+    return item.root;
+  }
+
+  /** @param {number} slot @param {Item} item */
+  drawVisibility(slot, item) {
+    const share = this.editor.shares.get(slot) ?? null;
+    const percent = Math.round((share ?? 0) * 100);
+    const off = isOff(this.editor.layout, slot);
+    attribute(item.on, "aria-checked", String(!off));
+    item.root.classList.toggle("off", off);
+    text(item.state, stateOf(share, percent, off));
+    item.visibility.classList.toggle("hidden", share !== null && percent === 0);
+    item.bar.style.width = `${percent}%`;
+  }
+
+  /** @param {number} slot @returns {Item} */
+  newItem(slot) {
+    const { editor } = this;
+    const inputs = NUMBERS.map((_, n) => this.newInput(slot, n));
+    const name = make("span", { className: "name" });
+    const state = make("div");
+    const bar = make("i");
+    const meter = make("div", { className: "meter", "aria-hidden": "true" }, bar);
+    const visibility = make("div", { className: "visibility" }, state, meter);
+    const on = this.newSwitch(slot);
+    const up = button("up", t("Bring subject {slot} forward", { slot }), () => editor.layer(slot, 1));
+    const down = button("down", t("Send subject {slot} back", { slot }), () => editor.layer(slot, -1));
+    const remove = button("remove", t("Remove subject {slot}", { slot }), () => editor.remove(slot));
+    const choose = () => editor.choose(slot);
+    const root = make(
+      "li",
+      { className: "subject", "data-slot": String(slot), onfocusin: choose, onpointerdown: choose },
+      make("div", { className: "identity" }, on, make("span", { className: "number" }, String(slot)), name),
+      visibility,
+      this.newNumbers(slot, inputs),
+      make("div", { className: "actions" }, up, down, remove),
+    );
+    root.style.setProperty("--c", colourOf(slot));
+    const item = { root, name, visibility, state, bar, inputs, on, up, down };
+    this.items.set(slot, item);
+    return item;
   }
 
   /** @param {number} slot */
-  drawRow(slot) {
-    const row = this.rows.get(slot) ?? this.newRow(slot);
-    const { layout, order, chosen, shares } = this.editor;
-    const name = this.editor.fact(slot).name.trim();
-    text(row.name, name || `${t("subject")} ${slot}`);
-    row.name.classList.toggle("unnamed", !name);
-    row.root.classList.toggle("chosen", slot === chosen);
-    shown(boxOf(layout, slot)).forEach((value, n) => {
-      if (this.editor.shadow.activeElement !== row.inputs[n]) row.inputs[n].value = String(value);
-    });
-    const share = shares.get(slot) ?? null;
-    const percent = Math.round((share ?? 0) * 100);
-    const off = isOff(layout, slot);
-    attribute(row.on, "aria-checked", String(!off));
-    row.root.classList.toggle("off", off);
-    text(row.told, share === null ? t(off ? "off" : "no picture yet") : percent ? `${percent} % ${t("seen")}` : t("hidden"));
-    row.seen.classList.toggle("hidden", share !== null && percent === 0);
-    row.bar.style.width = `${percent}%`;
-    row.up.disabled = order.indexOf(slot) === order.length - 1;
-    row.down.disabled = order.indexOf(slot) === 0;
+  newSwitch(slot) {
+    const label = t("Subject {slot} takes part", { slot });
+    const onclick = () => this.editor.toggle(slot);
+    const aria = { role: "switch", "aria-label": label };
+    return make("button", { type: "button", className: "switch", title: label, onclick, ...aria }, make("i"));
   }
 
-  /** @param {number} slot @returns {Row} */
-  newRow(slot) {
-    const { editor } = this;
-    const inputs = NUMBERS.map((word, n) => this.newInput(slot, word, n));
-    const numbers = inputs.map((input, n) => make("label", {}, t(NUMBERS[n]), input));
-    const [name, told, bar] = [make("span", { className: "name" }), make("div"), make("i")];
-    const seen = make("div", { className: "seen" }, told, make("div", { className: "meter", "aria-hidden": "true" }, bar));
-    const on = make("button", { type: "button", role: "switch", className: "switch", onclick: () => editor.toggle(slot) }, make("i"));
-    for (const name of ["aria-label", "title"]) attribute(on, name, `${t("Takes part:")} ${t("subject")} ${slot}`);
-    const up = button("up", "Bring forward", () => editor.layer(slot, 1), { slot });
-    const down = button("down", "Send back", () => editor.layer(slot, -1), { slot });
-    const remove = button("remove", "Remove", () => editor.remove(slot), { slot });
-    const root = make(
-      "li",
-      { className: "row", onfocusin: () => editor.choose(slot), onpointerdown: () => editor.choose(slot) },
-      make("div", { className: "who" }, on, make("span", { className: "number" }, String(slot)), name),
-      seen,
-      make("div", { className: "numbers", role: "group", "aria-label": `${t("Box of subject")} ${slot}, %` }, ...numbers),
-      make("div", { className: "does" }, up, down, remove),
-    );
-    root.style.setProperty("--c", colourOf(slot));
-    attribute(root, "data-slot", String(slot));
-    const row = { root, name, seen, told, bar, inputs, on: /** @type {HTMLButtonElement} */ (on), up, down };
-    this.rows.set(slot, row);
-    return row;
+  /** @param {number} slot @param {HTMLInputElement[]} inputs */
+  newNumbers(slot, inputs) {
+    const labels = inputs.map((input, n) => make("label", {}, t(NUMBERS[n].label), input));
+    const aria = { role: "group", "aria-label": t("Box of subject {slot}, %", { slot }) };
+    return make("div", { className: "numbers", ...aria }, ...labels);
   }
 
-  /** @param {number} slot @param {string} word @param {number} n @returns {HTMLInputElement} */
-  newInput(slot, word, n) {
-    const properties = { type: "number", min: 0, max: 100, step: "any", "aria-label": `${t(word)} ${slot}, %` };
+  /** @param {number} slot @param {number} n @returns {HTMLInputElement} */
+  newInput(slot, n) {
+    const name = t(NUMBERS[n].name, { slot });
+    const properties = { type: "number", min: 0, max: 100, step: "any", "aria-label": name };
     const input = /** @type {HTMLInputElement} */ (make("input", properties));
+    const box = () => boxOf(this.editor.layout, slot);
     input.addEventListener("change", () => {
-      if (Number.isFinite(input.valueAsNumber)) this.editor.place(slot, typed(boxOf(this.editor.layout, slot), n, input.valueAsNumber));
-      input.value = String(shown(boxOf(this.editor.layout, slot))[n]);
+      if (Number.isFinite(input.valueAsNumber)) this.editor.place(slot, typed(box(), n, input.valueAsNumber));
+      input.value = String(percents(box())[n]);
     });
     return input;
   }
+}
+
+/** @type {(share: number | null, percent: number, off: boolean) => string} */
+function stateOf(share, percent, off) {
+  if (off) return t("off");
+  if (share === null) return t("no picture yet");
+  return percent ? t("{percent} % visible", { percent }) : t("hidden");
 }

@@ -1,44 +1,53 @@
-// Debug view: which subject owns which token, at either resolution of the UNet's cross-attention layers.
+// Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=0.1.0";
-import { colourOf, make, t } from "./dom.mjs?v=0.1.0";
-import { boxOf, takesPart } from "../model/layout.mjs?v=0.1.0";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=1b1b442f";
+import { colourOf, make, t } from "./dom.mjs?v=1b1b442f";
+import { boxOf, takesPart } from "../model/layout.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
-const LEVELS = ["Owners: not shown", "Owners: fine layers", "Owners: coarse layers"]; // by how often the latent is halved there
+// The index is the number of times that these layers halve the latent.
+const LEVELS = ["Token map: off", "Token map: fine layers", "Token map: coarse layers"];
 
-export class Owners {
+export class TokenMap {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    this.canvas = /** @type {HTMLCanvasElement} */ (make("canvas", { className: "owners", hidden: true, "aria-hidden": "true" }));
-    const options = LEVELS.map((words, halvings) => make("option", { value: String(halvings) }, t(words)));
-    this.select = /** @type {HTMLSelectElement} */ (make("select", { "aria-label": t("Show who owns each token") }, ...options));
+    const hidden = { className: "token-map", hidden: true, "aria-hidden": "true" };
+    this.map = /** @type {HTMLCanvasElement} */ (make("canvas", hidden));
+    const options = LEVELS.map((label, halvings) => make("option", { value: String(halvings) }, t(label)));
+    const list = make("select", { "aria-label": t("Show which subject owns each token") }, ...options);
+    this.select = /** @type {HTMLSelectElement} */ (list);
     this.select.addEventListener("change", () => editor.draw());
-    this.told = make("span", { className: "told" });
-    this.control = make("div", { className: "levels" }, this.select, this.told);
+    this.gridSize = make("span", { className: "grid-size" });
+    this.control = make("div", { className: "token-levels" }, this.select, this.gridSize);
   }
 
   draw() {
-    const { editor, canvas } = this;
+    const { map } = this;
+    const { root } = this.editor.canvas;
     const halvings = Number(this.select.value);
-    if (canvas.parentNode !== editor.stage.root) editor.stage.root.prepend(canvas);
-    canvas.hidden = halvings === 0;
-    editor.stage.root.classList.toggle("owning", halvings > 0);
-    this.told.textContent = "";
-    if (!halvings) return;
-    const grid = tokenGrid(editor.size, halvings);
+    if (map.parentNode !== root) root.prepend(map);
+    map.hidden = halvings === 0;
+    root.classList.toggle("shows-tokens", halvings > 0);
+    this.gridSize.textContent = "";
+    if (halvings) this.paint(halvings);
+  }
+
+  /** @param {number} halvings */
+  paint(halvings) {
+    const { editor, map } = this;
+    const { columns, rows } = tokenGrid(editor.size, halvings);
+    this.gridSize.textContent = t("{columns} × {rows} tokens", { columns, rows });
+    Object.assign(map, { width: columns, height: rows }); // one pixel per token; this clears the canvas
+    const context = map.getContext("2d");
+    if (!context) return;
     const slots = editor.order.filter((slot) => takesPart(editor.layout, (other) => editor.fact(other), slot));
-    const owners = ownersOf(slots.map((slot) => boxOf(editor.layout, slot)), grid);
-    this.told.textContent = `${grid.columns} × ${grid.rows} ${t("tokens")}`;
-    Object.assign(canvas, { width: grid.columns, height: grid.rows }); // one pixel a token; this empties it
-    const pen = canvas.getContext("2d");
-    if (!pen) return;
-    owners.forEach((owner, token) => {
+    const boxes = slots.map((slot) => boxOf(editor.layout, slot));
+    ownersOf(boxes, { columns, rows }).forEach((owner, token) => {
       if (owner < 0) return;
-      pen.fillStyle = colourOf(slots[owner]);
-      pen.fillRect(token % grid.columns, Math.floor(token / grid.columns), 1, 1);
+      context.fillStyle = colourOf(slots[owner]);
+      context.fillRect(token % columns, Math.floor(token / columns), 1, 1);
     });
   }
 }

@@ -1,6 +1,6 @@
-// The buttons above the stage, and the line below it that says who lies on top.
+// The toolbar above the canvas, and the line below it about the layer order.
 
-import { button, make, t, text } from "./dom.mjs?v=0.1.0";
+import { button, make, t, text, textButton } from "./dom.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */
@@ -17,23 +17,31 @@ export class Toolbar {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    this.undo = button("undo", "Undo", () => editor.undo());
-    this.redo = button("redo", "Redo", () => editor.redo());
-    this.add = button("add", "Add subject", () => editor.add(), { shown: true });
+    this.undo = button("undo", t("Undo"), () => editor.undo());
+    this.redo = button("redo", t("Redo"), () => editor.redo());
+    this.add = button("add", t("Add subject"), () => editor.add(), { shown: true });
     this.add.className = "add";
-    this.snap = button("snap", "Snap to the token grid", () => editor.toggleSnapping());
-    this.plain = button("fields", "Show the plain fields", () => editor.togglePlain());
+    this.snap = button("snap", t("Snap to the token grid"), () => editor.toggleSnapping());
+    this.plain = button("fields", t("Show the plain fields"), () => editor.togglePlain());
     this.shape = make("span", { className: "shape" });
-    const presets = ARRANGEMENTS.map(([preset, words]) => button(preset, words, () => editor.arrange(preset, t(words))));
-    const open = button("open", "Open a layout file or a picture made by AnyMS", () => editor.files.open());
-    const files = [button("save", "Save the layout as a file", () => editor.files.save()), open];
-    const groups = [[this.add], [this.undo, this.redo], presets, [this.snap], [...files, this.plain]];
-    const parts = groups.map((buttons) => make("div", {}, ...buttons));
-    this.root = make("div", { className: "bar", role: "toolbar", "aria-label": t("Region tools") }, ...parts, editor.background.select, this.shape);
+    this.root = this.newBar();
+    this.sentences = make("span");
+    this.propose = textButton(t("Order by role and size"), () => editor.unorder());
+    this.orderLine = make("div", { className: "order-line" }, this.sentences, this.propose);
+  }
 
-    this.told = make("span");
-    this.propose = make("button", { type: "button", onclick: () => editor.unorder() }, t("Order by role and size"));
-    this.rule = make("div", { className: "rule" }, this.told, this.propose);
+  newBar() {
+    const { editor } = this;
+    const presets = ARRANGEMENTS.map(([preset, label]) =>
+      button(preset, t(label), () => editor.arrange(preset, t(label))),
+    );
+    const save = button("save", t("Save the layout as a file"), () => editor.files.save());
+    const openLabel = t("Open a layout file or a picture made by AnyMS");
+    const open = button("open", openLabel, () => void editor.files.open());
+    const groups = [[this.add], [this.undo, this.redo], presets, [this.snap], [save, open, this.plain]];
+    const properties = { className: "bar", role: "toolbar", "aria-label": t("Region tools") };
+    const parts = groups.map((buttons) => make("div", {}, ...buttons));
+    return make("div", properties, ...parts, editor.background.select, this.shape);
   }
 
   draw() {
@@ -44,8 +52,9 @@ export class Toolbar {
     this.snap.setAttribute("aria-pressed", String(editor.snapping));
     this.plain.setAttribute("aria-pressed", String(editor.plain));
     text(this.shape, `${editor.size.width} × ${editor.size.height}`);
-    const mine = editor.layout.order !== null;
-    text(this.told, `${t("Where boxes overlap the topmost wins.")} ${t(mine ? "The order is yours." : "Attributes and smaller boxes lie on top.")}`);
-    this.propose.hidden = !mine;
+    const proposed = editor.layout.order === null;
+    const rule = proposed ? "Attributes and smaller boxes lie on top." : "The order is yours.";
+    text(this.sentences, `${t("Where boxes overlap, the topmost wins.")} ${t(rule)}`);
+    this.propose.hidden = proposed;
   }
 }

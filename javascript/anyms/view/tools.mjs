@@ -1,98 +1,104 @@
-// What helps to see and to judge a layout: hints, who owns which token, what is cut off, comparisons, own arrangements.
+// Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
+// arrangements.
 
-import { button, make, t } from "./dom.mjs?v=0.1.0";
-import { Cut } from "./hires-overlay.mjs?v=0.1.0";
-import { HintList } from "./hint-list.mjs?v=0.1.0";
-import { checkpoint, generate, watch } from "../host/page.mjs?v=0.1.0";
-import { takesPart } from "../model/layout.mjs?v=0.1.0";
-import { OwnList } from "./saved-list.mjs?v=0.1.0";
-import { Owners } from "./token-map.mjs?v=0.1.0";
+import { button, make, t } from "./dom.mjs?v=1b1b442f";
+import { HiresOverlay } from "./hires-overlay.mjs?v=1b1b442f";
+import { HintList } from "./hint-list.mjs?v=1b1b442f";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=1b1b442f";
+import { checkpoint, generate, watchPage } from "../host/page.mjs?v=1b1b442f";
+import { takesPart } from "../model/layout.mjs?v=1b1b442f";
+import { allSlots } from "../model/order.mjs?v=1b1b442f";
+import { SavedList } from "./saved-list.mjs?v=1b1b442f";
+import { TokenMap } from "./token-map.mjs?v=1b1b442f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
 /** The page's editors by tab. @type {Map<string, Editor>} */
 const editors = new Map();
-const TABS = { txt2img: "img2img", img2img: "txt2img" };
-const SETTLES = 150; // milliseconds within which gradio has taken a value over
+const OTHER_TAB = { txt2img: "img2img", img2img: "txt2img" };
+const GRADIO_DELAY = 150; // milliseconds in which gradio takes over a new value
+const TIPS = {
+  compare: "Generates one seed three times: without AnyMS, as masked sum and with AnyMS, and a sheet with the boxes",
+  maps: "Generates a picture, and for each subject a map of where it changes the picture",
+};
 
 /** @type {(milliseconds: number) => Promise<void>} */
-const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-export class Aids {
+export class Tools {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.hints = new HintList(editor);
-    this.owners = new Owners(editor);
-    this.cut = new Cut(editor);
-    this.own = new OwnList(editor);
-    this.other = TABS[/** @type {keyof typeof TABS} */ (editor.fields.tab)];
-    this.compare = button("compare", "Compare three ways", () => this.ask("comparison"), { shown: true });
-    this.maps = button("maps", "Show where each acts", () => this.ask("maps"), { shown: true });
-    this.copy = button("copy", `Copy to ${this.other}`, () => this.copyOver(), { shown: true });
-    const tips = {
-      compare: "Makes the same seed without AnyMS, as masked sum and with AnyMS, with the boxes on a sheet",
-      maps: "Makes a picture, and for each subject a map of where it changes the picture",
-    };
-    this.compare.title = t(tips.compare);
-    this.maps.title = t(tips.maps);
-    const doing = make("div", {}, this.compare, this.maps, this.copy);
-    this.root = make("div", { className: "bar aids", role: "group", "aria-label": t("Judge and reuse the layout") }, doing, this.owners.control, this.own.root);
-    watch(editor.fields.tab, () => editor.refresh());
+    this.tokenMap = new TokenMap(editor);
+    this.hiresOverlay = new HiresOverlay(editor);
+    this.savedList = new SavedList(editor);
+    this.otherTab = OTHER_TAB[/** @type {keyof typeof OTHER_TAB} */ (editor.fields.tab)];
+    this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
+    this.maps = button("maps", t("Show where each acts"), () => this.request("maps"), { shown: true });
+    this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
+    this.compare.title = t(TIPS.compare);
+    this.maps.title = t(TIPS.maps);
+    const actions = make("div", {}, this.compare, this.maps, this.copy);
+    const properties = { className: "bar tools", role: "group", "aria-label": t("Judge and reuse the layout") };
+    this.root = make("div", properties, actions, this.tokenMap.control, this.savedList.root);
+    watchPage(editor.fields.tab, () => editor.refresh());
     editors.set(editor.fields.tab, editor);
   }
 
   draw() {
     this.hints.draw();
-    this.owners.draw();
-    this.cut.draw();
-    this.own.draw();
+    this.tokenMap.draw();
+    this.hiresOverlay.draw();
+    this.savedList.draw();
     this.copy.hidden = this.otherEditor === undefined;
-    const none = !this.taking.length;
-    for (const each of [this.compare, this.maps, this.copy]) each.disabled = none;
-    if (!none) this.check();
+    const empty = !this.activeSlots.length;
+    for (const button of [this.compare, this.maps, this.copy]) button.disabled = empty;
+    if (!empty) this.check();
   }
 
-  /** Whether files and checkpoint are as they must be is asked once, and again for another checkpoint. */
+  /** Lets the server check model files and checkpoint, once per checkpoint. */
   check() {
-    const wanted = `checkpoint ${checkpoint()}`;
-    const { fields } = this.editor;
-    if (this.editor.stage.gesture || fields.entry("check").value === wanted) return;
-    fields.send("check", wanted);
+    const { fields, canvas } = this.editor;
+    const message = `checkpoint ${checkpoint()}`;
+    if (canvas.gesture || fields.entry("check").value === message) return;
+    fields.send("check", message);
   }
 
-  /** One Generate with something beside its picture. @param {"comparison" | "maps"} what */
-  async ask(what) {
+  /** One Generate with extra output. @param {"comparison" | "maps"} extra */
+  async request(extra) {
     const { fields } = this.editor;
-    fields.send("asked", what);
-    this.editor.say(t(what === "comparison" ? "Three pictures are being made" : "A picture and its maps are being made"));
-    await pause(SETTLES);
+    fields.send(EXTRA_OUTPUT, extra);
+    const comparing = extra === "comparison";
+    this.editor.say(t(comparing ? "Generating three pictures" : "Generating a picture and its maps"));
+    await pause(GRADIO_DELAY);
     generate(fields.tab);
-    await pause(SETTLES);
-    fields.send("asked", "");
+    await pause(GRADIO_DELAY);
+    fields.send(EXTRA_OUTPUT, "");
   }
 
-  /** The subjects that are sent, back to front. */
-  get taking() {
+  /** The slots that are sent, back to front. */
+  get activeSlots() {
     const { editor } = this;
     return editor.order.filter((slot) => takesPart(editor.layout, (other) => editor.fact(other), slot));
   }
 
   get otherEditor() {
-    return editors.get(this.other);
+    return editors.get(this.otherTab);
   }
 
-  /** Subjects, places and pictures to the other tab; what is there goes. */
+  /** Replaces the other tab's subjects, boxes and pictures with this tab's. */
   async copyOver() {
     const { editor, otherEditor } = this;
     if (!otherEditor) return;
-    const slots = this.taking; // in this order they come to lie in the other's slots
+    const slots = this.activeSlots; // they fill the other tab's slots in this order
     const pictures = slots.map((slot) => editor.fields.pictures(slot));
     const layout = editor.files.exported(slots);
-    for (let slot = 1; slot <= otherEditor.fields.slots; slot++) otherEditor.fields.setPictures(slot, pictures[slot - 1] ?? []);
-    await pause(SETTLES);
+    for (const slot of allSlots(otherEditor.fields.slots)) {
+      otherEditor.fields.setPictures(slot, pictures[slot - 1] ?? []);
+    }
+    await pause(GRADIO_DELAY);
     otherEditor.files.take(layout);
-    editor.say(`${t("Copied to")} ${this.other}`);
+    editor.say(t("Copied to {tab}", { tab: this.otherTab }));
   }
 }
-
