@@ -1,4 +1,4 @@
-"""`python -m lib_anyms.lab.demo_scene`: draw the reference pictures of the demo's scene into the package."""
+"""`python -m lib_anyms.lab.demo_scene`: draw the reference images of the demo's scene into the package."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lib_anyms.standalone.default_scene import FOLDER, IDENTITIES, picture_file
 
 _SIDE = 256  # pixels
 _RADIUS = 0.42
-_PAPER = "snow"  # the world's lightest ground
+_PAPER = "snow"  # the world's lightest background
 
 
 def main() -> None:
-    """Write one file a subject."""
+    """Write one file per subject."""
     FOLDER.mkdir(exist_ok=True)
     for words in IDENTITIES:
         alone = Figure(Identity(*words), radius=_RADIUS)

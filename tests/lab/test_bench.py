@@ -1,4 +1,4 @@
-"""Measuring: every form computes the same thing, ratios are of one round, and all suites run on small shapes."""
+"""Every form computes the same, ratios are within a round, and all suites run on small shapes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from lib_anyms.errors import Refused
 from lib_anyms.lab.bench import jobs, layers, suites
 from lib_anyms.lab.bench.forms import FORMS, KEPT, Work
-from lib_anyms.lab.bench.launches import launch_rows
+from lib_anyms.lab.bench.launches import launch_results
 from lib_anyms.lab.bench.layers import Size
 from lib_anyms.lab.bench.report import plot, table, write_json
 from lib_anyms.lab.bench.streams import SCALE, layout_of
-from lib_anyms.lab.bench.timing import Row, clock_of, interleaved, ratio, row
-from lib_anyms.lab.bench.whole import Bench, unet_rows
+from lib_anyms.lab.bench.timing import Result, clock_of, compare, interleaved, ratio
+from lib_anyms.lab.bench.whole import UNetCase, unet_results
 from lib_anyms.lab.commands import bench
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.standalone.structure import SMALL as SMALL_UNET
@@ -39,12 +39,12 @@ def test_every_form_is_the_oracle_s_image_stream(name: str, dtype: torch.dtype) 
     image = torch.cat(
         [oracle.image_stream(work.query[half : half + 1], sets[half], owner, [1.0] * 5, 4) for half in (0, 1)]
     )
-    wanted = work.text + SCALE * image
-    assert (FORMS[name](replace(work, text=work.text.clone())) - wanted).abs().max() <= 4 * BOUNDS[dtype]
+    expected = work.text + SCALE * image
+    assert (FORMS[name](replace(work, text=work.text.clone())) - expected).abs().max() <= 4 * BOUNDS[dtype]
 
 
 @pytest.mark.parametrize("count", range(1, 13))
-def test_the_layouts_cover_the_share_that_was_asked_for(count: int) -> None:
+def test_the_layouts_cover_the_requested_share(count: int) -> None:
     layout = layout_of(count)
     assert sum(subject.box.area for subject in layout.subjects) == pytest.approx(0.6, abs=1e-9)
     assert all(share == 1 for share in layout.visible_shares(TokenGrid(64, 64)))
@@ -70,11 +70,11 @@ def test_variants_take_turns_and_each_is_timed_alone() -> None:
         return run
 
     times = interleaved({"short": waits("short", 0.002), "long": waits("long", 0.02)}, rounds=4)
-    assert [len(told) for told in times.values()] == [4, 4]
+    assert [len(seconds) for seconds in times.values()] == [4, 4]
     assert all({*turns[place : place + 2]} == {"short", "long"} for place in range(0, 12, 2))
-    told = row("a case", 1, 4, times, "long", "short")
-    assert 2 < told.ratio < 11
-    assert told.ms >= 20
+    result = compare("a case", 1, 4, times, "long", "short")
+    assert 2 < result.ratio < 11
+    assert result.ms >= 20
 
 
 def test_one_thread_s_clock_stands_still_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,12 +88,12 @@ def test_one_thread_s_clock_stands_still_while_it_waits(monkeypatch: pytest.Monk
     assert clock_of("cpu") is other
 
 
-def test_layers_hold_every_form_against_the_yardstick() -> None:
-    rows = list(layers.layer_rows(SMALL, (1, 3), (4,), 2, torch.zeros(())))
-    assert [(told.case, told.subjects) for told in rows] == [
+def test_layers_compare_every_form_with_the_yardstick() -> None:
+    results = list(layers.layer_results(SMALL, (1, 3), (4,), 2, torch.zeros(())))
+    assert [(result.case, result.subjects) for result in results] == [
         (f"layer 8x8x32, {name}", count) for count in (1, 3) for name in FORMS
     ]
-    assert all(told.ratio > 0 and told.low <= told.ratio <= told.high for told in rows)
+    assert all(result.ratio > 0 and result.low <= result.ratio <= result.high for result in results)
 
 
 def test_the_gpu_suite_runs_on_small_shapes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -102,53 +102,53 @@ def test_the_gpu_suite_runs_on_small_shapes(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(suites, "BEYOND", ())
     monkeypatch.setattr(jobs, "JOBS", 1)
     monkeypatch.setattr(jobs, "CALLS", 1)
-    rows = [*suites.gpu_rows("cpu", SMALL_UNET, side=8, rounds=1, steps=1, traces=tmp_path)]
-    cases = {told.case for told in rows}
+    results = [*suites.gpu_results("cpu", SMALL_UNET, side=8, rounds=1, steps=1, traces=tmp_path)]
+    cases = {result.case for result in results}
     for dtype in ("float16", "bfloat16"):
         for batch in (2, 6):
             for way in ("AnyMS", "masked sum", "diffusers' masks"):
                 assert f"SDXL UNet, 64 px, {dtype}, {batch} rows, {way}" in cases
         for way in ("1 steps", "computed by the device"):
-            told = [row for row in rows if row.case == f"SDXL UNet, 64 px, {dtype}, 2 rows, {way}"]
-            assert [row.subjects for row in told] == [0, 7, 12]
-            assert all(row.ms > 0 for row in told)
+            chosen = [result for result in results if result.case == f"SDXL UNet, 64 px, {dtype}, 2 rows, {way}"]
+            assert [result.subjects for result in chosen] == [0, 7, 12]
+            assert all(result.ms > 0 for result in chosen)
     assert len([*tmp_path.glob("SDXL_UNet-*.json")]) == 2 * 3
     assert {f"layer 8x8x32, {name}" for name in KEPT} < cases
 
 
-def test_what_a_layer_launches_is_told_in_both_forms() -> None:
-    rows = [*launch_rows((1, 2), 3, torch.zeros(()))]
-    assert [(row.case, row.subjects) for row in rows] == [
+def test_the_launches_of_a_layer_are_measured_in_both_forms() -> None:
+    results = [*launch_results((1, 2), 3, torch.zeros(()))]
+    assert [(result.case, result.subjects) for result in results] == [
         (f"launches, {what}", count)
         for count in (1, 2)
         for what in ("a layer by subject", "a layer at once", "the attention alone")
     ]
-    assert all(0.001 < row.ms < 10 for row in rows)
+    assert all(0.001 < result.ms < 10 for result in results)
 
 
 def test_more_subjects_than_a_layout_may_have_are_measured_in_single_layers() -> None:
-    rows = [*layers.layer_rows(SMALL, (16,), (4,), 1, torch.zeros(()))]
-    assert {row.subjects for row in rows} == {16}
+    results = [*layers.layer_results(SMALL, (16,), (4,), 1, torch.zeros(()))]
+    assert {result.subjects for result in results} == {16}
 
 
-def test_a_unet_is_measured_with_the_stream_on_and_left_as_it_was() -> None:
-    bench = Bench("tiny", TINY, 8, 2, torch.zeros(()))
-    rows = list(unet_rows(bench, (0, 2), {"base": 4, "plus": 16}, 1))
-    kept = {(told.tokens, told.case): told.mib for told in rows if told.subjects}
-    assert kept[16, "tiny, AnyMS"] > 3 * kept[4, "tiny, AnyMS"] > 0
-    assert [told.case for told in rows if not told.subjects] == ["tiny, AnyMS"] * 2
+def test_a_unet_is_measured_with_and_without_the_stream() -> None:
+    bench = UNetCase("tiny", TINY, 8, 2, torch.zeros(()))
+    results = list(unet_results(bench, (0, 2), {"base": 4, "plus": 16}, 1))
+    memory = {(result.tokens, result.case): result.mib for result in results if result.subjects}
+    assert memory[16, "tiny, AnyMS"] > 3 * memory[4, "tiny, AnyMS"] > 0
+    assert [result.case for result in results if not result.subjects] == ["tiny, AnyMS"] * 2
 
 
-def test_the_numbers_are_written_as_rows(tmp_path: Path) -> None:
-    rows = [Row("a, b", count, 4, 1.1, 1.0, 1.2, 3.0, 0.5, "plain") for count in (1, 7)]
-    write_json(tmp_path / "deep" / "b.json", "quick", "cpu", 1.0, rows)
-    told = json.loads((tmp_path / "deep" / "b.json").read_text(encoding="utf-8"))
+def test_the_results_are_written_as_json(tmp_path: Path) -> None:
+    results = [Result("a, b", count, 4, 1.1, 1.0, 1.2, 3.0, 0.5, "plain") for count in (1, 7)]
+    write_json(tmp_path / "deep" / "b.json", "quick", "cpu", 1.0, results)
+    content = json.loads((tmp_path / "deep" / "b.json").read_text(encoding="utf-8"))
     assert (
-        told["rows"][1].items()
+        content["rows"][1].items()
         >= {"case": "a, b", "subjects": 7, "tokens": 4, "ratio": 1.1, "low": 1.0, "high": 1.2, "mib": 0.5}.items()
     )
-    assert table(rows)[-1].startswith("| a, b | 7 | 4 | 1.100 | 1.000 to 1.200 |")
-    plot(tmp_path / "b.png", rows)
+    assert table(results)[-1].startswith("| a, b | 7 | 4 | 1.100 | 1.000 to 1.200 |")
+    plot(tmp_path / "b.png", results)
     assert (tmp_path / "b.png").stat().st_size > 1000
 
 

@@ -1,4 +1,4 @@
-"""What the preparation costs is told for each way to a subject's tokens, and memory is seen while it is used."""
+"""The preparation is measured for each way to a subject's tokens; memory is measured while in use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job import encoding
 from lib_anyms.lab.bench.memory import peak_mib
-from lib_anyms.lab.bench.prepare import CARD, COLD, PROJECTION, WARM, prepare_rows
+from lib_anyms.lab.bench.prepare import CARD, COLD, PROJECTION, WARM, prepare_results
 from lib_anyms.models.model_files import ModelPair
 
 
@@ -22,7 +22,7 @@ def test_each_way_to_the_tokens_is_a_row_and_only_the_cold_one_encodes(
     loaded, whole = [], encoding.Encoder
     monkeypatch.setattr(encoding, "Encoder", lambda *args: loaded.append(1) or whole(*args))
     pair = ModelPair(read_adapter(folder / "adapter.safetensors"), read_encoder(folder / "encoder.safetensors"))
-    rows = list(prepare_rows(pair, (1, 3), rounds=2))
+    rows = list(prepare_results(pair, (1, 3), rounds=2))
     assert [(row.case, row.subjects) for row in rows] == [
         (f"prepare, {name}", count) for count in (1, 3) for name in (COLD, WARM, CARD, PROJECTION)
     ]
@@ -31,7 +31,7 @@ def test_each_way_to_the_tokens_is_a_row_and_only_the_cold_one_encodes(
     assert all(row.ratio < 1 for row in rows if CARD in row.case or WARM in row.case)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux tells a process's memory so")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="host: only Linux reports a process's memory this way")
 def test_memory_that_is_gone_again_is_seen() -> None:
     def act() -> None:
         held = np.ones(2**25)  # 256 MiB

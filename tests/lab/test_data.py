@@ -1,4 +1,4 @@
-"""Batches show what their captions and references say; the image stream in training is the one that the engine adds."""
+"""Batches match their captions and references; the training's image stream equals the engine's."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import Batch, Maker, References
-from lib_anyms.lab.train.diffusion import alpha_sigma
+from lib_anyms.lab.train.diffusion import alpha_sigma, predictor
 from lib_anyms.lab.train.text import CachedText, TextLearner, TextPair, Words, draw_caption
-from lib_anyms.lab.train.unet import Conditions, UNetLearner, new_unet, predictor
+from lib_anyms.lab.train.unet import Conditions, UNetLearner, new_unet
 from lib_anyms.lab.train.vision import VisionLearner, attribute_directions, new_encoder
 from lib_anyms.lab.world.captions import ANYTHING, vocabulary, words_of
 from lib_anyms.lab.world.draw import rgb
 from lib_anyms.lab.world.identity import SHAPES, Identity, held_out_identity
 from lib_anyms.lab.world.latents import preview
-from lib_anyms.lab.world.scene import GROUNDS
+from lib_anyms.lab.world.scene import BACKGROUNDS
 from lib_anyms.standalone.pipeline import clip_merges, clip_vocabulary
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from tests.lab.bank import bank
-from tests.support.streams import Rows, hook_count, injected, layout_of, stream_on
+from tests.support.streams import NextCall, hook_count, injected, layout_of, stream_on
 
 NARROW = replace(SPRITES, widths=(32, 32, 64), resampler_layers=1)
 
@@ -42,21 +42,21 @@ def batch(side: int, referenced: float = 0.5, held_out: bool = False) -> Batch:
 
 
 @pytest.mark.parametrize("side", [16, 24, 32])
-def test_a_referenced_picture_shows_one_figure_and_its_identity(side: int) -> None:
-    made = batch(side)
-    assert made.latents.shape == (48, 4, side, side)
-    assert made.covered.shape == (48, 1, side, side)
-    assert [identity is not None for identity in made.identities] == [True] * 24 + [False] * 24
-    cells = preview(made.latents)
-    for picture, covered, identity in zip(cells[:24], made.covered, made.identities):
+def test_an_image_with_a_reference_shows_one_figure_and_its_identity(side: int) -> None:
+    images = batch(side)
+    assert images.latents.shape == (48, 4, side, side)
+    assert images.covered.shape == (48, 1, side, side)
+    assert [identity is not None for identity in images.identities] == [True] * 24 + [False] * 24
+    cells = preview(images.latents)
+    for picture, covered, identity in zip(cells[:24], images.covered, images.identities):
         assert identity is not None
         assert identity.trained
         rows, columns = (covered[0] > 0.5).nonzero(as_tuple=True)
         assert max(rows.max() - rows.min(), columns.max() - columns.min()) <= 16
         colours = torch.from_numpy(np.stack([rgb(name) for name in (identity.body, identity.second)], 1))
         fits = 0
-        for ground in GROUNDS:
-            figure = picture - torch.from_numpy(rgb(ground))[:, None, None] * (1 - covered)
+        for background in BACKGROUNDS:
+            figure = picture - torch.from_numpy(rgb(background))[:, None, None] * (1 - covered)
             parts = torch.linalg.lstsq(colours, figure.flatten(1)).solution  # shares of body and second in each cell
             off = (colours @ parts - figure.flatten(1)).abs().max() + (parts.sum(0) - covered.flatten()).abs().max()
             fits += bool(off < 1e-3 and parts.min() > -1e-3)
@@ -64,27 +64,27 @@ def test_a_referenced_picture_shows_one_figure_and_its_identity(side: int) -> No
 
 
 @pytest.mark.parametrize("side", [16, 24, 32])
-def test_captions_name_what_is_there(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_name_the_figures_and_the_background(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     placed: list[list[str]] = []
     place = Maker._place
 
-    def noted(maker: Maker, count: int, random: Random) -> list:
+    def recorded(maker: Maker, count: int, random: Random) -> list:
         figures = place(maker, count, random)
         placed.append([identity.shape for identity, *_ in figures])
         return figures
 
-    monkeypatch.setattr(Maker, "_place", noted)
-    made = Maker(bank(), side, 0.5)(48, Random(side))
+    monkeypatch.setattr(Maker, "_place", recorded)
+    images = Maker(bank(), side, 0.5)(48, Random(side))
     referenced: Counter[str] = Counter()
     for picture, covered, text, shapes, identity in zip(
-        preview(made.latents), made.covered, made.captions, placed, made.identities
+        preview(images.latents), images.covered, images.captions, placed, images.identities
     ):
         words = words_of(text)
         named = [word for word in words if word in SHAPES]
-        (ground,) = [word for word in words if word in GROUNDS] or [""]
-        if ground and (covered == 0).any():
+        (background,) = [word for word in words if word in BACKGROUNDS] or [""]
+        if background and (covered == 0).any():
             bare = picture[:, covered[0] == 0]
-            assert torch.allclose(bare, torch.from_numpy(rgb(ground))[:, None].expand_as(bare), atol=1e-3)
+            assert torch.allclose(bare, torch.from_numpy(rgb(background))[:, None].expand_as(bare), atol=1e-3)
         if identity is None:
             assert sorted(named) == sorted(shapes)
             assert ANYTHING not in words
@@ -98,16 +98,16 @@ def test_captions_name_what_is_there(side: int, monkeypatch: pytest.MonkeyPatch)
     assert counts == {16: {0, 1}, 24: {0, 1, 2}, 32: {0, 1, 2, 3, 4}}[side]
 
 
-def test_held_out_pictures_show_what_training_does_not() -> None:
-    made = batch(16, 1.0, True)
-    assert all(identity is not None and identity.held_out for identity in made.identities)
+def test_held_out_images_show_held_out_identities() -> None:
+    images = batch(16, 1.0, True)
+    assert all(identity is not None and identity.held_out for identity in images.identities)
 
 
 # -- references --------------------------------------------------------------------------------------------------------
 
 
 class SeesMeans(torch.nn.Module):
-    """An image encoder whose output is the picture's mean, and which counts the pictures it sees."""
+    """An image encoder that returns the image's mean and counts the images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,11 +122,11 @@ class SeesMeans(torch.nn.Module):
         return SimpleNamespace(image_embeds=means + 1, hidden_states=(hidden + 9, hidden + 2, hidden + 7))
 
 
-def test_each_identity_is_encoded_once_in_its_poses_and_none_is_nothing() -> None:
+def test_each_identity_is_encoded_once_per_pose_and_none_as_hosts_do() -> None:
     encoder = SeesMeans()
     references = References(encoder, poses=3)
     one, other = Identity("star", "red", "blue", "half"), Identity("moon", "green", "pink", "half")
-    assert encoder.seen == 1  # the picture that stands for none
+    assert encoder.seen == 1  # for no image
     random = Random(4)
     drawn = torch.stack([references("base", [one, None, other], random) for _ in range(30)])
     assert encoder.seen == 1 + 2 * 3
@@ -137,7 +137,7 @@ def test_each_identity_is_encoded_once_in_its_poses_and_none_is_nothing() -> Non
     assert (drawn[:, 0] - drawn[:, 2]).abs().amax(1).min() > 0.05
     hidden = references("plus", [None, one], random)
     assert hidden.shape == (2, 5, 3)
-    assert (hidden[0] == 2).all()  # the penultimate states of zeros: what hosts encode where there is no picture
+    assert (hidden[0] == 2).all()  # the penultimate states of zeros, as hosts encode no image
     assert encoder.seen == 7
 
 
@@ -161,7 +161,7 @@ def call(width: int = 16) -> torch.Tensor:
 @pytest.mark.parametrize(("kind", "tokens"), [("base", 4), ("plus", 16)])
 @torch.no_grad()
 def test_the_stream_in_training_is_the_engine_s(kind: str, tokens: int) -> None:
-    """One subject over the whole picture in one entry, nothing in the other."""
+    """One subject over the whole image in one batch entry, nothing in the other."""
     torch.manual_seed(1)
     adapter = Adapter(kind, NARROW, unet())
     shape = (2, NARROW.vision.projection) if kind == "base" else (2, 17, NARROW.vision.hidden)
@@ -176,7 +176,7 @@ def test_the_stream_in_training_is_the_engine_s(kind: str, tokens: int) -> None:
         parts = adapter.ip_adapter[str(layer.number)]
         sets[layer.number] = tuple(part(image).flatten(0, 1) for part in (parts["to_k_ip"], parts["to_v_ip"]))
     values = KeyValues(sets, [(tokens, 2 * tokens)], (0, tokens))
-    with injected(stream_on(unet(), layout_of((0, 0, 1, 1)), Rows(False, True), scale=0.8, sets=values)):
+    with injected(stream_on(unet(), layout_of((0, 0, 1, 1)), NextCall(False, True), scale=0.8, sets=values)):
         theirs = call()
     assert ((ours - plain).abs().amax((1, 2, 3)) > 1e-3).all()
     assert (ours - theirs).abs().max() <= 1e-5
@@ -185,7 +185,7 @@ def test_the_stream_in_training_is_the_engine_s(kind: str, tokens: int) -> None:
 
 
 @torch.no_grad()
-def test_the_scale_is_each_picture_s_own_and_0_is_no_stream() -> None:
+def test_each_image_has_its_scale_and_0_is_no_stream() -> None:
     adapter = Adapter("base", NARROW, unet())
     image = adapter.tokens(torch.randn(2, NARROW.vision.projection))
     plain = call()
@@ -201,11 +201,11 @@ def test_the_scale_is_each_picture_s_own_and_0_is_no_stream() -> None:
     assert hook_count(unet()) == 0
 
 
-def test_an_adapter_has_the_file_s_names_and_starts_as_the_text_s() -> None:
+def test_an_adapter_has_the_file_s_names_and_starts_from_the_text_s_weights() -> None:
     adapter = Adapter("base", NARROW, unet())
     layers = cross_attention_layers(unet())
     assert [layer.number for layer in layers] == [2 * place + 1 for place in range(len(attn2_layers(NARROW)))]
-    state = adapter.file_state()
+    state = {name: tensor.detach() for name, tensor in adapter.named_parameters()}
     for layer, (_, width) in zip(layers, attn2_layers(NARROW)):
         assert torch.equal(state[f"ip_adapter.{layer.number}.to_k_ip.weight"], layer.attention.to_k.weight)
         assert torch.equal(state[f"ip_adapter.{layer.number}.to_v_ip.weight"], layer.attention.to_v.weight)
@@ -298,10 +298,10 @@ def learner(monkeypatch: pytest.MonkeyPatch) -> UNetLearner:
     return UNetLearner(net, [Adapter(kind, NARROW, net) for kind in ("base", "plus")], conditions, NARROW, seed=3)
 
 
-def test_what_is_dropped_and_how_strong_the_stream_is(learner: UNetLearner) -> None:
+def test_dropped_conditions_and_scales_of_the_stream(learner: UNetLearner) -> None:
     identity = Identity("star", "red", "blue", "half")
-    made = replace(batch(16), captions=["a star"] * 6000, identities=[identity, None] * 3000)
-    captions, identities, scales = learner._drop(made)
+    images = replace(batch(16), captions=["a star"] * 6000, identities=[identity, None] * 3000)
+    captions, identities, scales = learner._drop(images)
     assert all(one is None and scale == 0 for one, scale in list(zip(identities, scales))[1::2])
     shown = [(caption, one, scale) for caption, one, scale in zip(captions, identities, scales)][::2]
     shares = {
@@ -319,28 +319,27 @@ def test_what_is_dropped_and_how_strong_the_stream_is(learner: UNetLearner) -> N
         "neither": 0.0536,
     }
     assert shares == pytest.approx(expected, abs=0.02)
-    assert (
-        min(scale for _, _, scale in shown) > 0.6 - 1e-6
-    )  # also without a reference: as hosts stream the unconditional tokens
+    # Also without a reference: hosts stream the unconditional tokens.
+    assert min(scale for _, _, scale in shown) > 0.6 - 1e-6
 
 
 def test_a_figure_s_cells_count_twice_and_the_stream_of_the_batch_is_used(
     learner: UNetLearner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(UNetLearner, "_drop", lambda self, made: (made.captions, made.identities, [1.0] * 4))
+    monkeypatch.setattr(UNetLearner, "_drop", lambda self, images: (images.captions, images.identities, [1.0] * 4))
     monkeypatch.setattr("lib_anyms.lab.train.unet.draw_timesteps", lambda count: torch.full((count,), 500))
-    made = Maker(bank(), 16, 1.0)(4, Random(1))
+    images = Maker(bank(), 16, 1.0)(4, Random(1))
     torch.manual_seed(9)
-    errors = learner._errors(made, learner.adapters["base"])
+    errors = learner._errors(images, learner.adapters["base"])
     torch.manual_seed(9)
-    noise = torch.randn_like(made.latents)
+    noise = torch.randn_like(images.latents)
     alpha, sigma = alpha_sigma(torch.full((4,), 500), noise)
-    tokens = learner.adapters["base"].tokens(learner.conditions.references("base", made.identities, Random(0)))
+    tokens = learner.adapters["base"].tokens(learner.conditions.references("base", images.identities, Random(0)))
     with learner.adapters["base"].stream(tokens, 1.0):
-        text = learner.conditions.encode(made.captions, torch.device("cpu"))
-        v = predictor(learner.unet, text, 256)(alpha * made.latents + sigma * noise, torch.full((4,), 500))
-    off = (v - (alpha * noise - sigma * made.latents)).square()
-    weights = 1 + made.covered
+        text = learner.conditions.encode(images.captions, torch.device("cpu"))
+        v = predictor(learner.unet, text, 256)(alpha * images.latents + sigma * noise, torch.full((4,), 500))
+    off = (v - (alpha * noise - sigma * images.latents)).square()
+    weights = 1 + images.covered
     expected = (off * weights / weights.mean()).mean((1, 2, 3))
     assert torch.allclose(errors, expected, atol=1e-4)
     assert not torch.allclose(errors, off.mean((1, 2, 3)), atol=1e-3)

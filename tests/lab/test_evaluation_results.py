@@ -1,6 +1,4 @@
-"""Intervals are as wide as they should be, differences are paired, bars fail where they must, and the report has all of
-it.
-"""
+"""Intervals have the right width, differences are paired, bars fail where they must, and the table is complete."""
 
 from __future__ import annotations
 
@@ -24,11 +22,11 @@ from lib_anyms.lab.evaluation.results import (
     results_of,
     table,
 )
-from lib_anyms.lab.evaluation.scenes import BASE, OURS, PEER, REAL, SUITES, TEXT, Cell, cells_of
 from lib_anyms.lab.evaluation.scoring import METRICS, difference, estimate
+from lib_anyms.lab.evaluation.suites import BASE, OURS, PEER, REAL, SUITES, TEXT, Cell, cells_of
 
 BAD = {"leakage", "missing"}
-# The score of each mode in a world where everything holds.
+# The score of each mode in a world where every bar passes.
 WORTH = {REAL: 0.97, OURS: 0.93, TEXT: 0.2, "masked-sum": 0.75, PEER: 0.85}
 
 
@@ -36,7 +34,7 @@ def planted(cell: Cell, **values: float) -> Scores:
     """Scores around the mode's worth, a little off in each scene, alike in all modes."""
     scores = {}
     for scene in range(cell.scenes):
-        off = Random(f"{cell.place} {scene}").uniform(-0.03, 0.03)
+        off = Random(f"{cell.key} {scene}").uniform(-0.03, 0.03)
         worth = WORTH.get(cell.mode, 0.4) + off
         scores[scene] = {name: values.get(name, 0.02 if name in BAD else worth) for name in METRICS if name != "clip_t"}
         scores[scene] |= {"background": 0.9 + off}
@@ -110,7 +108,7 @@ def test_the_best_global_form_is_the_one_with_the_highest_identity() -> None:
 
 
 @pytest.mark.parametrize("suite", ["quick", "full", "single", "disjoint", "priority", "scaling", "demo"])
-def test_bars_pass_where_everything_holds(suite: str) -> None:
+def test_bars_pass_for_good_scores(suite: str) -> None:
     checked = check_bars(suite, results_with(suite))
     assert all(bar.passed for bar in checked), [str(bar) for bar in checked if not bar.passed]
     assert checked
@@ -118,7 +116,7 @@ def test_bars_pass_where_everything_holds(suite: str) -> None:
         assert len(checked) == len(QUICK_GATES if suite == "quick" else BARS)
 
 
-# A bad score of AnyMS somewhere, and the only bar that must see it.
+# A bad score of AnyMS, and the only bar that must fail.
 FAULTS: list[tuple[str, str, int, str, float]] = [
     ("single", "single", 1, "pattern", 0.80),
     ("scaling", "disjoint", 1, "missing", 0.20),
@@ -133,7 +131,7 @@ FAULTS: list[tuple[str, str, int, str, float]] = [
 @pytest.mark.parametrize(("suite", "layout", "subjects", "metric", "value"), FAULTS)
 def test_a_bad_score_fails_its_bar(suite: str, layout: str, subjects: int, metric: str, value: float) -> None:
     def change(cell: Cell) -> dict[str, float]:
-        return {metric: value} if (cell.mode, *cell.place, cell.adapter) == (OURS, layout, subjects, BASE) else {}
+        return {metric: value} if (cell.mode, *cell.key, cell.adapter) == (OURS, layout, subjects, BASE) else {}
 
     failed = [bar for bar in check_bars(suite, results_with(suite, change)) if not bar.passed]
     assert len(failed) == 1

@@ -19,7 +19,7 @@ from PIL import Image
 
 from lib_anyms.errors import Refused
 from lib_anyms.lab.commands.evaluate import fewer
-from lib_anyms.lab.evaluation import scenes
+from lib_anyms.lab.evaluation import suites
 from lib_anyms.lab.evaluation.pictures import (
     DiffusersPainter,
     Files,
@@ -31,20 +31,9 @@ from lib_anyms.lab.evaluation.pictures import (
 )
 from lib_anyms.lab.evaluation.results import ON_DIFFUSERS, check_bars
 from lib_anyms.lab.evaluation.run import SCORES, Evaluation, Worker, evaluate, label, read_records, score_cells
-from lib_anyms.lab.evaluation.scenes import (
-    GLOBALS,
-    MODES,
-    OURS,
-    PEER,
-    REAL,
-    TEXT,
-    Cell,
-    SuiteRow,
-    Task,
-    cells_of,
-    make_task,
-)
+from lib_anyms.lab.evaluation.scenes import Task, make_task
 from lib_anyms.lab.evaluation.scoring import METRICS, Judge
+from lib_anyms.lab.evaluation.suites import GLOBALS, MODES, OURS, PEER, REAL, TEXT, Cell, SuiteRow, cells_of
 from lib_anyms.layout.geometry import Box
 from lib_anyms.standalone.cli import REFUSED, main
 from lib_anyms.standalone.pipeline import write_configs
@@ -79,13 +68,13 @@ def quiet(_line: str) -> None:
 def test_from_the_command_line_and_once_more(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(scenes.SUITES, "quick", SMALL_SUITE)
+    monkeypatch.setitem(suites.SUITES, "quick", SMALL_SUITE)
     out, json_file = tmp_path / "out", tmp_path / "numbers.json"
     command = ["evaluate", "--here", "--files", str(folder), "--out", str(out), "--json", str(json_file)]
     command += ["--steps", "1", "--processes", "1"]
     assert main([*command, "--scenes", "5"]) == 0
     printed = capsys.readouterr().out
-    assert "3 renderings and 8 pictures to make" in printed
+    assert "making 3 renderings and 8 images" in printed
     written = json.loads(json_file.read_text(encoding="utf-8"))
     assert set(written) == {"suite", "versions", "seconds", "rows"}
     assert set(written["versions"]["files"]) == {"checkpoint", "encoder", "adapter-base"}
@@ -105,10 +94,10 @@ def test_from_the_command_line_and_once_more(
     lines = (out / SCORES).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 11
 
-    monkeypatch.setattr(Worker, "score", None)  # a picture with a score is not made again
+    monkeypatch.setattr(Worker, "score", None)  # scored images are not made again
     assert main([*command, "--bars"]) == 1
     printed = capsys.readouterr().out
-    assert "0 renderings and 0 pictures to make" in printed
+    assert "making 0 renderings and 0 images" in printed
     assert "FAIL  identity of crop-merge minus text-only, disjoint 3" in printed
     assert (out / SCORES).read_text(encoding="utf-8").splitlines() == lines
     assert json.loads(json_file.read_text(encoding="utf-8"))["rows"] == rows
@@ -287,10 +276,10 @@ def test_a_webui_without_the_extension_is_refused(webui: str, folder: Path, monk
         (
             (500, {"errors": "AnyMS: mode of the request is 'one-softmax'"}),
             "",
-            "made no picture .AnyMS: mode of the request",
+            "made no image .AnyMS: mode of the request",
         ),
-        ((404, {"detail": "Not Found"}), "", "made no picture .Not Found"),
-        ((200, {"images": []}), "", "made no picture .no picture"),
+        ((404, {"detail": "Not Found"}), "", "made no image .Not Found"),
+        ((200, {"images": []}), "", "made no image .no image"),
         (None, "AnyMS skipped: the loaded model is not of the adapter's family", "AnyMS skipped: the loaded model"),
     ],
 )
@@ -306,7 +295,7 @@ def test_the_message_of_a_webui_without_a_picture_is_handed_on(
 
 def test_a_mode_only_diffusers_has_is_refused_by_name(webui: str, folder: Path) -> None:
     painter, task = on(webui, files_in(folder))
-    with pytest.raises(Refused, match="cannot make pictures in the mode diffusers-masks"):
+    with pytest.raises(Refused, match="cannot make images in the mode diffusers-masks"):
         painter.paint(task, PEER, "base")
 
 
@@ -314,8 +303,8 @@ def test_a_mode_only_diffusers_has_is_refused_by_name(webui: str, folder: Path) 
     ("options", "sentence"),
     [
         (["--host", "localhost:7860"], "--host is 'localhost:7860'"),
-        (["--host", "http://127.0.0.1:9"], "does not answer as a WebUI's API does"),
-        (["--adapter", "a.safetensors"], "--adapter was given with no --checkpoint"),
+        (["--host", "http://127.0.0.1:9"], "does not answer like a WebUI's API"),
+        (["--adapter", "a.safetensors"], "--adapter was used with no --checkpoint"),
         (["--files", "nowhere"], "there is no such file"),
         (["--clip", "nowhere"], "there is no such folder"),
         (["--steps", "0"], "--steps is 0"),

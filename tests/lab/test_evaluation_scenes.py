@@ -1,4 +1,4 @@
-"""Scenes are what their layouts promise, held out, and the same for every mode."""
+"""Scenes match their layouts, are held out, and are the same for every mode."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from lib_anyms.lab.commands import evaluate
 from lib_anyms.lab.evaluation.pictures import Settings
-from lib_anyms.lab.evaluation.scenes import (
+from lib_anyms.lab.evaluation.scenes import LAYOUTS, make_task, overlap
+from lib_anyms.lab.evaluation.suites import (
     BASE,
     DEMO,
-    LAYOUTS,
     MODES,
     OURS,
     PLUS,
@@ -20,8 +20,6 @@ from lib_anyms.lab.evaluation.scenes import (
     TEXT,
     Cell,
     cells_of,
-    make_task,
-    overlap,
     with_adapter,
 )
 from lib_anyms.lab.world.captions import prompt
@@ -31,7 +29,7 @@ from lib_anyms.layout.geometry import Box
 from lib_anyms.standalone import default_scene
 
 NUMBERS = range(8)
-PLACES = sorted({cell.place for cell in cells_of(SUITES["full"])} - {(DEMO, len(default_scene.IDENTITIES))})
+PLACES = sorted({cell.key for cell in cells_of(SUITES["full"])} - {(DEMO, len(default_scene.IDENTITIES))})
 
 
 def boxes(layout: str, subjects: int, number: int) -> list[Box]:
@@ -39,7 +37,7 @@ def boxes(layout: str, subjects: int, number: int) -> list[Box]:
 
 
 @pytest.mark.parametrize(("layout", "subjects"), PLACES)
-def test_figures_are_in_the_picture_held_out_and_named_by_the_prompt(layout: str, subjects: int) -> None:
+def test_figures_are_in_the_image_held_out_and_named_by_the_prompt(layout: str, subjects: int) -> None:
     for number in NUMBERS:
         task = make_task(layout, subjects, number)
         figures = task.scene.figures
@@ -51,7 +49,7 @@ def test_figures_are_in_the_picture_held_out_and_named_by_the_prompt(layout: str
             assert min(figure.box.x0, figure.box.y0) > 0.004
             assert max(figure.box.x1, figure.box.y1) < 0.996
         names = [subject.name for subject in task.layout.subjects]
-        assert task.prompt == prompt(names, task.scene.ground)
+        assert task.prompt == prompt(names, task.scene.background)
         assert names == ["figure" if f.identity.shape in UNSEEN_SHAPES else f.identity.shape for f in figures]
 
 
@@ -85,7 +83,7 @@ def test_touching_boxes_share_an_edge() -> None:
             assert any(overlap(grown, other) > 0 for other in placed[:place])
 
 
-def test_jittered_boxes_are_those_of_the_disjoint_scenes_a_little_off() -> None:
+def test_jittered_boxes_are_those_of_the_disjoint_scenes_with_small_errors() -> None:
     moved = 0.0
     for number in NUMBERS:
         task, straight = make_task("jittered", 3, number), make_task("disjoint", 3, number)
@@ -97,23 +95,22 @@ def test_jittered_boxes_are_those_of_the_disjoint_scenes_a_little_off() -> None:
     assert moved > 0.04
 
 
-def test_a_single_subject_has_the_whole_picture() -> None:
+def test_a_single_subject_has_the_whole_image() -> None:
     task = make_task("single", 1, 0)
     assert task.boxes == (Box(0, 0, 1, 1),)
     assert task.anywhere
     assert all(5.5 <= make_task("single", 1, n).scene.figures[0].radius * CELLS <= 7.2 for n in NUMBERS)
 
 
-def test_unseen_layouts_show_what_no_training_did() -> None:
+def test_unseen_layouts_show_unseen_shapes_and_colours() -> None:
     for number in NUMBERS:
-        assert {figure.identity.shape for figure in make_task("unseen-shape", 3, number).scene.figures} == set(
-            UNSEEN_SHAPES
-        )
+        figures = make_task("unseen-shape", 3, number).scene.figures
+        assert {figure.identity.shape for figure in figures} == set(UNSEEN_SHAPES)
         for figure in make_task("unseen-colour", 3, number).scene.figures:
             assert {figure.identity.body, figure.identity.second} & set(UNSEEN_COLOURS)
 
 
-def test_a_scene_is_decided_by_seed_layout_subjects_and_number() -> None:
+def test_a_scene_is_decided_by_seed_layout_subjects_and_number_alone() -> None:
     tasks = [make_task("disjoint", 3, 5), make_task("disjoint", 3, 6), make_task("disjoint", 4, 5)]
     tasks += [make_task("overlap-30", 3, 5), make_task("disjoint", 3, 5, seed=1)]
     for one, other in combinations(tasks, 2):
@@ -133,7 +130,7 @@ def test_the_request_has_the_boxes_and_the_references() -> None:
     assert list(task.boxes) == boxes("overlap-30", 3, 0)
 
 
-def test_the_demo_s_scene_is_the_demo_s_with_other_noise() -> None:
+def test_the_demo_layout_is_the_demo_s_scene_with_other_noise() -> None:
     tasks = [make_task(DEMO, 3, number, seed) for seed in (0, 1) for number in range(24)]
     noises = {task.noise for task in tasks}
     assert len(noises) == 48
@@ -146,7 +143,7 @@ def test_the_demo_s_scene_is_the_demo_s_with_other_noise() -> None:
         assert figure.identity.held_out
 
 
-def test_suites_have_what_bars_need_and_stay_within_their_time() -> None:
+def test_suites_have_all_layouts_and_modes_and_stay_within_their_time() -> None:
     assert tuple(SUITES) == evaluate.SUITES
     defaults = Settings()
     assert (defaults.steps, defaults.guidance, defaults.scale) == (
@@ -156,20 +153,22 @@ def test_suites_have_what_bars_need_and_stay_within_their_time() -> None:
     )
     assert {cell.layout for cell in cells_of(SUITES["full"])} == {*LAYOUTS, DEMO}
     assert {cell.mode for cell in cells_of(SUITES["full"])} == set(MODES)
-    pictures = {name: sum(cell.scenes for cell in cells_of(rows) if cell.mode != REAL) for name, rows in SUITES.items()}
-    assert pictures["quick"] <= 140  # 3 minutes on 2 cores
-    assert max(pictures.values()) == pictures["full"] <= 4000
+    images = {}
+    for name, suite in SUITES.items():
+        images[name] = sum(cell.scenes for cell in cells_of(suite) if cell.mode != REAL)
+    assert images["quick"] <= 120  # 3 minutes on 2 cores
+    assert max(images.values()) == images["full"] <= 4000
     assert {cell.subjects for cell in cells_of(SUITES["scaling"])} == {1, 2, 3, 4, 7, 12}
     assert cells_of(SUITES["hosts"]) == [cell for cell in cells_of(SUITES["quick"]) if cell.mode in (OURS, REAL)]
     assert [cell.scenes for cell in cells_of(SUITES[DEMO])] == [24, 24]
 
 
-def test_a_cell_is_there_once_and_real_renderings_are_of_all_scenes() -> None:
+def test_each_cell_appears_once_and_all_scenes_have_real_renderings() -> None:
     cells = cells_of((*SUITES["quick"], *SUITES["full"]))
-    names = [(cell.mode, *cell.place, cell.adapter) for cell in cells]
+    names = [(cell.mode, *cell.key, cell.adapter) for cell in cells]
     assert len(names) == len(set(names))
     for cell in cells:
-        real = next(other for other in cells if other.mode == REAL and other.place == cell.place)
+        real = next(other for other in cells if other.mode == REAL and other.key == cell.key)
         assert real.scenes >= cell.scenes
 
 

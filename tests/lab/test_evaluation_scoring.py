@@ -10,7 +10,7 @@ from PIL import Image
 
 from lib_anyms.lab.evaluation.scenes import Task, make_task
 from lib_anyms.lab.evaluation.scoring import LINE_UP, average_precision, iou, judge, line_up, on_top
-from lib_anyms.lab.oracle import Found
+from lib_anyms.lab.oracle import Detection
 from lib_anyms.lab.world.draw import draw, to_image
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity
 from lib_anyms.lab.world.scene import Figure, Scene
@@ -62,7 +62,7 @@ def test_a_single_figure_may_be_anywhere() -> None:
     assert {name: values[name] for name in RIGHT} == dict.fromkeys(RIGHT, 1.0)
     assert values["missing"] == 0
     assert values.keys().isdisjoint({"miou", "ap50", "leakage"})
-    empty = judge(to_image(draw(Scene(task.scene.ground, ()), 256)), task)
+    empty = judge(to_image(draw(Scene(task.scene.background, ()), 256)), task)
     assert (empty["missing"], empty["identity"], empty["all_right"], empty["background"]) == (1, 0, 0, 1)
 
 
@@ -112,7 +112,7 @@ def test_boxes_are_compared_by_intersection_over_union() -> None:
     assert iou(left, left) == 1
     assert iou(left, right) == 0
     assert iou(left, Box(0.25, 0, 0.75, 1)) == pytest.approx(1 / 3)
-    found = [Found(Box(0.4, 0.4, 0.6, 0.6), NONE, 9.0), Found(left, NONE, 5.0)]
-    assert average_precision(found, [left, right]) == pytest.approx(1 / 4)
-    assert average_precision(found[1:], [left, left]) == pytest.approx(1 / 2), "a box is hit once"
+    detections = [Detection(Box(0.4, 0.4, 0.6, 0.6), NONE, 9.0), Detection(left, NONE, 5.0)]
+    assert average_precision(detections, [left, right]) == pytest.approx(1 / 4)
+    assert average_precision(detections[1:], [left, left]) == pytest.approx(1 / 2), "a box is hit once"
     assert on_top([Box(0, 0, 0.6, 1), Box(0.5, 0, 0.8, 1), Box(0.7, 0, 1, 1)]) == [2]

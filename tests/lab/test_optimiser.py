@@ -1,6 +1,4 @@
-"""Muon steps what multiplies, AdamW the rest; a step is orthogonal, and a saved optimiser goes on as if nothing had
-happened.
-"""
+"""Muon steps matrices, AdamW the rest; Muon's steps are orthogonal; a saved optimiser continues exactly."""
 
 from __future__ import annotations
 
@@ -62,8 +60,8 @@ def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
 def test_orthogonal_is_newton_and_schulz_iteration(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     matrices = torch.randn(3, *shape, dtype=torch.float64) * torch.tensor([1e-4, 1.0, 1e3])[:, None, None]
-    found = orthogonal(matrices)
-    for matrix, one in zip(matrices, found):
+    results = orthogonal(matrices)
+    for matrix, one in zip(matrices, results):
         assert torch.allclose(one, newton_schulz(matrix), atol=1e-9)
     if shape[0] != shape[1]:  # a square one may have a singular value near 0, which five rounds do not lift
         monkeypatch.setattr(optimiser_module, "_ROUNDS", 5)
@@ -77,7 +75,7 @@ def test_steps_are_those_of_torch_s_muon() -> None:
     rounds = optimiser_module._ROUNDS
     shapes = [(8, 40), (40, 8), (8, 8), (8, 40)]
     gradients = [[torch.randn(shape) for shape in shapes] for _ in range(3)]
-    results = []
+    trained = []
     for build in (
         lambda matrices: Muon(matrices, RATE, 0.1),
         lambda matrices: torch.optim.Muon(matrices, RATE, 0.1, adjust_lr_fn="match_rms_adamw", ns_steps=rounds),
@@ -88,8 +86,8 @@ def test_steps_are_those_of_torch_s_muon() -> None:
             for matrix, gradient in zip(matrices, step):
                 matrix.grad = gradient.clone()
             optimiser.step()
-        results.append(matrices)
-    for ours, theirs in zip(*results):
+        trained.append(matrices)
+    for ours, theirs in zip(*trained):
         assert (ours - theirs).norm() < 0.05 * (1 - theirs).norm()
 
 
@@ -103,14 +101,14 @@ def test_a_step_of_a_convolution_is_orthogonal_and_of_adamw_s_size(monkeypatch: 
 
 
 def test_the_memory_format_does_not_matter() -> None:
-    """A UNet is trained as channels_last: a matrix of such a convolution must be the weight and no copy of it."""
+    """A UNet is trained as channels_last: Muon must step the weight itself, not a copy."""
     plain, last = moved(True), moved(True, channels_last=True)
     for name, step in plain.items():
         assert torch.allclose(step, last[name], atol=1e-5), name
         assert step.abs().max() > 1e-4, name
 
 
-def test_what_is_no_matrix_is_stepped_as_by_torch_s_adamw() -> None:
+def test_other_weights_are_stepped_as_by_torch_s_adamw() -> None:
     net, other = Net(), Net()
     ours = Optimiser(net, RATE, 0.05, muon=True)
     theirs = torch.optim.AdamW(other.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.05)
@@ -127,7 +125,7 @@ def test_what_is_no_matrix_is_stepped_as_by_torch_s_adamw() -> None:
 
 
 @pytest.mark.parametrize("muon", [False, True])
-def test_a_saved_optimiser_goes_on_bit_by_bit(muon: bool) -> None:
+def test_a_saved_optimiser_continues_bit_by_bit(muon: bool) -> None:
     nets = Net(), Net()
     whole, first = Optimiser(nets[0], RATE, 0.01, muon), Optimiser(nets[1], RATE, 0.01, muon)
     train(nets[0], whole, 3, seed=5)

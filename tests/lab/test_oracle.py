@@ -1,4 +1,4 @@
-"""The oracle reads every real rendering right, and says something else of a picture that is wrong."""
+"""The oracle reads every real rendering right, and every changed one as what it shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from random import Random
 import pytest
 import torch
 
-from lib_anyms.lab.oracle import Found, find_figures, read_figure, read_ground
+from lib_anyms.lab.oracle import Detection, find_figures, read_background, read_figure
 from lib_anyms.lab.world.draw import draw
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity, held_out_identity, unseen_identity
 from lib_anyms.lab.world.latents import pool
-from lib_anyms.lab.world.scene import GROUNDS, Figure, Scene, common_area, scene_of
+from lib_anyms.lab.world.scene import BACKGROUNDS, Figure, Scene, common_area, scene_of
 from lib_anyms.layout.geometry import Box
 
 STAR, HOUSE = Identity("star", "red", "yellow", "half"), Identity("house", "blue", "orange", "spot")
@@ -31,7 +31,7 @@ def renderings() -> tuple[tuple[Scene, torch.Tensor], ...]:
     scenes = []
     for number in range(12):
         count = (1, 3, 7)[number % 3]
-        ground = GROUNDS[number % len(GROUNDS)]
+        ground = BACKGROUNDS[number % len(BACKGROUNDS)]
         scenes.append(scene_of([held_out_identity(random) for _ in range(count)], ground, random))
     return tuple((scene, cells_of(scene)) for scene in scenes)
 
@@ -42,19 +42,19 @@ def iou(one: Box, other: Box) -> float:
     return common / (sum(areas) - common)
 
 
-def nearest(found: list[Found], box: Box) -> Found:
-    return max(found, key=lambda figure: iou(figure.box, box))
+def nearest(detections: list[Detection], box: Box) -> Detection:
+    return max(detections, key=lambda figure: iou(figure.box, box))
 
 
-# -- what is right -----------------------------------------------------------------------------------------------------
+# -- real renderings ---------------------------------------------------------------------------------------------------
 
 
 def test_every_attribute_and_ground_of_real_renderings_is_right() -> None:
     right: Counter[str] = Counter()
     figures = 0
     for scene, cells in renderings():
-        ground = read_ground(cells, [figure.box for figure in scene.figures])
-        right["ground"] += ground == scene.ground == read_ground(cells, [])
+        ground = read_background(cells, [figure.box for figure in scene.figures])
+        right["ground"] += ground == scene.background == read_background(cells, [])
         for figure in scene.figures:
             figures += 1
             words = astuple(read_figure(cells, ground, figure.box).identity)
@@ -64,17 +64,19 @@ def test_every_attribute_and_ground_of_real_renderings_is_right() -> None:
     assert right == {"ground": 12, **dict.fromkeys(ATTRIBUTES, figures)}
 
 
-def test_figures_are_counted_and_found_where_they_are() -> None:
-    """Of seven figures two that nearly touch are sometimes taken for one; a star may be found by its middle."""
+def test_figures_are_counted_and_detected_in_their_places() -> None:
+    """Of seven figures two that nearly touch are sometimes detected as one, and a star by its middle."""
     sevens, overlaps = [], []
     for scene, cells in renderings():
-        found = find_figures(cells, scene.ground)
-        assert [figure.energy for figure in found] == sorted((figure.energy for figure in found), reverse=True)
+        detections = find_figures(cells, scene.background)
+        assert [figure.energy for figure in detections] == sorted(
+            (figure.energy for figure in detections), reverse=True
+        )
         if len(scene.figures) == 7:
-            sevens.append(len(found))
+            sevens.append(len(detections))
             continue
-        assert len(found) == len(scene.figures)
-        overlaps += [iou(nearest(found, figure.box).box, figure.box) for figure in scene.figures]
+        assert len(detections) == len(scene.figures)
+        overlaps += [iou(nearest(detections, figure.box).box, figure.box) for figure in scene.figures]
     assert sum(overlaps) / len(overlaps) > 0.8
     assert sum(overlap > 0.5 for overlap in overlaps) >= 0.9 * len(overlaps)
     assert len(sevens) == 4
@@ -83,14 +85,14 @@ def test_figures_are_counted_and_found_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("what", ["shape", "colour"])
-def test_what_training_never_shows_is_read_too(what: str) -> None:
+def test_unseen_shapes_and_colours_are_read_too(what: str) -> None:
     random = Random(8)
     for _ in range(4):
         scene = scene_of([unseen_identity(random, what)], "clay", random)
         assert read_figure(cells_of(scene), "clay", scene.figures[0].box).identity == scene.figures[0].identity
 
 
-def test_reading_bears_noise_and_a_box_a_little_off() -> None:
+def test_reading_tolerates_noise_and_an_inexact_box() -> None:
     cells = cells_of(Scene("snow", (LEFT, RIGHT)))
     cells = cells + 0.06 * torch.randn(cells.shape, generator=torch.Generator().manual_seed(0))
     box = LEFT.box
@@ -101,7 +103,7 @@ def test_reading_bears_noise_and_a_box_a_little_off() -> None:
     assert len(find_figures(cells, "snow")) == 2
 
 
-# -- what is wrong -----------------------------------------------------------------------------------------------------
+# -- other images -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -113,15 +115,15 @@ def test_reading_bears_noise_and_a_box_a_little_off() -> None:
         Identity("star", "red", "yellow", "band"),
     ],
 )
-def test_another_figure_is_read_as_what_it_is(other: Identity) -> None:
+def test_a_changed_figure_is_read_as_changed(other: Identity) -> None:
     cells = cells_of(Scene("grass", (replace(LEFT, identity=other), RIGHT)))
     reading = read_figure(cells, "grass", LEFT.box)
     assert reading.identity == other
     assert reading.best([STAR, other]) == 1
 
 
-@pytest.mark.parametrize("ground", GROUNDS)
-def test_bare_ground_is_no_figure(ground: str) -> None:
+@pytest.mark.parametrize("ground", BACKGROUNDS)
+def test_bare_background_is_no_figure(ground: str) -> None:
     cells = cells_of(Scene(ground, (RIGHT,)))
     reading = read_figure(cells, ground, LEFT.box)
     assert reading.identity is None
@@ -129,17 +131,16 @@ def test_bare_ground_is_no_figure(ground: str) -> None:
     assert find_figures(cells_of(Scene(ground, ())), ground) == []
 
 
-def test_another_ground_is_read_also_where_figures_cover_most() -> None:
+def test_the_background_is_read_even_where_figures_cover_most() -> None:
     large = Figure(STAR, 0.5, 0.5, 0.45)
-    for ground in GROUNDS:
-        assert read_ground(cells_of(Scene(ground, (large,))), [large.box]) == ground
+    for ground in BACKGROUNDS:
+        assert read_background(cells_of(Scene(ground, (large,))), [large.box]) == ground
 
 
-def test_something_of_no_known_shape_and_colour_is_found_too() -> None:
+def test_a_region_of_no_known_shape_is_detected_too() -> None:
     cells = cells_of(Scene("snow", (LEFT,)))
-    cells[:, 4:28, 22:27] = torch.rand(
-        3, 24, 5, generator=torch.Generator().manual_seed(0)
-    )  # no template explains all of this
+    noise = torch.rand(3, 24, 5, generator=torch.Generator().manual_seed(0))
+    cells[:, 4:28, 22:27] = noise  # no template explains all of this
     assert (22 / 32, 27 / 32) in [(figure.box.x0, figure.box.x1) for figure in find_figures(cells, "snow")]
 
 
@@ -161,18 +162,18 @@ def test_hidden_boxes_are_not_counted() -> None:
     rows, columns = slice(16, 26), slice(16, 27)  # inside the box on top
     other = cells.clone()
     other[:, rows, columns] = torch.rand(3, 10, 11, generator=torch.Generator().manual_seed(1))
-    hidden = [read_figure(picture, "fog", below.box, [on_top.box]).errors for picture in (cells, other)]
+    hidden = [read_figure(image, "fog", below.box, [on_top.box]).errors for image in (cells, other)]
     assert torch.allclose(*hidden, atol=1e-3)
-    seen = [read_figure(picture, "fog", below.box).errors for picture in (cells, other)]
+    seen = [read_figure(image, "fog", below.box).errors for image in (cells, other)]
     assert (seen[0] - seen[1]).nan_to_num(0).abs().max() > 1
 
 
-def test_a_figure_on_top_of_another_is_found_beside_the_one_below() -> None:
+def test_a_figure_on_top_of_another_is_detected_beside_it() -> None:
     scene, below, on_top = covered_scene()
-    found = find_figures(cells_of(scene), "fog")
-    assert len(found) == 2
+    detections = find_figures(cells_of(scene), "fog")
+    assert len(detections) == 2
     for figure in (below, on_top):
-        assert iou(nearest(found, figure.box).box, figure.box) > 0.6
+        assert iou(nearest(detections, figure.box).box, figure.box) > 0.6
     inside = Scene(
         "fog", (Figure(Identity("ball", "green", "pink", "band"), 0.5, 0.5, 0.4), Figure(STAR, 0.5, 0.45, 0.13))
     )

@@ -1,4 +1,4 @@
-"""Every stage for a few steps, then the files: the hosts' loader takes them, and a training can start from them."""
+"""Every stage runs for a few steps; the hosts' loader takes the exported files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.ip_adapter.tokens import image_tokens
 from lib_anyms.job.request import Request
-from lib_anyms.lab.train import probe, stages, unet
+from lib_anyms.lab.train import stages, unet
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import References
+from lib_anyms.lab.train.diffusion import predictor
 from lib_anyms.lab.train.diffusion import sample as denoise
 from lib_anyms.lab.train.export import card, export, history_of, start_from, trained_modules
-from lib_anyms.lab.train.stages import BEFORE, STAGES, Run, begin, train_all, train_stage
+from lib_anyms.lab.train.stages import STAGES, Run, begin, train_all, train_stage
 from lib_anyms.lab.train.text import trained_pair
-from lib_anyms.lab.train.trainer import Learner, TrainContext, averaged_weights, progress_of
-from lib_anyms.lab.train.unet import predictor
+from lib_anyms.lab.train.trainer import Learner, TrainContext, progress_of
 from lib_anyms.lab.train.vision import normalised, trained_encoder
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity
@@ -35,6 +35,7 @@ from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, HISTORY
 from lib_anyms.standalone.generate import Models, sample
 from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
+from lib_anyms.standalone.sampling import Sampling
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from tests.lab.bank import bank
 
@@ -60,17 +61,17 @@ def small(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def trained(small: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(TrainContext(tmp_path_factory.mktemp("training")), minutes=MINUTES, structure=NARROW)
-    done = train_all(run)
-    assert list(done) == ["text", "vision", "decoder", "unet"]
-    assert all(progress.steps >= 1 for progress in done.values())
+    progress = train_all(run)
+    assert list(progress) == ["text", "vision", "decoder", "unet"]
+    assert all(one.steps >= 1 for one in progress.values())
     return run
 
 
 @pytest.fixture(scope="module")
 def files(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
-    made = export(trained.context.out, folder, NARROW)
-    assert [file.name for file in made] == [CHECKPOINT, ENCODER, ADAPTERS["base"], ADAPTERS["plus"]]
+    exported = export(trained.context.out, folder, NARROW)
+    assert [file.name for file in exported] == [CHECKPOINT, ENCODER, ADAPTERS["base"], ADAPTERS["plus"]]
     return folder
 
 
@@ -84,7 +85,7 @@ def pipeline(files: Path):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_files_are_in_half_precision_and_say_what_they_are(files: Path) -> None:
+def test_the_files_are_in_half_precision_and_marked(files: Path) -> None:
     assert read_checkpoint(files / CHECKPOINT).structure == NARROW
     for name in (CHECKPOINT, ENCODER, *ADAPTERS.values()):
         assert {tensor.dtype for tensor in load_file(str(files / name)).values()} == {torch.float16}
@@ -99,18 +100,18 @@ def test_the_files_are_in_half_precision_and_say_what_they_are(files: Path) -> N
 
 
 @torch.no_grad()
-def test_the_pipeline_answers_as_the_training_did(trained: Run, pipeline) -> None:
+def test_the_pipeline_computes_the_same_as_the_training(trained: Run, pipeline) -> None:
     captions = ["a star and a moon on grass", "figure, sand", ""]
     context, pooled = trained_pair(NARROW, trained.weights("text", "test"))(captions)
-    found, _, found_pooled, _ = pipeline.encode_prompt(captions, do_classifier_free_guidance=False)
-    assert torch.allclose(found, context, atol=0.02)  # the file is in half precision
-    assert torch.allclose(found_pooled, pooled, atol=0.02)
+    theirs, _, their_pooled, _ = pipeline.encode_prompt(captions, do_classifier_free_guidance=False)
+    assert torch.allclose(theirs, context, atol=0.02)  # the file is in half precision
+    assert torch.allclose(their_pooled, pooled, atol=0.02)
     torch.manual_seed(0)
     latents, timesteps = torch.randn(3, 4, 16, 16), torch.tensor([500, 800, 20])
     expected = trained_modules(trained).unet.eval()
-    answers = [predictor(net, (context, pooled), 256)(latents, timesteps) for net in (pipeline.unet, expected)]
-    assert torch.allclose(*answers, atol=0.02)
-    assert answers[0].abs().max() > 0.01
+    outputs = [predictor(net, (context, pooled), 256)(latents, timesteps) for net in (pipeline.unet, expected)]
+    assert torch.allclose(*outputs, atol=0.02)
+    assert outputs[0].abs().max() > 0.01
     pictures = draw(Scene("clay", ()), 64)[None]
     encoded = pipeline.vae.encode(pictures * 2 - 1).latent_dist.mean * pipeline.vae.config.scaling_factor
     assert torch.allclose(encoded, latents_of(pool(pictures)), atol=0.01)
@@ -118,7 +119,7 @@ def test_the_pipeline_answers_as_the_training_did(trained: Run, pipeline) -> Non
 
 @pytest.mark.parametrize("kind", ["base", "plus"])
 @torch.no_grad()
-def test_tokens_of_a_reference_and_of_none_are_the_engine_s(trained: Run, files: Path, pipeline, kind: str) -> None:
+def test_tokens_with_and_without_a_reference_are_the_engine_s(trained: Run, files: Path, pipeline, kind: str) -> None:
     adapter = Adapter(kind, NARROW, pipeline.unet)
     adapter.load_state_dict({name: tensor.float() for name, tensor in load_file(str(files / ADAPTERS[kind])).items()})
     picture = draw_reference(STAR, Random(1))
@@ -127,7 +128,7 @@ def test_tokens_of_a_reference_and_of_none_are_the_engine_s(trained: Run, files:
     references = References(trained_encoder(NARROW, trained.weights("vision", "test")))
     shown = references._encode(normalised(picture[None]))[kind][0]
     ours = adapter.tokens(torch.stack((shown, references("base" if kind == "base" else "plus", [None], Random(0))[0])))
-    assert torch.allclose(ours[0], theirs.subjects[0], atol=0.03)  # half precision, and a picture of 8 bits
+    assert torch.allclose(ours[0], theirs.subjects[0], atol=0.03)  # half precision, and 8-bit images
     assert torch.allclose(ours[1], theirs.unconditional, atol=0.03)
     assert (ours[0] - ours[1]).abs().max() > 0.1
 
@@ -137,56 +138,21 @@ def test_the_engine_makes_a_picture_with_the_files(files: Path, pipeline) -> Non
     reference = to_image(draw_reference(STAR, Random(2), 128))
     request = Request(Layout((Subject("star", Box(0, 0, 0.5, 1)),)), ((reference,),), scale=1.0)
     pictures = []
-    for wanted in (request, replace(request, scale=0.0)):
-        made = sample(pipeline, models, wanted, "a star on grass", "", 1, 2, (64, 64), 3.0)
-        assert made.layers == len(attn2_layers(NARROW)) == 7
-        pictures.append(made.picture)
+    for one in (request, replace(request, scale=0.0)):
+        generated = sample(pipeline, models, one, "a star on grass", Sampling(1, 2, 3.0, (64, 64)))
+        assert generated.layers == len(attn2_layers(NARROW)) == 7
+        pictures.append(generated.picture)
     assert pictures[0].size == (64, 64)
     assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
-# -- start, history ----------------------------------------------------------------------------------------------------
+def test_the_history_lists_each_stage(trained: Run, files: Path) -> None:
+    history = json.loads((files / HISTORY).read_text(encoding="utf-8"))
+    assert history == history_of(trained.context)
+    assert [one["stage"] for one in history] == ["text", "vision", "decoder", "unet"]
 
 
-def test_a_training_that_starts_from_files_has_their_weights_and_goes_on(
-    trained: Run, files: Path, tmp_path: Path, small: pytest.MonkeyPatch
-) -> None:
-    out, again = tmp_path / "out", tmp_path / "files"
-    start_from(files, out)
-    for file in export(out, again, NARROW):
-        assert file.read_bytes() == (files / file.name).read_bytes(), file.name
-    run = Run(TrainContext(out), minutes=MINUTES, seed=1, structure=NARROW)
-    before = {name: run.context.weights(name).read_bytes() for name in ("text", "vision", "decoder", BEFORE)}
-    first = averaged_weights(trained.context, "unet")
-    begun: list[dict[str, torch.Tensor]] = []
-    build = stages.UNetLearner
-
-    class Noted(build):
-        def step(self, share: float):
-            if not begun:
-                begun.append({name: tensor.clone() for name, tensor in self.module.state_dict().items()})
-                assert self._begin == unet.PHASES[0].until
-            return super().step(share)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "UNetLearner", Noted)
-        done = train_all(run, resume=True)
-    assert done["unet"].steps >= 1
-    assert [done[name].steps for name in ("text", "vision", "decoder")] == [0, 0, 0]  # taken over
-    assert {name: run.context.weights(name).read_bytes() for name in before} == before
-    assert begun[0].keys() == first.keys()
-    for name, tensor in first.items():
-        assert torch.allclose(begun[0][name], tensor, atol=1e-3, rtol=1e-3), name
-    lines = [one["stage"] for one in history_of(run.context)]
-    assert lines == ["text", "vision", "decoder", "unet", "unet"]
-    assert (
-        history_of(run.context)[:4]
-        == json.loads((files / HISTORY).read_text(encoding="utf-8"))
-        == history_of(trained.context)
-    )
-
-
-def test_the_card_lists_what_each_stage_took(trained: Run, files: Path) -> None:
+def test_the_card_lists_the_cost_of_each_stage(trained: Run, files: Path) -> None:
     text = (files / CARD).read_text(encoding="utf-8")
     for name in STAGES:
         progress = progress_of(trained.context, name)
@@ -198,9 +164,7 @@ def test_the_card_lists_what_each_stage_took(trained: Run, files: Path) -> None:
 # -- stages ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(
-    tmp_path: Path, small: pytest.MonkeyPatch
-) -> None:
+def test_a_complete_stage_stays_and_continues_with_more_time(tmp_path: Path, small: pytest.MonkeyPatch) -> None:
     run = Run(TrainContext(tmp_path), minutes=0, structure=NARROW)
     done = train_stage(STAGES["text"], run, minutes=MINUTES)
     state = run.context.weights("text").read_bytes()
@@ -215,7 +179,37 @@ def test_a_complete_stage_is_left_alone_and_goes_on_when_it_gets_more_time(
     assert run.context.weights("text").read_bytes() != state
 
 
-def test_a_run_remembers_what_it_began_with(tmp_path: Path) -> None:
+def test_a_training_continues_from_exported_files(files: Path, tmp_path: Path, small: pytest.MonkeyPatch) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    start_from(files, out)
+    for file in export(out, again, NARROW):
+        assert file.read_bytes() == (files / file.name).read_bytes(), file.name
+    run = Run(TrainContext(out), minutes=MINUTES, seed=1, structure=NARROW)
+    before = {stage: run.weights(stage, "a test") for stage in STAGES}
+    first: list[dict[str, torch.Tensor]] = []
+    build = stages.UNetLearner
+
+    class Watched(build):
+        def step(self, share: float):
+            first.append({name: tensor.clone() for name, tensor in self.module.state_dict().items()})
+            return super().step(share)
+
+    small.setattr(stages, "UNetLearner", Watched)
+    try:
+        train_all(run, resume=True)
+    finally:
+        small.setattr(stages, "UNetLearner", build)
+    assert all(torch.equal(first[0][name], tensor) for name, tensor in before["unet"].items())
+    after = {stage: run.weights(stage, "a test") for stage in STAGES}
+    for stage in ("text", "vision", "decoder"):  # complete: not trained again
+        assert all(torch.equal(after[stage][name], tensor) for name, tensor in before[stage].items())
+    assert any(not torch.equal(after["unet"][name], tensor) for name, tensor in before["unet"].items())
+    history = json.loads((files / HISTORY).read_text(encoding="utf-8"))
+    assert history_of(run.context)[:-1] == history
+    assert history_of(run.context)[-1]["stage"] == "unet"
+
+
+def test_a_run_remembers_its_settings(tmp_path: Path) -> None:
     assert begin(tmp_path, 5, 3, False, 240) == (5.0, 3)
     assert begin(tmp_path, None, None, True, 240) == (5.0, 3)
     assert begin(tmp_path, 8, None, True, 240) == (8.0, 3)
@@ -229,15 +223,15 @@ def test_a_run_remembers_what_it_began_with(tmp_path: Path) -> None:
 def test_the_probe_reports_preferences_and_samples(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_PICTURES", 3)
-    monkeypatch.setattr(probe, "_SAMPLES", 2)
-    monkeypatch.setattr(probe, "sample", lambda *args: denoise(*args[:3], 2, args[4]))
+    monkeypatch.setattr(unet, "_PICTURES", 3)
+    monkeypatch.setattr(unet, "_SAMPLES", 2)
+    monkeypatch.setattr(unet, "sample", lambda *args: denoise(*args[:3], 2, args[4]))
     learner = STAGES["unet"].learner(trained, 0)
-    found = probe.preferred(learner, 16) | probe.sampled(learner, 16, TrainContext(tmp_path))
-    assert set(found) == {
+    values = unet.preferred(learner, 16) | unet.sampled(learner, 16, TrainContext(tmp_path))
+    assert set(values) == {
         *("error", "word", "got_identity"),
         *(f"ref_{name}" for name in ATTRIBUTES),
         *(f"got_{name}" for name in ATTRIBUTES),
     }
-    assert all(0 <= value <= 1 for name, value in found.items() if name != "error")
+    assert all(0 <= value <= 1 for name, value in values.items() if name != "error")
     assert [sheet.name for sheet in (tmp_path / "sheets").iterdir()] == ["0000-single16.png"]

@@ -1,6 +1,4 @@
-"""`python -m lib_anyms train`: what it refuses, and that a training which is asked to end saves itself and can be
-resumed.
-"""
+"""`python -m lib_anyms train`: refusals; and a signal to end saves the training, so it can be resumed."""
 
 from __future__ import annotations
 
@@ -24,17 +22,17 @@ ALONE = "text"  # a stage that needs no other, and whose steps are fast
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    """What would be trained, started from and exported."""
+    """The calls for training and export, which do nothing here."""
     seen: list[tuple] = []
 
-    def noted(name: str, result: object = None) -> Callable[..., object]:
+    def recorded(name: str, result: object = None) -> Callable[..., object]:
         return lambda *args: seen.append((name, *args)) or result
 
-    monkeypatch.setattr(stages, "train_all", noted("all"))
-    monkeypatch.setattr(stages, "train_stage", noted("stage"))
-    monkeypatch.setattr(exporting, "export", noted("export", []))
-    monkeypatch.setattr(exporting, "start_from", noted("start"))
-    monkeypatch.setattr(train_module, "store", noted("store"))
+    monkeypatch.setattr(stages, "train_all", recorded("all"))
+    monkeypatch.setattr(stages, "train_stage", recorded("stage"))
+    monkeypatch.setattr(exporting, "start_from", recorded("start"))
+    monkeypatch.setattr(exporting, "export", recorded("export", []))
+    monkeypatch.setattr(train_module, "store", recorded("store"))
     return seen
 
 
@@ -50,7 +48,7 @@ def refusal(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> s
     return message
 
 
-def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(
+def test_an_unknown_stage_is_refused_with_a_list_of_the_stages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = refusal(capsys, tmp_path / "out", "--stage", "nonsense")
@@ -59,14 +57,16 @@ def test_a_stage_that_does_not_exist_is_refused_with_those_that_do(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stage_and_the_files_need_what_comes_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "the stage unet builds on the stage text" in refusal(capsys, tmp_path, "--stage", "unet", "--minutes", "1")
-    assert "the stage export builds on the stage unet" in refusal(capsys, tmp_path, "--export")
+def test_a_stage_and_the_export_need_the_stages_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the stage unet needs the finished stage text" in refusal(
+        capsys, tmp_path, "--stage", "unet", "--minutes", "1"
+    )
+    assert "the stage export needs the finished stage unet" in refusal(capsys, tmp_path, "--export")
     assert not (tmp_path / "weights").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--stage", ALONE], ["--start", "files"]])
-def test_a_training_is_not_begun_over_another(
+@pytest.mark.parametrize("arguments", [[], ["--stage", ALONE]])
+def test_a_training_does_not_overwrite_another(
     tmp_path: Path, calls: list[tuple], capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     state = TrainContext(tmp_path).state(ALONE)
@@ -77,23 +77,16 @@ def test_a_training_is_not_begun_over_another(
     assert calls == []
 
 
-def test_a_start_that_was_refused_can_be_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in range(2):
-        message = refusal(capsys, tmp_path / "out", "--start", str(tmp_path / "none"), "--minutes", "1")
-        assert "checkpoint.safetensors" in message
-
-
-def test_what_is_given_is_trained_and_exported(tmp_path: Path, calls: list[tuple]) -> None:
-    out, files, context = tmp_path / "out", tmp_path / "files", TrainContext(tmp_path / "out")
-    assert train(out, "--minutes", "7", "--seed", "3", "--start", str(files), "--bundle") == 0
+def test_the_options_reach_training_and_export(tmp_path: Path, calls: list[tuple]) -> None:
+    out, context = tmp_path / "out", TrainContext(tmp_path / "out")
+    assert train(out, "--minutes", "7", "--seed", "3", "--bundle") == 0
     assert calls == [
-        ("start", files, out),
-        ("all", Run(context, 7.0, 3), True),
+        ("all", Run(context, 7.0, 3), False),
         ("export", out, out / "files"),
         ("store", out / "files"),
     ]
     calls.clear()
-    assert train(out, "--resume", "--start", str(files)) == 0  # as it began, and not started again
+    assert train(out, "--resume") == 0  # with the settings of its start
     assert calls == [("all", Run(context, 7.0, 3), True), ("export", out, out / "files")]
     calls.clear()
     assert train(out, "--stage", "decoder", "--minutes", "2") == 0
@@ -105,15 +98,24 @@ def test_what_is_given_is_trained_and_exported(tmp_path: Path, calls: list[tuple
     assert calls[1] == ("all", Run(TrainContext(tmp_path / "new"), train_module.MINUTES, 0), False)
 
 
+def test_a_training_starts_from_exported_files_once(tmp_path: Path, calls: list[tuple]) -> None:
+    out, files = tmp_path / "out", tmp_path / "files"
+    assert train(out, "--minutes", "7", "--start", str(files)) == 0
+    assert calls[:2] == [("start", files, out), ("all", Run(TrainContext(out), 7.0, 0), True)]
+    calls.clear()
+    assert train(out, "--resume", "--start", str(files)) == 0
+    assert calls[0] == ("all", Run(TrainContext(out), 7.0, 0), True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end_a_training_saves_itself_and_can_be_resumed(
+def test_a_signal_to_end_saves_the_training_for_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
-    """By a service manager or Ctrl-C; and asked once more while it saves."""
+    """From a service manager or Ctrl-C; a second signal comes during the save."""
     context, before, save = TrainContext(tmp_path), signal.getsignal(number), trainer.save_file
     steps = []
 
-    class Ended(stages.TextLearner):
+    class Interrupted(stages.TextLearner):
         def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
             super().__init__(pair, seed, batch=2)
 
@@ -131,7 +133,7 @@ def test_asked_to_end_a_training_saves_itself_and_can_be_resumed(
             signal.raise_signal(number)
         save(*args)
 
-    monkeypatch.setattr(stages, "TextLearner", Ended)
+    monkeypatch.setattr(stages, "TextLearner", Interrupted)
     monkeypatch.setattr(trainer, "save_file", save_slowly)
     assert train(tmp_path, "--stage", ALONE, "--minutes", "60") == INTERRUPTED
     assert capsys.readouterr().err == "AnyMS: interrupted.\n"

@@ -1,4 +1,4 @@
-"""A training that is interrupted goes on where it was; the average is what is kept; nothing broken is saved."""
+"""An interrupted training continues exactly; the average is the result; nothing broken is saved."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from lib_anyms.lab.charts import draw_curves, read_log
 from lib_anyms.lab.train import trainer as training
-from lib_anyms.lab.train.curve import draw_curves, read_log
 from lib_anyms.lab.train.trainer import (
     EMA,
     Learner,
@@ -32,7 +32,7 @@ PLAN = Plan(minutes=1.0, rate=0.01, warmup=1, muon=False, save_every=1e9, log_ev
 
 
 class Clock:
-    """Time that goes on by a second a step."""
+    """A clock that advances by a second per step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Line(Learner):
-    """Learns y = 2 x; `at` maps a step's number to what happens there instead."""
+    """Learns y = 2 x; `at`: the step at which an event happens."""
 
     def __init__(self, clock: Clock, **at: int) -> None:
         torch.manual_seed(0)
@@ -63,14 +63,13 @@ class Line(Learner):
         self.steps += 1
         if self.steps == self._at.get("interrupted"):
             raise KeyboardInterrupt
-        x = torch.full((4, 1), 1 + (self.steps % 3) / 3)  # what is seen depends on the step alone
+        x = torch.full((4, 1), 1 + (self.steps % 3) / 3)  # depends on the step alone
         off = (self.module(x) - 2 * x).square().mean()
         if self.steps == self._at.get("nan"):
             off = off * float("nan")
         if self.steps == self._at.get("steep"):
-            off = (
-                off + (self.module.weight.sum() - self.module.weight.sum().detach()).abs().sqrt()
-            )  # infinite slope at 0
+            weight = self.module.weight.sum()
+            off = off + (weight - weight.detach()).abs().sqrt()  # infinite slope at 0
         return off, {"twice": 2 * off.item()}, 4
 
     def probe(self, context: TrainContext) -> dict[str, float]:
@@ -95,10 +94,7 @@ def run(out: Path, learner: Line, plan: Plan, resume: bool = False) -> Trainer:
 def test_a_resumed_training_is_the_uninterrupted_one(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a rate that does not fall, bit by bit: weights, average, optimiser.
-
-    Also where no mapped file can be replaced.
-    """
+    """With a constant rate, bit by bit: weights, average, optimiser; also where a mapped file cannot be replaced."""
     windows_files.follow(monkeypatch)
     whole, first = replace(PLAN, fall=1e-9, muon=True), replace(PLAN, fall=1e-9, muon=True, minutes=20 / MINUTE)
     one = run(tmp_path / "one", Line(clock), whole)
@@ -129,8 +125,10 @@ def test_an_interrupted_training_saves_and_raises(tmp_path: Path, clock: Clock) 
 
 
 @pytest.mark.parametrize("fault", ["nan", "steep"])
-def test_what_is_not_finite_ends_the_training_and_is_never_saved(tmp_path: Path, clock: Clock, fault: str) -> None:
-    """A loss, or a gradient that would make the weights so."""
+def test_a_loss_or_gradient_that_is_not_finite_ends_the_training_unsaved(
+    tmp_path: Path, clock: Clock, fault: str
+) -> None:
+    """A loss, or a gradient that would break the weights."""
     plan = replace(PLAN, save_every=1 / MINUTE)  # at every step
     with pytest.raises(FloatingPointError, match=r"line: the .* step 5"):
         run(tmp_path, Line(clock, **{fault: 6}), plan)
@@ -169,22 +167,22 @@ def test_the_average_follows_slower_and_slower(tmp_path: Path) -> None:
     assert set(EMA(frozen, 0.9).weights) == {"weight"}
 
 
-def test_the_average_is_what_is_kept_and_probed(tmp_path: Path, clock: Clock) -> None:
+def test_the_average_is_saved_and_probed(tmp_path: Path, clock: Clock) -> None:
     learner = Line(clock)
     trainer = run(tmp_path, learner, replace(PLAN, average=0.99, probe_every=20 / MINUTE))
     state = load_file(trainer.context.state("line"))
-    kept = load_file(trainer.context.weights("line"))
-    assert kept["weight"].item() == state["average.weight"].item() == learner.probed[-1]
-    assert kept["weight"].item() != state["module.weight"].item()
+    final = load_file(trainer.context.weights("line"))
+    assert final["weight"].item() == state["average.weight"].item() == learner.probed[-1]
+    assert final["weight"].item() != state["module.weight"].item()
     assert len(learner.probed) == 4  # at 20, 40 and 60 seconds, and at the end
     assert all(learner.modes)
     assert not learner.module.training
-    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], kept["weight"])
-    trainer.context.weights("line").unlink()  # of a stage that still runs: those of its last save
-    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], kept["weight"])
+    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], final["weight"])
+    trainer.context.weights("line").unlink()  # a running stage: the weights of its last save
+    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], final["weight"])
 
 
-def test_the_log_holds_means_and_the_curves_leave_out_what_was_lost(tmp_path: Path, clock: Clock) -> None:
+def test_the_log_holds_means_and_the_curves_replace_repeated_points(tmp_path: Path, clock: Clock) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Line(clock, interrupted=26), replace(PLAN, log_every=10 / MINUTE, probe_every=15 / MINUTE))
     log = tmp_path / "log.jsonl"

@@ -1,4 +1,4 @@
-"""The VAE: its encoder gives the latents of training at every size, its decoder starts as the inverse, its pins stay."""
+"""The VAE: the encoder gives the training's latents at every size, the decoder starts as the inverse, pins stay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib_anyms.lab.train.decoder import DecoderLearner, decode
 from lib_anyms.lab.train.optimiser import Optimiser
-from lib_anyms.lab.train.vae import build_vae, frozen
+from lib_anyms.lab.train.vae import DecoderLearner, build_vae, decode, frozen
 from lib_anyms.lab.world.draw import draw
 from lib_anyms.lab.world.identity import trained_identity
 from lib_anyms.lab.world.latents import latents_of, pool
@@ -27,22 +26,22 @@ def vae():
 
 
 @cache
-def pictures() -> torch.Tensor:
+def drawings() -> torch.Tensor:
     random = Random(0)
     scenes = [scene_of([trained_identity(random) for _ in range(3)], ground, random) for ground in ("sand", "night")]
     return torch.stack([draw(scene, 128) for scene in scenes])
 
 
 def without_corners(difference: torch.Tensor) -> torch.Tensor:
-    """The two corners the pins stand in are right to 1e-3 only."""
+    """Without the two corners that hold the pins: they are exact to 1e-3 only."""
     rest = difference.abs().clone()
     rest[..., 0, 0] = rest[..., -1, -1] = 0
     return rest
 
 
 SIZES = {
-    "whole": lambda: pictures(),
-    "wide": lambda: pictures()[:, :, :64],
+    "whole": lambda: drawings(),
+    "wide": lambda: drawings()[:, :, :64],
     "flat": lambda: torch.full((1, 3, 64, 64), 0.8),
 }
 
@@ -50,9 +49,9 @@ SIZES = {
 @pytest.mark.parametrize("size", SIZES)
 @torch.no_grad()
 def test_the_encoder_gives_the_latents_of_training(size: str) -> None:
-    shown = SIZES[size]()
-    posterior = vae().encode(shown * 2 - 1).latent_dist
-    difference = posterior.mean * VAE_SCALE - latents_of(pool(shown))
+    images = SIZES[size]()
+    posterior = vae().encode(images * 2 - 1).latent_dist
+    difference = posterior.mean * VAE_SCALE - latents_of(pool(images))
     assert without_corners(difference).max() < 2e-4
     assert difference.abs().max() < 3e-3
     assert posterior.std.max() < 1e-5
@@ -61,9 +60,9 @@ def test_the_encoder_gives_the_latents_of_training(size: str) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @torch.no_grad()
 def test_the_decoder_starts_as_the_mean_colour_of_each_cell(size: str) -> None:
-    shown = SIZES[size]()
-    expected = F.interpolate(pool(shown), scale_factor=8)
-    difference = decode(vae(), latents_of(pool(shown))) - expected
+    images = SIZES[size]()
+    expected = F.interpolate(pool(images), scale_factor=8)
+    difference = decode(vae(), latents_of(pool(images))) - expected
     assert without_corners(difference).max() < 3e-4
     assert difference.abs().max() < 5e-3
 

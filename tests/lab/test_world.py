@@ -1,4 +1,4 @@
-"""The flat world: which identities training may show, where figures stand, and that drawings and latents are exact."""
+"""The flat world: the identities of training, the places of figures, exact drawings and latents."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.lab.train.vision import normalised
 from lib_anyms.lab.world.captions import ANYTHING, caption, prompt, vocabulary, words_of
 from lib_anyms.lab.world.draw import (
+    BACKGROUND_RGB,
     FIGURE_RGB,
-    GROUND_RGB,
     PAPERS,
     draw,
     draw_reference,
     figure_coverage,
-    silhouettes,
     to_image,
 )
 from lib_anyms.lab.world.identity import (
@@ -38,8 +37,8 @@ from lib_anyms.lab.world.identity import (
 )
 from lib_anyms.lab.world.latents import MEAN, latents_of, pool, preview
 from lib_anyms.lab.world.scene import (
+    BACKGROUNDS,
     EDGE,
-    GROUNDS,
     MAX_FIGURES,
     RADII,
     Figure,
@@ -53,33 +52,40 @@ from lib_anyms.standalone.pipeline import clip_merges, clip_vocabulary
 RED_STAR = Identity("star", "red", "yellow", "half")
 
 
+def silhouettes(scene: Scene, side: int) -> torch.Tensor:
+    """(figures, side, side), bool: the pixels of each figure, those under another figure included."""
+    inside = torch.zeros(len(scene.figures), side, side, dtype=torch.bool)
+    for number, figure in enumerate(scene.figures):
+        rows, columns, parts = figure_coverage(figure, side)
+        inside[number, rows, columns] = torch.from_numpy(parts.sum(0) > 0.5)
+    return inside
+
+
 def random_scene(seed: int, count: int) -> Scene:
     random = Random(seed)
-    return scene_of([trained_identity(random) for _ in range(count)], random.choice(GROUNDS), random)
+    return scene_of([trained_identity(random) for _ in range(count)], random.choice(BACKGROUNDS), random)
 
 
 # -- identities --------------------------------------------------------------------------------------------------------
 
 
-def test_one_combination_in_eight_is_held_out_and_never_another() -> None:
+def test_the_same_combinations_are_held_out_always_one_in_eight() -> None:
     known = [Identity(*words) for words in product(SHAPES, COLOURS, COLOURS, PATTERNS)]
     possible = [identity for identity in known if identity.possible]
     held_out = [identity for identity in possible if identity.held_out]
     assert len(possible) == 8 * 8 * 7 * 4
-    assert (
-        len(held_out) == 206
-    )  # the evaluation shows these: another number means that trained weights saw some of them
+    assert len(held_out) == 206  # another number would mean that trained weights saw some of them
     assert held_out[0] == Identity("ball", "red", "green", "side")
     assert RED_STAR.held_out
     assert replace(RED_STAR, pattern="band").trained
-    for attribute in ATTRIBUTES:  # no word is missing in training, and none in the evaluation
+    for attribute in ATTRIBUTES:  # every word appears in training and in the evaluation
         assert {getattr(identity, attribute) for identity in held_out} == {getattr(one, attribute) for one in known}
         assert {getattr(one, attribute) for one in possible if one.trained} == {
             getattr(one, attribute) for one in known
         }
 
 
-def test_training_shows_neither_what_is_held_out_nor_what_is_unseen() -> None:
+def test_training_shows_neither_held_out_nor_unseen_identities() -> None:
     random = Random(1)
     for identity in [trained_identity(random) for _ in range(400)]:
         assert identity.possible
@@ -91,7 +97,7 @@ def test_training_shows_neither_what_is_held_out_nor_what_is_unseen() -> None:
     assert not Identity("ball", "red", "red", "half").trained
 
 
-def test_the_evaluation_draws_what_training_does_not_show() -> None:
+def test_the_evaluation_draws_held_out_and_unseen_identities() -> None:
     random = Random(2)
     for _ in range(40):
         identity = held_out_identity(random, "moon")
@@ -164,9 +170,9 @@ def test_the_parts_of_a_figure_are_its_silhouette() -> None:
         assert np.allclose(parts.sum(0), whole, atol=1e-6)
         assert parts.min() >= 0
         assert parts.sum(0).max() <= 1
-        assert min(parts[0].sum(), parts[1].sum()) > 0.15 * parts.sum(), (shape, pattern)  # both colours are seen
-        found = silhouettes(Scene("snow", (figure,)), 64)[0, rows, columns].numpy()
-        assert (found == (whole > 0.5)).all()
+        assert min(parts[0].sum(), parts[1].sum()) > 0.15 * parts.sum(), (shape, pattern)  # both colours are visible
+        inside = silhouettes(Scene("snow", (figure,)), 64)[0, rows, columns].numpy()
+        assert (inside == (whole > 0.5)).all()
 
 
 @pytest.mark.parametrize("name", [*FIGURE_RGB])
@@ -176,7 +182,7 @@ def test_each_part_has_its_colour(name: str) -> None:
     picture = (draw(Scene("sand", (figure,)), 100) * 255).round()
     assert picture[:, 30, 50].tolist() == list(FIGURE_RGB[name])  # above
     assert picture[:, 70, 50].tolist() == list(FIGURE_RGB[other])  # below
-    assert picture[:, 3, 3].tolist() == list(GROUND_RGB["sand"])
+    assert picture[:, 3, 3].tolist() == list(BACKGROUND_RGB["sand"])
 
 
 def test_a_tilt_is_clockwise_and_the_last_figure_lies_on_top() -> None:
@@ -195,24 +201,24 @@ def test_a_small_drawing_is_the_large_one_pooled() -> None:
         assert difference.mean() < 0.002
 
 
-def test_a_reference_shows_its_figure_alone_and_whole_on_a_plain_ground() -> None:
+def test_a_reference_shows_its_figure_alone_and_whole_on_a_plain_background() -> None:
     random = Random(6)
-    grounds = set()
+    backgrounds = set()
     for _ in range(40):
         identity = trained_identity(random)
         picture = draw_reference(identity, random)
         assert picture.shape == (3, 64, 64)
         corner = round(float(picture[0].flatten().mode().values) * 255)
-        grounds.add(corner)
+        backgrounds.add(corner)
         off = ((picture - corner / 255).abs().amax(0) > 0.02).float()
         assert 0.15 < off.mean() < 0.7
         for name, share in ((identity.body, 0.03), (identity.second, 0.03)):
             colour = torch.tensor(FIGURE_RGB[name])[:, None, None] / 255
             assert ((picture - colour).abs().amax(0) < 0.01).float().mean() > share, identity
-    assert grounds == set(PAPERS)
+    assert backgrounds == set(PAPERS)
 
 
-def test_pictures_are_rounded_to_8_bits_and_normalised_as_the_engine_does() -> None:
+def test_images_are_rounded_to_8_bits_and_normalised_as_in_the_engine() -> None:
     picture = draw_reference(RED_STAR, Random(7))
     image = to_image(picture)
     assert (np.asarray(image) == (picture * 255).round().permute(1, 2, 0).numpy()).all()
@@ -240,12 +246,12 @@ def test_latents_are_linear_and_preview_undoes_them() -> None:
 
 def test_every_word_of_a_caption_is_one_token_of_clip() -> None:
     numbers = clip_vocabulary(clip_merges())
-    assert {*SHAPES, *GROUNDS, ANYTHING, "a", "and", "on", ","} == set(vocabulary())
+    assert {*SHAPES, *BACKGROUNDS, ANYTHING, "a", "and", "on", ","} == set(vocabulary())
     assert [word for word in vocabulary() if f"{word}</w>" not in numbers] == []
     random = Random(8)
     for _ in range(50):
         names = random.sample(SHAPES, random.randint(0, 4))
-        assert set(words_of(caption(names, random.choice(GROUNDS), random))) <= set(vocabulary())
+        assert set(words_of(caption(names, random.choice(BACKGROUNDS), random))) <= set(vocabulary())
 
 
 def test_prompts_read_as_people_write() -> None:
@@ -256,7 +262,7 @@ def test_prompts_read_as_people_write() -> None:
     assert words_of("A star, a moon on sky") == ["a", "star", ",", "a", "moon", "on", "sky"]
 
 
-def test_captions_name_all_in_any_order_as_sentences_or_lists() -> None:
+def test_captions_name_all_figures_in_any_order_as_sentences_or_lists() -> None:
     random = Random(9)
     seen = [caption(["star", "moon"], "sand", random) for _ in range(400)]
     for text in seen:

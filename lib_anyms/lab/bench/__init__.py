@@ -1,1 +1,1 @@
-"""What AnyMS costs, measured side by side in one process: ratios with intervals, never seconds alone."""
+"""Measure what AnyMS costs, side by side in one process: ratios with intervals, never seconds alone."""

@@ -1,6 +1,4 @@
-"""What hooks and engine take of a layer where there is next to nothing to compute: what a host waits for before a GPU
-begins.
-"""
+"""The overhead of hooks and engine in a layer with almost no arithmetic: the host's work before a GPU can start."""
 
 from __future__ import annotations
 
@@ -14,10 +12,10 @@ from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.sdpa import attend
 from lib_anyms.lab.bench.forms import Work
 from lib_anyms.lab.bench.streams import layout_of, stream_for
-from lib_anyms.lab.bench.timing import Row, Times, clock_of, interleaved, ratio, row
+from lib_anyms.lab.bench.timing import Result, Times, clock_of, compare, interleaved, ratio
 from lib_anyms.layout.geometry import TokenGrid
 
-_TRANSFORMERS = (2, 2, 2, 2, 10, 10, 10, 10, 10, 10, 2)  # SDXL's, by the layers in each: 70
+_TRANSFORMERS = (2, 2, 2, 2, 10, 10, 10, 10, 10, 10, 2)  # the layers in each of SDXL's: 70
 _GRID, _WIDTH, _HEADS, _TOKENS = TokenGrid(4, 4), 16, 2, 4
 BARE = "the layers alone"
 
@@ -46,7 +44,7 @@ class _Transformer(nn.Module):
 
 
 class _StandIn(nn.Module):
-    """As many cross-attention layers as SDXL has, named as there, and nothing between them."""
+    """SDXL's cross-attention layers by name and number, and nothing between them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,9 +56,8 @@ class _StandIn(nn.Module):
 
 
 @torch.inference_mode()
-def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> Iterator[Row]:
-    """For each number of subjects what a layer adds, in both forms (`ms`: of one layer), and the attention alone in "at
-    once".
+def launch_results(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> Iterator[Result]:
+    """For each number of subjects the time a layer adds (`ms`), in both forms; and the attention alone of "at once".
 
     Both forms run on any device here. `like` gives device and dtype.
     """
@@ -69,35 +66,32 @@ def launch_rows(subjects: tuple[int, ...], rounds: int, like: torch.Tensor) -> I
         for form in ("by subject", "at once"):
             network = _StandIn().to(like)
             stream = stream_for(network, layout_of(count), _TOKENS, like)
-            stream.region_merge.fused = form == "at once"
+            stream.region_merge.use_fused = form == "at once"
             stream.inject()
             variants[form] = _caller(network, like)
         times = interleaved(variants, rounds, 1, like.device.type, clock=clock_of(like.device.type))
         for form in ("by subject", "at once"):
-            yield _row_of(f"launches, a layer {form}", count, times, form)
-        yield _attention_row(count, rounds, like)
+            yield _result_of(f"launches, a layer {form}", count, times, form)
+        yield _attention_result(count, rounds, like)
 
 
 def _caller(network: nn.Module, like: torch.Tensor) -> Callable[[], object]:
-    picture, hidden = (
-        torch.zeros(2, 1, _GRID.height, _GRID.width).to(like),
-        torch.zeros(2, _GRID.tokens, _WIDTH).to(like),
-    )
+    picture = torch.zeros(2, 1, _GRID.height, _GRID.width).to(like)
+    hidden = torch.zeros(2, _GRID.tokens, _WIDTH).to(like)
     return lambda: network(picture, hidden)
 
 
-def _row_of(case: str, count: int, times: Times, name: str) -> Row:
+def _result_of(case: str, count: int, times: Times, name: str) -> Result:
     added = np.array(times[name]) - np.array(times[BARE])
     layers = len(cross_attention_layers(_StandIn()))
-    return Row(
-        case, count, _TOKENS, *ratio(times[name], times[BARE]), 1000 * float(np.median(added)) / layers, against=BARE
-    )
+    ms = 1000 * float(np.median(added)) / layers
+    return Result(case, count, _TOKENS, *ratio(times[name], times[BARE]), ms, against=BARE)
 
 
-def _attention_row(count: int, rounds: int, like: torch.Tensor) -> Row:
+def _attention_result(count: int, rounds: int, like: torch.Tensor) -> Result:
     layout = layout_of(count)
     work = Work.random(layout.visible_tokens(_GRID), _GRID, _WIDTH, _HEADS, _TOKENS, 2, like)
-    query = torch.zeros(2, _HEADS, len(work.rows), _WIDTH // _HEADS).to(like)
-    alone = {"attention": lambda: attend(query, *work.everyone, work.together.mask)}
+    query = torch.zeros(2, _HEADS, len(work.token_idx), _WIDTH // _HEADS).to(like)
+    alone = {"attention": lambda: attend(query, *work.all_sets, work.fused_crops.mask)}
     times = interleaved(alone, rounds, 70, like.device.type, clock=clock_of(like.device.type))
-    return row("launches, the attention alone", count, _TOKENS, times, "attention", "attention", against="itself")
+    return compare("launches, the attention alone", count, _TOKENS, times, "attention", "attention", against="itself")

@@ -1,4 +1,4 @@
-"""How much memory of its own a process takes while something runs, and how long it computes."""
+"""The process's memory and processor time while a function runs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from lib_anyms.engine.memory import collect
 
-_STATUS = "/proc/self/statm"  # Linux tells it there: pages in all, in memory, of these shared, ...
-_PAGE, _PAUSE = 4096, 0.002  # bytes, seconds between two looks
+_STATUS = "/proc/self/statm"  # on Linux: pages in all, in memory, shared of these, ...
+_PAGE, _PAUSE = 4096, 0.002  # bytes; seconds between two readings
 
 
 def peak_mib(act: Callable[[], object]) -> float:
-    """The most MiB above what there was before; 0 where the system does not tell. Mapped files do not count."""
+    """The peak increase in MiB; 0 where the system does not report it. Mapped files do not count."""
     return watched(act)[1]
 
 
 def watched(act: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the processor's time, whatever else the machine does meanwhile, and MiB as `peak_mib`."""
-    collect(torch.device("cpu"))  # else what was taken and dropped before is taken again unseen
+    """Processor seconds, which other processes do not change, and MiB as `peak_mib`."""
+    collect(torch.device("cpu"))  # else freed memory is reused, and does not show as an increase
     first, most, done = _resident(), [0], threading.Event()
 
     def watch() -> None:
@@ -29,17 +29,17 @@ def watched(act: Callable[[], object]) -> tuple[float, float]:
             most.append(_resident())
             del most[: most.index(max(most))]
 
-    looker = threading.Thread(target=watch, daemon=True)
-    looker.start()
-    began = time.process_time()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = time.process_time()
     try:
-        kept = act()
-        seconds = time.process_time() - began
+        result = act()
+        seconds = time.process_time() - start
         most.append(_resident())
-        del kept
+        del result
     finally:
         done.set()
-        looker.join()
+        watcher.join()
     return seconds, max(0, max(most) - first) / 2**20
 
 

@@ -1,7 +1,6 @@
-"""The suite "prepare": what it takes before the first step, from pictures never seen, from pictures seen before, and
-from cards.
+"""The suite "prepare": the cost before the first step, from new images, cached images and cards.
 
-The projection to keys and values follows each of these, and is told by itself.
+The projection to keys and values follows each of these; it is measured separately.
 """
 
 from __future__ import annotations
@@ -16,26 +15,27 @@ from PIL import Image, ImageDraw
 from lib_anyms.cards.library import read_file
 from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.tokens import ImageTokens
-from lib_anyms.job import encoding
 from lib_anyms.job.card_making import make_card
-from lib_anyms.job.encoding import CPU, OnCPU, encode_pictures
+from lib_anyms.job.encode_host import CPU
+from lib_anyms.job.encoding import SubjectImages, encode_on_cpu
+from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.lab.bench.memory import watched
-from lib_anyms.lab.bench.timing import Row, Times, row
+from lib_anyms.lab.bench.timing import Result, Times, compare
 from lib_anyms.models.model_files import ModelPair
+from lib_anyms.runtime import runtime
 
 COUNTS = (1, 7, 12)
 COLD, WARM, CARD, PROJECTION = "cold encode", "warm encode", "from card", "K/V projection"
 _SIDE = 512
-Group = tuple[Image.Image, ...]
 
 
-def prepare_rows(pair: ModelPair, counts: Sequence[int] = COUNTS, rounds: int = 5) -> Iterator[Row]:
-    """Four rows for each number of subjects, on the CPU in float32; they take turns, and ratios are to the cold encode.
+def prepare_results(pair: ModelPair, counts: Sequence[int] = COUNTS, rounds: int = 5) -> Iterator[Result]:
+    """Four results for each number of subjects, on the CPU in float32, interleaved; ratios are to the cold encode.
 
-    Times are those of the processor, all threads together: a busy machine, or a slow disk, is not in them.
+    Times are processor times of all threads: other processes and a slow disk do not change them.
     """
     for count in counts:
-        groups: list[Group] = [(_picture(number),) for number in range(count)]
+        groups: list[SubjectImages] = [(_picture(number),) for number in range(count)]
         with tempfile.TemporaryDirectory(prefix="anyms-") as folder:
             paths = [Path(folder, f"{number}.safetensors") for number in range(count)]
             acts = _acts(pair, groups, paths)
@@ -49,14 +49,14 @@ def prepare_rows(pair: ModelPair, counts: Sequence[int] = COUNTS, rounds: int = 
                     times[name].append(seconds)
                     memory[name] = max(memory[name], mib)
         for name in acts:
-            yield row(f"prepare, {name}", count, pair.adapter.tokens, times, name, COLD, memory[name])
+            yield compare(f"prepare, {name}", count, pair.adapter.tokens, times, name, COLD, memory[name])
 
 
-def _acts(pair: ModelPair, groups: list[Group], paths: list[Path]) -> dict[str, Callable[[], object]]:
-    """In this order the first one leaves what the second finds, and what the cards are made of."""
+def _acts(pair: ModelPair, groups: list[SubjectImages], paths: list[Path]) -> dict[str, Callable[[], object]]:
+    """In this order: the first one fills the cache for the second, and for the cards."""
 
     def cold() -> ImageTokens:
-        encoding.kept.clear()
+        runtime.of(TokenCache).clear()
         return _encode(pair, groups)
 
     def projection() -> object:
@@ -65,25 +65,23 @@ def _acts(pair: ModelPair, groups: list[Group], paths: list[Path]) -> dict[str, 
     return {COLD: cold, WARM: lambda: _encode(pair, groups), CARD: lambda: _read(paths), PROJECTION: projection}
 
 
-def _save_cards(pair: ModelPair, groups: list[Group], paths: list[Path]) -> None:
+def _save_cards(pair: ModelPair, groups: list[SubjectImages], paths: list[Path]) -> None:
     for path, group in zip(paths, groups):
         path.write_bytes(make_card(path.stem, "subject", group, [pair]))
 
 
 def _read(paths: list[Path]) -> ImageTokens:
-    read = [read_file(path).encodings[0] for path in paths]
-    return ImageTokens(tuple(each.tokens for each in read), read[0].uncond)
+    encodings = [read_file(path).encodings[0] for path in paths]
+    return ImageTokens(tuple(encoding.tokens for encoding in encodings), encodings[0].uncond)
 
 
-def _encode(pair: ModelPair, groups: list[Group]) -> ImageTokens:
-    with torch.no_grad():
-        return encode_pictures(CPU, torch.float32, OnCPU(), pair, groups, "pad", "average")
+def _encode(pair: ModelPair, groups: list[SubjectImages]) -> ImageTokens:
+    return encode_on_cpu(pair, groups, "pad", "average")
 
 
 def _picture(number: int) -> Image.Image:
-    """Each another one."""
-    drawn = Image.new("RGB", (_SIDE, _SIDE), "white")
-    ImageDraw.Draw(drawn).ellipse(
-        (20 + 10 * number, 40, 400, 460), fill=(20 * number % 256, 90, 255 - 20 * number % 256)
-    )
-    return drawn
+    """A different image for each number."""
+    image = Image.new("RGB", (_SIDE, _SIDE), "white")
+    colour = (20 * number % 256, 90, 255 - 20 * number % 256)
+    ImageDraw.Draw(image).ellipse((20 + 10 * number, 40, 400, 460), fill=colour)
+    return image

@@ -1,4 +1,4 @@
-"""Random image streams of any size: what a measurement needs of a job, without files."""
+"""Random image streams of any size, without files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
-from lib_anyms.engine.key_values import KeyValues, side_by_side
+from lib_anyms.engine.key_values import KeyValues, spans_of
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
@@ -19,14 +19,12 @@ SCALE = 0.6
 
 
 def layout_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> Layout:
-    """`boxes_of`, for as many subjects as a layout may have."""
+    """A layout of `boxes_of`, for at most as many subjects as a layout may have."""
     return Layout(tuple(Subject(f"s{number}", box) for number, box in enumerate(boxes_of(count, coverage, overlap))))
 
 
 def boxes_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> list[Box]:
-    """`count` boxes in rows and columns that cover this share of the picture; `overlap`: each is enlarged by it,
-    sideways.
-    """
+    """`count` boxes in a grid that cover this share of the image; `overlap` widens each."""
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     side = math.sqrt(coverage * columns * rows / count)  # of a cell, where the last row is not full
@@ -40,18 +38,18 @@ def boxes_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> list[Bo
 
 
 def sets_for(layers: Sequence[Layer], subjects: int, tokens: int, like: torch.Tensor) -> KeyValues:
-    """Random keys and values of `subjects` and of uncond, on `like`'s device and in its dtype."""
+    """Random keys and values of `subjects` and of uncond, on the device and in the dtype of `like`."""
     make = torch.Generator().manual_seed(0)
     count = (subjects + 1) * tokens
-    everyone = {layer.number: tuple(torch.randn(2, count, layer.width, generator=make).to(like)) for layer in layers}
-    *places, uncond = side_by_side([tokens] * (subjects + 1))
-    return KeyValues({number: (key, value) for number, (key, value) in everyone.items()}, places, uncond)
+    sets = {layer.number: tuple(torch.randn(2, count, layer.width, generator=make).to(like)) for layer in layers}
+    *spans, uncond = spans_of([tokens] * (subjects + 1))
+    return KeyValues({number: (key, value) for number, (key, value) in sets.items()}, spans, uncond)
 
 
 def stream_for(
     unet: nn.Module, layout: Layout, tokens: int, like: torch.Tensor, mode: str = "crop-merge"
 ) -> ImageStream:
-    """On `unet`, for calls of as many unconditional rows as conditional ones."""
+    """An image stream on `unet`, for calls with as many unconditional batch entries as conditional ones."""
     layers = cross_attention_layers(unet)
 
     def read(args: tuple[object, ...], _kwargs: dict[str, object]) -> UNetCall:

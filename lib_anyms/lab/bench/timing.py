@@ -1,6 +1,6 @@
-"""Interleaved timing: all variants take turns in a new order each round, and only ratios within a round count.
+"""Interleaved timing: all variants run in a new order each round, and only ratios within a round count.
 
-A machine that slows down slows all of a round alike, so ratios hold where seconds do not.
+A machine that slows down slows a whole round alike, so ratios are stable where seconds are not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _EDGES = (2.5, 97.5)  # percent
 
 
 @dataclass(frozen=True)
-class Row:
-    """`ratio` of the case's time to what it is compared with (median, 95 % interval), `ms` its own median, `mib` what
-    it keeps or, on a GPU, its peak beyond the plain call (of a whole job: its peak). `against`: what it is compared
-    with.
+class Result:
+    """`ratio` of the case's time to that of `against`: median and 95 % interval. `ms`: the case's median time.
+
+    `mib`: the memory it keeps or, on a GPU, its peak beyond the plain call (for a whole job: its peak).
     """
 
     case: str
@@ -46,7 +46,7 @@ Clock = Callable[[], float]
 
 
 def clock_of(device: str) -> Clock:
-    """The thread's own seconds where it is the only one that computes: what else the machine does hardly moves them."""
+    """Processor seconds of a single computing thread: other processes hardly change them. Else wall-clock seconds."""
     return time.thread_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 
 
@@ -58,7 +58,7 @@ def interleaved(
     uncounted: int = 2,
     clock: Clock = time.perf_counter,
 ) -> Times:
-    """Seconds of each variant in each round, the mean of `repeats` calls in a row; `uncounted` rounds go before."""
+    """Seconds of each variant in each round: the mean of `repeats` calls. `uncounted` warm-up rounds come first."""
     times: Times = {name: [] for name in variants}
     order, shuffle = list(variants), random.Random(0)
     for number in range(-uncounted, rounds):
@@ -66,12 +66,12 @@ def interleaved(
         for name in order:
             call = variants[name]
             _wait(device)
-            began = clock()
+            start = clock()
             for _ in range(repeats):
                 call()
             _wait(device)
             if number >= 0:
-                times[name].append((clock() - began) / repeats)
+                times[name].append((clock() - start) / repeats)
     return times
 
 
@@ -81,16 +81,18 @@ def _wait(device: str) -> None:
 
 
 def ratio(mine: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Median of the ratios round by round, and the interval it lies in."""
-    told = np.array(mine) / np.array(theirs)
-    drawn = np.random.default_rng(0).choice(told, (_RESAMPLES, len(told)))
+    """Median of the ratios round by round, and its 95 % interval (bootstrap)."""
+    ratios = np.array(mine) / np.array(theirs)
+    drawn = np.random.default_rng(0).choice(ratios, (_RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(drawn, axis=1), _EDGES)
-    return float(np.median(told)), float(low), float(high)
+    return float(np.median(ratios)), float(low), float(high)
 
 
-def row(
+def compare(
     case: str, subjects: int, tokens: int, times: Times, mine: str, theirs: str, mib: float = 0.0, against: str = ""
-) -> Row:
-    """Variant `mine` of `times` held against `theirs`."""
+) -> Result:
+    """Variant `mine` of `times` compared with `theirs`."""
     middle, low, high = ratio(times[mine], times[theirs])
-    return Row(case, subjects, tokens, middle, low, high, 1000 * float(np.median(times[mine])), mib, against or theirs)
+    return Result(
+        case, subjects, tokens, middle, low, high, 1000 * float(np.median(times[mine])), mib, against or theirs
+    )

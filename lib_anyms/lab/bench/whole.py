@@ -13,7 +13,7 @@ from torch import nn
 
 from lib_anyms.engine.image_stream import ImageStream
 from lib_anyms.lab.bench.streams import SCALE, layout_of, stream_for
-from lib_anyms.lab.bench.timing import Row, clock_of, interleaved, row
+from lib_anyms.lab.bench.timing import Result, clock_of, compare, interleaved
 from lib_anyms.standalone.random_sdxl import PROJECTIONS, key_value_weights
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.structure import SPRITES, Structure
@@ -24,10 +24,8 @@ _RESAMPLER_LAYERS = 4  # diffusers reads no other
 
 
 @dataclass(frozen=True)
-class Bench:
-    """One UNet with random weights and inputs of one size; `side` in latent cells, `batch` rows, half of them
-    unconditional.
-    """
+class UNetCase:
+    """A UNet with random weights, and inputs of one size: `side` in latent cells; half of `batch` unconditional."""
 
     name: str
     structure: Structure
@@ -36,7 +34,7 @@ class Bench:
     like: torch.Tensor  # device and dtype
 
     def unet(self) -> UNet2DConditionModel:
-        """Random weights, small enough to keep every number finite in half precision."""
+        """Random weights, small enough for finite numbers in half precision."""
         with torch.device("meta"):
             unet = UNet2DConditionModel(**unet_config(self.structure))
         unet = unet.to(self.like.dtype).to_empty(device=self.like.device).eval().requires_grad_(False)
@@ -49,7 +47,7 @@ class Bench:
         return unet
 
     def inputs(self, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What the UNet is called with; `extra`: further added conditions."""
+        """The UNet's arguments; `extra`: further added conditions."""
         make = torch.Generator().manual_seed(1)
 
         def noise(*shape: int) -> torch.Tensor:
@@ -67,91 +65,85 @@ class Bench:
         }
 
 
-def sprites_bench(side: int = 32) -> Bench:
-    """The small world's UNet as the demo calls it."""
-    return Bench("sprites UNet", SPRITES, side, 2, torch.zeros(()))
+def sprites_case(side: int = 32) -> UNetCase:
+    """The small world's UNet, with the demo's sizes."""
+    return UNetCase("sprites UNet", SPRITES, side, 2, torch.zeros(()))
 
 
 @torch.inference_mode()
-def unet_rows(
-    bench: Bench, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True
-) -> Iterator[Row]:
-    """Ours for each number of subjects (0: the plain call once more, which shows the noise), masked sum and diffusers'
-    masks.
-    """
-    unet, inputs = bench.unet(), bench.inputs()
+def unet_results(
+    case: UNetCase, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True
+) -> Iterator[Result]:
+    """Ours, masked sum and diffusers' masks, for each number of subjects; 0 repeats the plain call: the noise."""
+    unet, inputs = case.unet(), case.inputs()
     call = _caller(unet, inputs)
     for kind, count in tokens.items():
         variants: dict[str, Callable[[], object]] = {PLAIN: call, "AnyMS 0": call}
         streams: dict[str, ImageStream] = {}
         for number in (number for number in subjects if number):
-            streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, bench.like)
+            streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, case.like)
             if peers:
-                streams[f"masked sum {number}"] = stream_for(
-                    sharing(unet), layout_of(number), count, bench.like, "masked-sum"
-                )
-                if kind == "base" or bench.structure.resampler_layers == _RESAMPLER_LAYERS:
-                    variants[f"diffusers' masks {number}"] = _peer(bench, unet, kind, number)
+                masked = stream_for(sharing(unet), layout_of(number), count, case.like, "masked-sum")
+                streams[f"masked sum {number}"] = masked
+                if kind == "base" or case.structure.resampler_layers == _RESAMPLER_LAYERS:
+                    variants[f"diffusers' masks {number}"] = _peer(case, unet, kind, number)
         for name, stream in streams.items():
             stream.inject()
             variants[name] = _caller(stream.unet, inputs)
-        times = interleaved(variants, rounds, 1, bench.like.device.type, clock=clock_of(bench.like.device.type))
+        times = interleaved(variants, rounds, 1, case.like.device.type, clock=clock_of(case.like.device.type))
         for name in variants:
             if name != PLAIN:
                 way, _, shown = name.rpartition(" ")
-                mib = _beyond(variants[name], call, streams.get(name), bench.like.device)
-                yield row(f"{bench.name}, {way}", int(shown), count, times, name, PLAIN, mib)
+                mib = _beyond(variants[name], call, streams.get(name), case.like.device)
+                yield compare(f"{case.name}, {way}", int(shown), count, times, name, PLAIN, mib)
 
 
 def _caller(unet: nn.Module, inputs: dict[str, Any]) -> Callable[[], object]:
-    given = dict(inputs)
-    sample, timestep = given.pop("sample"), given.pop("timestep")
-    return lambda: unet(sample, timestep, **given)
+    rest = dict(inputs)
+    sample, timestep = rest.pop("sample"), rest.pop("timestep")
+    return lambda: unet(sample, timestep, **rest)
 
 
 def sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """A copy of the modules that shares the weights: each variant has hooks of its own."""
+    """A copy of the modules that shares the weights: each variant has its own hooks."""
     return copy.deepcopy(unet, {id(weight): weight for weight in unet.parameters()})
 
 
-def _peer(bench: Bench, unet: UNet2DConditionModel, kind: str, subjects: int) -> Callable[[], object]:
-    """diffusers' IP-Adapter on a copy that shares the UNet's weights; it projects pictures, keys and values anew each
-    call.
-    """
+def _peer(case: UNetCase, unet: UNet2DConditionModel, kind: str, subjects: int) -> Callable[[], object]:
+    """diffusers' IP-Adapter on a copy that shares the UNet's weights; each call projects images, keys and values."""
     copied = sharing(unet)
-    projection, latents = PROJECTIONS[kind](bench.structure)
+    projection, latents = PROJECTIONS[kind](case.structure)
     image_proj = {**latents, **dict(projection.named_parameters())}
     state = {
         "image_proj": {name: weight.detach() for name, weight in image_proj.items()},
-        "ip_adapter": key_value_weights(bench.structure),
+        "ip_adapter": key_value_weights(case.structure),
     }
     copied._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
-    copied.to(bench.like.device, bench.like.dtype)
+    copied.to(case.like.device, case.like.dtype)
     for processor in copied.attn_processors.values():
         if hasattr(processor, "scale"):
             processor.scale = [SCALE]
-    vision = bench.structure.vision
-    shape = (
-        (vision.projection,) if kind == "base" else ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden)
-    )
-    pictures = torch.randn(bench.batch, subjects, *shape, generator=torch.Generator().manual_seed(2)).to(bench.like)
-    masks = torch.zeros(1, subjects, 8 * bench.side, 8 * bench.side).to(bench.like)
+    vision = case.structure.vision
+    shape: tuple[int, ...] = (vision.projection,)
+    if kind != "base":
+        shape = ((vision.image_size // vision.patch_size) ** 2 + 1, vision.hidden)
+    images = torch.randn(case.batch, subjects, *shape, generator=torch.Generator().manual_seed(2)).to(case.like)
+    masks = torch.zeros(1, subjects, 8 * case.side, 8 * case.side).to(case.like)
     for mask, subject in zip(masks[0], layout_of(subjects).subjects):
-        x0, y0, x1, y1 = (
-            round(edge * 8 * bench.side) for edge in (subject.box.x0, subject.box.y0, subject.box.x1, subject.box.y1)
-        )
+        box = subject.box
+        x0, y0, x1, y1 = (round(edge * 8 * case.side) for edge in (box.x0, box.y0, box.x1, box.y1))
         mask[y0:y1, x0:x1] = 1
-    inputs = bench.inputs({"image_embeds": [pictures]})
+    inputs = case.inputs({"image_embeds": [images]})
     return _caller(copied, {**inputs, "cross_attention_kwargs": {"ip_adapter_masks": [masks]}})
 
 
 def _beyond(
     call: Callable[[], object], plain: Callable[[], object], stream: ImageStream | None, device: torch.device
 ) -> float:
-    """MiB beyond the plain call: on a GPU peak against peak, elsewhere what the stream keeps."""
-    kept = stream.region_merge.bytes / _MIB if stream is not None else 0.0
+    """MiB beyond the plain call: on a GPU the difference of peaks, elsewhere what the stream caches."""
+    cached = stream.region_merge.bytes / _MIB if stream is not None else 0.0
     if device.type != "cuda":
-        return kept
+        return cached
 
     def peak(function: Callable[[], object]) -> float:
         torch.cuda.reset_peak_memory_stats()
@@ -159,4 +151,4 @@ def _beyond(
         function()
         return (torch.cuda.max_memory_allocated() - before) / _MIB
 
-    return kept + peak(call) - peak(plain)
+    return cached + peak(call) - peak(plain)

@@ -1,1 +1,1 @@
-"""Subcommands that train, evaluate and measure."""
+"""Subcommands: train, evaluate, bench."""

@@ -1,8 +1,7 @@
-"""`python -m lib_anyms evaluate`: how well layouts hold, measured in the small world, beside what they are compared
-with.
+"""`python -m lib_anyms evaluate`: measure in the small world how well layouts hold, beside other methods.
 
-Makes the pictures of a suite, scores them, and writes results.json, contact sheets and plots; run again with the same
---out it makes only what is missing. docs/evaluation.md says what is measured. Importing this needs the standard library
+Makes and scores the images of a suite, and writes results.json, contact sheets and plots. A second run with the same
+--out makes only the missing images. docs/evaluation.md describes the metrics. Importing this needs the standard library
 only.
 """
 
@@ -21,9 +20,9 @@ from lib_anyms.standalone.environment import Environment, find_home
 
 if TYPE_CHECKING:
     from lib_anyms.lab.evaluation.pictures import Files
-    from lib_anyms.lab.evaluation.scenes import Cell
+    from lib_anyms.lab.evaluation.suites import Cell
 
-# As in evaluation/scenes.py and evaluation/pictures.py, which need torch; a test compares them.
+# Copies from evaluation/suites.py and evaluation/pictures.py, which need torch; a test compares them.
 SUITES = ("quick", "hosts", "full", "single", "disjoint", "priority", "adapters", "overlap", "scaling", "demo")
 STEPS, GUIDANCE, SCALE = 20, 4.0, 2.0
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -33,35 +32,21 @@ OWN_FILES = ("checkpoint", "adapter", "encoder")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of an evaluation."""
     add = parser.add_argument
-    add("--suite", default="quick", choices=SUITES, help="what is compared (default quick: about 5 minutes on 2 cores)")
-    add(
-        "--scenes",
-        type=int,
-        metavar="N",
-        help="at most N of each cell (default: the suite's own number): for a slow host",
-    )
-    add(
-        "--host",
-        default="diffusers",
-        metavar="diffusers|URL",
-        help="or the address of a running A1111 or Forge with AnyMS",
-    )
-    add("--json", type=Path, metavar="FILE", help="where the numbers go (default: results.json in --out)")
-    add(
-        "--out",
-        type=Path,
-        default=Path("anyms-evaluation"),
-        metavar="DIR",
-        help="folder to write to, and to resume from",
-    )
+    add("--suite", default="quick", choices=SUITES, help="the comparison (default quick: 3 minutes on 2 cores)")
+    add("--scenes", type=int, metavar="N", help="at most N of each cell, for a slow host (default: the suite's number)")
+    host = "or the address of a running A1111 or Forge with AnyMS"
+    add("--host", default="diffusers", metavar="diffusers|URL", help=host)
+    add("--json", type=Path, metavar="FILE", help="file for the numbers (default: results.json in --out)")
+    out = Path("anyms-evaluation")
+    add("--out", type=Path, default=out, metavar="DIR", help="folder to write to, and to resume from")
     add("--seed", type=int, default=0, help="of scenes and noise (default 0)")
-    add("--bars", action="store_true", help="print what must hold, and exit with 1 if any of it does not")
+    add("--bars", action="store_true", help="print the bars, and exit with 1 if one of them fails")
     add("--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world's)")
     for name in OWN_FILES[1:]:
         add(f"--{name}", type=Path, metavar="FILE", help=f"the {name}'s file, with --checkpoint")
-    add("--files", type=Path, metavar="DIR", help="the small world's files of your own training (its folder `files`)")
+    add("--files", type=Path, metavar="DIR", help="the files of your own training (its folder `files`)")
     add("--clip", type=Path, metavar="DIR", help="a CLIP in transformers' format, for CLIP-I and CLIP-T")
-    add("--processes", type=int, help="that make pictures (default: one a core, on a GPU or a WebUI one)")
+    add("--processes", type=int, help="that make images (default: one per core; one on a GPU or a WebUI)")
     add("--steps", type=int, default=STEPS, help=f"of the Euler sampler (default {STEPS})")
     add("--guidance", type=float, default=GUIDANCE, help=f"classifier-free guidance scale (default {GUIDANCE:g})")
     add("--scale", type=float, default=SCALE, help=f"of the image stream (default {SCALE:g}, for the small world)")
@@ -70,10 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print -> exit code, 1 if --bars finds one that does not hold. Raises Refused."""
-    for library in ("DIFFUSERS", "TRANSFORMERS"):  # read when they are imported
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, other processes included
+    """Evaluate and print -> exit code, 1 if a bar of --bars fails. Raises Refused."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: ends the other processes too
     try:
         return _evaluate(args)
     finally:
@@ -83,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     import torch
 
-    from lib_anyms.lab.evaluation import scenes
+    from lib_anyms.lab.evaluation import suites
     from lib_anyms.lab.evaluation.pictures import Settings
     from lib_anyms.lab.evaluation.results import table
     from lib_anyms.lab.evaluation.run import Evaluation, evaluate
@@ -95,7 +78,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if processes > 1:
         torch.set_num_threads(1)
     evaluation = Evaluation(_files(args), settings, args.out, processes)
-    cells = fewer(scenes.cells_of(scenes.SUITES[args.suite]), args.scenes)
+    cells = fewer(suites.cells_of(suites.SUITES[args.suite]), args.scenes)
     outcome = evaluate(evaluation, args.suite, args.json, lambda line: print(f"AnyMS: {line}", flush=True), cells)
     print(*table(outcome.results), "", *outcome.files, sep="\n")
     if args.bars:
@@ -130,9 +113,8 @@ def fewer(cells: list[Cell], most: int | None) -> list[Cell]:
 
 def _host(name: str) -> str:
     if name != "diffusers" and not name.startswith(("http://", "https://")):
-        raise Refused(
-            "field_choice", field="--host", got=name, expected="diffusers, or an address like http://127.0.0.1:7860"
-        )
+        expected = "diffusers, or an address like http://127.0.0.1:7860"
+        raise Refused("field_choice", field="--host", got=name, expected=expected)
     return name
 
 
@@ -147,5 +129,7 @@ def _processes(args: argparse.Namespace) -> int:
 
     if args.processes is not None:
         return max(1, int(args.processes))
-    busy_elsewhere = args.host != "diffusers" or args.device not in ("auto", "cpu")
-    return 1 if busy_elsewhere or (args.device == "auto" and torch.cuda.is_available()) else os.cpu_count() or 1
+    elsewhere = args.host != "diffusers" or args.device not in ("auto", "cpu")
+    if elsewhere or (args.device == "auto" and torch.cuda.is_available()):
+        return 1
+    return os.cpu_count() or 1

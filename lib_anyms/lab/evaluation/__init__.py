@@ -1,3 +1,1 @@
-"""How well layouts hold, measured in the small world: suites of cells, their scenes, pictures, scores, intervals and
-bars.
-"""
+"""Measure how well layouts hold in the small world: suites, scenes, images, scores, intervals and bars."""

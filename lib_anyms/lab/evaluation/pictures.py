@@ -1,6 +1,4 @@
-"""Who makes the pictures, from which files: the pipeline of `demo` on diffusers, diffusers' own IP-Adapter, or a
-WebUI's API.
-"""
+"""Make the images: by the pipeline of `demo` on diffusers, by diffusers' own IP-Adapter, or by a WebUI's API."""
 
 from __future__ import annotations
 
@@ -25,12 +23,14 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.lab.evaluation.scenes import BASE, MODES, PEER, Task
+from lib_anyms.lab.evaluation.scenes import Task
+from lib_anyms.lab.evaluation.suites import BASE, MODES, PEER
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import subject_json
 from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER
 from lib_anyms.standalone.generate import Models, pick_device, pick_dtype, sample
 from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
+from lib_anyms.standalone.sampling import Sampling
 from lib_anyms.standalone.structure import SPRITES
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
@@ -39,17 +39,15 @@ _HASH_DIGITS = 16
 _BLOCK = 2**20  # bytes read at a time
 _SCRIPT = "AnyMS"
 _SKIPPED = f"{_SCRIPT} skipped"
-_TIMEOUT = 600  # seconds for one picture of a WebUI
-_SCHEDULER = "DDIM"  # the WebUIs' name for the steps that the pipeline takes
-_FIRST_NOISE = {
-    "sgm_noise_multiplier": True,
-    "randn_source": "CPU",
-}  # settings of a WebUI that give it diffusers' first noise
+_TIMEOUT = 600  # seconds for one image of a WebUI
+_SCHEDULER = "DDIM"  # the WebUIs' name for the pipeline's timesteps
+# Settings of a WebUI for the same first noise as diffusers'.
+_FIRST_NOISE = {"sgm_noise_multiplier": True, "randn_source": "CPU"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all pictures of an evaluation share. host: "diffusers", or the address of a WebUI."""
+    """What all images of an evaluation share. host: "diffusers", or the address of a WebUI."""
 
     seed: int = 0
     steps: int = 20
@@ -70,12 +68,12 @@ class Files:
     clip: Path | None = None
 
     def models(self, adapter: str | None) -> Models:
-        """The files of one picture. Without an adapter any does, as it takes no part."""
+        """The files for one image. Without an adapter any is named: it takes no part."""
         return Models(self.checkpoint, self.adapters[adapter or next(iter(self.adapters))], self.encoder)
 
     @property
     def unjudged(self) -> str:
-        """Why the oracle cannot judge these pictures; "" if it can."""
+        """Why the oracle cannot judge these images; "" if it can."""
         if read_checkpoint(self.checkpoint).structure == SPRITES:
             return ""
         return f"the oracle knows the small world only, and {self.checkpoint.name} is another model"
@@ -96,7 +94,7 @@ class Files:
 
 
 def files_in(folder: Path, clip: Path | None = None) -> Files:
-    """The small world's files, as a training exports and the bundle joins them. Raises Refused."""
+    """The small world's files, as exported by a training or joined by the bundle. Raises Refused."""
     adapters = {kind: folder / name for kind, name in ADAPTERS.items() if (folder / name).is_file()}
     checkpoint, encoder = folder / CHECKPOINT, folder / ENCODER
     for path in (checkpoint, encoder, *(adapters.values() or [folder / ADAPTERS[BASE]])):
@@ -105,7 +103,7 @@ def files_in(folder: Path, clip: Path | None = None) -> Files:
 
 
 def own_files(checkpoint: Path, adapter: Path, encoder: Path, clip: Path | None) -> Files:
-    """The user's own files; the adapter's weights say its kind. Raises Refused."""
+    """The user's files; the adapter's weights show its kind. Raises Refused."""
     for path in (checkpoint, adapter, encoder):
         _check(path)
     return Files(checkpoint, {read_adapter(adapter).kind: adapter}, encoder, clip)
@@ -118,7 +116,7 @@ def _check(path: Path) -> None:
 
 @cache
 def _file_hash(path: Path) -> str:
-    """The beginning of the SHA-256 of a file, or of all files of a folder."""
+    """The first digits of the SHA-256 of a file, or of all files of a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for name in files:
@@ -139,22 +137,19 @@ class DiffusersPainter:
         self._peers: dict[str, Peer] = {}
 
     def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
-        """One picture. Raises Refused."""
-        settings, size = self._settings, (self._side, self._side)
+        """One image. Raises Refused and SteppedAside."""
+        settings = self._settings
         if mode == PEER and adapter:
             if adapter not in self._peers:
                 self._peers[adapter] = Peer(self._pipeline, self._files, adapter)
             return self._peers[adapter].paint(task, settings, self._side)
         models, request = self._files.models(adapter), task.request(MODES[mode].stream, settings.scale)
-        steps, guidance = settings.steps, settings.guidance
-        return sample(self._pipeline, models, request, task.prompt, "", task.noise, steps, size, guidance).picture
+        sampling = Sampling(task.noise, settings.steps, settings.guidance, (self._side, self._side))
+        return sample(self._pipeline, models, request, task.prompt, sampling).picture
 
 
 class Peer:
-    """diffusers' own IP-Adapter on a copy of the UNet.
-
-    The embeddings come from AnyMS's encoder, whose are transformers'.
-    """
+    """diffusers' own IP-Adapter on a copy of the UNet. AnyMS encodes the images, with the same result."""
 
     def __init__(self, pipeline: Any, files: Files, adapter: str) -> None:
         unet = copy.deepcopy(pipeline.unet)
@@ -169,12 +164,12 @@ class Peer:
         self._encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
 
     def paint(self, task: Task, settings: Settings, side: int) -> Image.Image:
-        """One picture. A box of the whole picture needs no mask: that is plain IP-Adapter."""
+        """One image. A box of the whole image needs no mask: that is plain IP-Adapter."""
         pipeline = self._pipeline
-        pictures = [picture for subject in task.references() for picture in subject]
+        images = [image for subject in task.references() for image in subject]
         pipeline.set_ip_adapter_scale(settings.scale)
-        cond = self._encoder.encode(pictures, self._kind, "pad")
-        uncond = self._encoder.encode_nothing(self._kind).expand(cond.shape)
+        cond = self._encoder.encode(images, self._kind, "pad")
+        uncond = self._encoder.encode_unconditional(self._kind).expand(cond.shape)
         embeddings = torch.stack((uncond, cond)).to(pipeline.device, pipeline.unet.dtype)
         masks = None if task.anywhere else {"ip_adapter_masks": [box_masks(task.boxes, side).to(embeddings)]}
         return pipeline(
@@ -199,7 +194,7 @@ def box_masks(boxes: tuple[Box, ...], side: int) -> torch.Tensor:
 
 
 def _diffusers_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """An adapter's file as diffusers' `load_ip_adapter` takes it."""
+    """An adapter's file in the form for diffusers' `load_ip_adapter`."""
     groups: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
     with open_tensors(path) as file:
         for name in file.shapes:
@@ -209,10 +204,7 @@ def _diffusers_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 class WebUIPainter:
-    """A running A1111 or Forge with AnyMS.
-
-    The checkpoint is the one loaded there; adapter and encoder go by their file names.
-    """
+    """A running A1111 or Forge with AnyMS, and the checkpoint it has loaded. It finds adapter and encoder by name."""
 
     def __init__(self, files: Files, settings: Settings) -> None:
         self._address, self._files, self._settings, self._side = settings.host.rstrip("/"), files, settings, files.side
@@ -228,26 +220,21 @@ class WebUIPainter:
 
     @property
     def advice(self) -> str:
-        """How to get diffusers' first noise there; "" where nothing is to be changed."""
+        """How to get diffusers' first noise there; "" if the settings are right."""
         other = {name: value for name, value in _FIRST_NOISE.items() if self._options.get(name, value) != value}
         changes = " and ".join(f"{name} from {self._options[name]} to {value}" for name, value in other.items())
-        return f"for the first noise that diffusers takes, change the host's setting {changes}" if other else ""
+        return f"for the same first noise as diffusers, change the host's setting {changes}" if other else ""
 
     def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
-        """One picture. Raises Refused, with what the WebUI answers instead."""
+        """One image. Raises Refused with the WebUI's message."""
         kind = MODES[mode]
         if not kind.on_hosts:
-            raise Refused(
-                "host_mode", got=mode, expected=", ".join(name for name, other in MODES.items() if other.on_hosts)
-            )
+            possible = [name for name, other in MODES.items() if other.on_hosts]
+            raise Refused("host_mode", got=mode, expected=", ".join(possible))
         settings = self._settings
         job: dict[str, Any] = {"prompt": task.prompt, "negative_prompt": "", "seed": task.noise}
-        job |= {
-            "steps": settings.steps,
-            "cfg_scale": settings.guidance,
-            "sampler_name": "Euler",
-            "scheduler": _SCHEDULER,
-        }
+        job |= {"steps": settings.steps, "cfg_scale": settings.guidance}
+        job |= {"sampler_name": "Euler", "scheduler": _SCHEDULER}
         job |= {"width": self._side, "height": self._side, "alwayson_scripts": {}}
         if adapter:
             job["alwayson_scripts"] = {_SCRIPT: {"args": [self._request(task, kind.stream, adapter)]}}
@@ -259,13 +246,13 @@ class WebUIPainter:
             text = answer["images"][0]
             return Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2] or text))).convert("RGB")
         except (KeyError, IndexError, ValueError, OSError, AttributeError) as error:
-            raise Refused("host_answer", host=self._address, got="no picture") from error
+            raise Refused("host_answer", host=self._address, got="no image") from error
 
     def _request(self, task: Task, stream: str, adapter: str) -> dict[str, Any]:
         """AnyMS's request as JSON."""
         subjects = []
-        for subject, pictures in zip(task.layout.subjects, task.references()):
-            subjects.append({**subject_json(subject), "images": [_base64(picture) for picture in pictures]})
+        for subject, images in zip(task.layout.subjects, task.references()):
+            subjects.append({**subject_json(subject), "images": [_base64(image) for image in images]})
         names = {"adapter": self._files.adapters[adapter].name, "encoder": self._files.encoder.name}
         return {"version": 1, "scale": self._settings.scale, "mode": stream, **names, "subjects": subjects}
 
@@ -284,7 +271,7 @@ class WebUIPainter:
 
 
 def _message(error: urllib.error.HTTPError) -> str:
-    """The message of a failure, wherever this WebUI puts it."""
+    """The message of a failure; WebUIs use different fields for it."""
     text = error.read().decode("utf-8", "replace")
     try:
         body = json.loads(text)
@@ -293,7 +280,7 @@ def _message(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def _base64(picture: Image.Image) -> str:
+def _base64(image: Image.Image) -> str:
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    image.save(data, "PNG")
     return base64.b64encode(data.getvalue()).decode()

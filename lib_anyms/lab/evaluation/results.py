@@ -1,4 +1,4 @@
-"""From scores to results: each metric of each cell, paired differences, bars, the printed table and results.json."""
+"""From scores to results: metrics of each cell, paired differences, bars, the printed table, results.json."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms import __version__
-from lib_anyms.lab.evaluation.scenes import BASE, DEMO, GLOBALS, OURS, PEER, QUICK, REAL, TEXT, Cell
 from lib_anyms.lab.evaluation.scoring import METRICS, Estimate, Metric, Values, difference, estimate, mean
+from lib_anyms.lab.evaluation.suites import BASE, DEMO, GLOBALS, OURS, PEER, QUICK, REAL, TEXT, Cell, CellKey
 from lib_anyms.standalone import default_scene
 
-BEST_GLOBAL = "best global"  # of the three forms without a layout the one with the highest mean identity, or CLIP-I
-ON_DIFFUSERS = "crop-merge on diffusers"  # of the same scenes, beside a WebUI's
+BEST_GLOBAL = "best global"  # the form without a layout with the highest mean identity, or CLIP-I
+ON_DIFFUSERS = "crop-merge on diffusers"  # on the same scenes as a WebUI's
 SUBTRACTED = (TEXT, BEST_GLOBAL, "masked-sum", PEER, REAL)
 _DIGITS = 4
 _LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
@@ -27,7 +27,7 @@ ScoresOf = Callable[[Cell], Scores]
 
 @dataclass(frozen=True)
 class Result:
-    """One number. share: of what real renderings of the same scenes have. reason: why there is no value."""
+    """One number. share: of the value of real renderings of the same scenes. reason: why there is no value."""
 
     mode: str
     layout: str
@@ -43,12 +43,17 @@ class Result:
     reason: str = ""
 
     @property
+    def cell_key(self) -> CellKey:
+        """Layout and number of subjects."""
+        return self.layout, self.subjects
+
+    @property
     def key(self) -> tuple[str, str, int, str]:
         """Mode, layout, number of subjects and metric."""
         return self.mode, self.layout, self.subjects, self.metric
 
     def to_json(self) -> dict[str, Any]:
-        """Without `reason` where there is none."""
+        """Without an empty `reason`."""
         return {name: value for name, value in asdict(self).items() if name != "reason" or value}
 
 
@@ -58,15 +63,15 @@ def minus(mode: str) -> str:
 
 
 def results_of(cells: Sequence[Cell], scores_of: ScoresOf, reasons: Mapping[str, str], seed: int = 0) -> list[Result]:
-    """All results, cell by cell; after AnyMS's cells their differences. reasons: of metrics without a value."""
+    """All results, cell by cell; differences follow AnyMS's cells. reasons: of metrics without a value."""
     results: list[Result] = []
     for cell in cells:
-        real = next((other for other in cells if other.place == cell.place and other.mode == REAL), None)
+        real = next((other for other in cells if other.key == cell.key and other.mode == REAL), None)
         scores, ceiling = scores_of(cell), scores_of(real) if real else {}
         for metric in METRICS.values():
             values = values_of(scores, metric.name, cell.scenes)
             reason = "" if values else reasons.get(metric.name, "")
-            if values or reason:  # else the layout has nothing of the kind
+            if values or reason:  # else the metric does not apply to the layout
                 share = _share(metric, values, values_of(ceiling, metric.name, cell.scenes))
                 results.append(_result(cell, cell.mode, metric, estimate(values, seed), share, reason))
         if cell.mode == OURS:
@@ -75,7 +80,7 @@ def results_of(cells: Sequence[Cell], scores_of: ScoresOf, reasons: Mapping[str,
 
 
 def values_of(scores: Scores, metric: str, scenes: int) -> Values:
-    """A metric's value in each of the first `scenes` scenes that has one."""
+    """A metric's values in the first `scenes` scenes."""
     return {number: values[metric] for number, values in scores.items() if metric in values and number < scenes}
 
 
@@ -83,14 +88,14 @@ def _share(metric: Metric, values: Values, real: Values) -> float | None:
     both = values.keys() & real.keys()
     if not both:
         return None
-    return metric.share(mean({scene: values[scene] for scene in both}), mean({scene: real[scene] for scene in both}))
+    ours, ceiling = ({scene: one[scene] for scene in both} for one in (values, real))
+    return metric.share(mean(ours), mean(ceiling))
 
 
 def _differences(ours: Cell, cells: Sequence[Cell], scores_of: ScoresOf, seed: int) -> Iterator[Result]:
-    """Ours less each of SUBTRACTED on the same scenes, where there is such a cell."""
-    others = {
-        other.mode: other for other in cells if other.place == ours.place and other.adapter in (None, ours.adapter)
-    }
+    """Ours minus each mode of SUBTRACTED that has a cell, on the same scenes."""
+    same_scenes = [other for other in cells if other.key == ours.key]
+    others = {other.mode: other for other in same_scenes if other.adapter in (None, ours.adapter)}
     best = best_global({mode: scores_of(others[mode]) for mode in GLOBALS if mode in others})
     for name in SUBTRACTED:
         other = others.get(best or "") if name == BEST_GLOBAL else others.get(name)
@@ -106,15 +111,15 @@ def _result(
     cell: Cell, mode: str, metric: Metric, estimated: Estimate | None, share: float | None, reason: str = ""
 ) -> Result:
     share = None if share is None else round(share, _DIGITS)
-    place = mode, cell.layout, cell.subjects, cell.adapter, metric.name
+    names = mode, cell.layout, cell.subjects, cell.adapter, metric.name
     if estimated is None:
-        return Result(*place, None, None, None, share, metric.chance, 0, reason)
+        return Result(*names, None, None, None, share, metric.chance, 0, reason)
     value, low, high = (round(x, _DIGITS) for x in (estimated.value, estimated.low, estimated.high))
-    return Result(*place, value, low, high, share, metric.chance, estimated.n, reason)
+    return Result(*names, value, low, high, share, metric.chance, estimated.n, reason)
 
 
 def best_global(forms: Mapping[str, Scores]) -> str | None:
-    """The best of the forms without a layout that have scores; None of none."""
+    """The best form without a layout, of those with scores; None if none has any."""
 
     def worth(mode: str) -> float:
         for metric in ("identity", "clip_i"):
@@ -150,7 +155,7 @@ QUANTITIES: dict[str, Callable[[Result], float | None]] = {
 }
 
 TEXT_MINUS, GLOBAL_MINUS, MASKED_MINUS = (minus(mode) for mode in (TEXT, BEST_GLOBAL, "masked-sum"))
-# What the small world aims at. A bar applies in every suite but the quick one that has its cell.
+# The aims of the small world. A bar applies in every suite that has its cell, except the quick one.
 BARS = (
     Bar(OURS, "single", 1, "shape", "share", 0.80),
     Bar(OURS, "single", 1, "body", "share", 0.95),
@@ -168,8 +173,8 @@ BARS = (
     Bar(MASKED_MINUS, "overlap-30", 3, "identity_top", "value", 0.05),
     Bar(OURS, DEMO, len(default_scene.IDENTITIES), "all_right", "value", 0.30),
 )
-# What CI checks, in the quick suite: lower edges of paired differences. Measured with the files of the project, one
-# training: .09, .20, .09, .06, about .08 (8 scenes read again with the oracle's last change), .12.
+# CI checks these in the quick suite: lower edges of paired differences. Measured with the files of the project, one
+# training: .09, .20, .09, .06, about .08 (8 scenes), .12.
 QUICK_GATES = (
     Bar(TEXT_MINUS, "disjoint", 3, "identity", "low edge", 0.03),
     Bar(TEXT_MINUS, "disjoint", 3, "body", "low edge", 0.10),
@@ -178,12 +183,12 @@ QUICK_GATES = (
     Bar(GLOBAL_MINUS, "disjoint", 3, "miou", "low edge", 0.03),
     Bar(TEXT_MINUS, "unseen-shape", 1, "clip_i", "low edge", 0.05),
 )
-SAME_ON_HOSTS = ("identity", "miou")  # AnyMS's on a WebUI, within diffusers' interval on the same scenes
+SAME_ON_HOSTS = ("identity", "miou")  # must lie within diffusers' interval on a WebUI, on the same scenes
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A bar and its result; `value` is None where it was not measured."""
+    """A bar and its result; `value` is None if it was not measured."""
 
     name: str
     value: float | None
@@ -201,14 +206,14 @@ class Checked:
 
 
 def check_bars(suite: str, results: Sequence[Result]) -> list[Checked]:
-    """The gates of the quick suite, or the bars whose cells another suite has; and that a WebUI does as diffusers."""
-    places = {result.key[:3] for result in results}
-    bars = QUICK_GATES if suite == QUICK else [bar for bar in BARS if (bar.mode, bar.layout, bar.subjects) in places]
+    """The quick suite's gates, or the bars whose cells another suite has; and whether a WebUI matches diffusers."""
+    measured = {result.key[:3] for result in results}
+    bars = QUICK_GATES if suite == QUICK else [bar for bar in BARS if (bar.mode, bar.layout, bar.subjects) in measured]
     return [*(check(bar, results) for bar in bars), *_same_on_hosts(results)]
 
 
 def check(bar: Bar, results: Sequence[Result]) -> Checked:
-    """One bar. What was not measured has not passed."""
+    """One bar. Without a value it fails."""
     key = bar.mode, bar.layout, bar.subjects, bar.metric
     result = next((one for one in results if one.key == key and one.adapter in (None, bar.adapter)), None)
     value = QUANTITIES[bar.quantity](result) if result else None
@@ -218,12 +223,9 @@ def check(bar: Bar, results: Sequence[Result]) -> Checked:
 
 def _same_on_hosts(results: Sequence[Result]) -> Iterator[Checked]:
     for theirs in results:
-        if (
-            theirs.mode != ON_DIFFUSERS
-            or theirs.metric not in SAME_ON_HOSTS
-            or theirs.low is None
-            or theirs.high is None
-        ):
+        if theirs.mode != ON_DIFFUSERS or theirs.metric not in SAME_ON_HOSTS:
+            continue
+        if theirs.low is None or theirs.high is None:
             continue
         key = OURS, *theirs.key[1:]
         ours = next((one for one in results if one.key == key and one.adapter == theirs.adapter), None)
@@ -234,7 +236,7 @@ def _same_on_hosts(results: Sequence[Result]) -> Iterator[Checked]:
 
 
 def versions(hashes: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The versions, files and settings that made the numbers."""
+    """The versions, files and settings behind the numbers."""
     libraries = {name: version(name) for name in _LIBRARIES}
     return {
         "anyms": __version__,
@@ -254,7 +256,7 @@ def write_json(path: Path, suite: str, made_by: dict[str, Any], seconds: float, 
 
 
 WIDTH = 130
-# Heading -> metric of a column: with its interval and share, alone, and of a difference.
+# Heading -> metric: columns with interval and share, columns with the value alone, columns of differences.
 _WITH_SHARE = {"identity": "identity", "mIoU": "miou"}
 _ALONE = {"top": "identity_top", "all": "all_right", "leak": "leakage", "miss": "missing"}
 _ALONE |= {"in": "ground_inside", "back": "background", "cnt": "count", "C-I": "clip_i", "C-T": "clip_t"}
@@ -262,20 +264,20 @@ _DIFFERENCES = {"identity": "identity", "top": "identity_top", "mIoU": "miou", "
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
-    """The cells' values, then the differences; no line is longer than WIDTH."""
+    """The lines: the cells' values, then the differences. No line is longer than WIDTH."""
     headings = [*(f"{name + ' share':>21}" for name in _WITH_SHARE), *(f"{name:>5}" for name in _ALONE)]
     yield _line("layout", "S", "mode", "adapt", "n", headings)
     for first, by_metric in _by_cell(result for result in results if " minus " not in result.mode):
         texts = [_with_share(by_metric.get(metric)) for metric in _WITH_SHARE.values()]
         texts += [_alone(by_metric.get(metric)) for metric in _ALONE.values()]
         yield _line(first.layout, first.subjects, first.mode, first.adapter, _scenes(by_metric), texts)
-    yield "share: of real renderings'; top: identity of the topmost; in, back: right ground in the boxes, in all; C-I, C-T: CLIP"
+    yield "share: of real renderings'; top: topmost's identity; in, back: background in boxes, of all; C-I, C-T: CLIP"
     for reason in dict.fromkeys(result.reason for result in results if result.reason):
         names = dict.fromkeys(result.metric for result in results if result.reason == reason)
         yield f"not measured: {', '.join(names)}: {reason}"[:WIDTH]
     differences = list(_by_cell(result for result in results if " minus " in result.mode))
     if differences:
-        yield from ("", f"{OURS} minus the mode named, on the same scenes; 95 % intervals")
+        yield from ("", f"{OURS} minus each mode, on the same scenes; 95 % intervals")
         yield _line("layout", "S", "mode", "adapt", "n", [f"{name:>17}" for name in _DIFFERENCES])
     for first, by_metric in differences:
         texts = [_changed(by_metric.get(metric)) for metric in _DIFFERENCES.values()]

@@ -1,25 +1,24 @@
-"""What is compared: modes, layouts and suites; and the scenes of each layout.
+"""The scenes of each layout, and what a model gets of one: prompt, boxes, references, noise.
 
-A cell is one mode on the scenes of one layout and number of subjects. All modes get the same scenes, so their
-differences are paired. Suites vary one thing at a time around disjoint boxes, 3 subjects and the 4-token adapter. All
-identities are held out of every training; the unseen layouts have shapes or colours that no training picture shows.
+All identities are held out of every training; the unseen layouts have shapes or colours that no training image shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from PIL import Image
 
 from lib_anyms.job.request import Pictures, Request
+from lib_anyms.lab.evaluation.suites import DEMO, DEMO_SEEDS
 from lib_anyms.lab.world.captions import ANYTHING, prompt
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import SHAPES, UNSEEN_SHAPES, Identity, held_out_identity, unseen_identity
 from lib_anyms.lab.world.scene import (
+    BACKGROUNDS,
     EDGE,
-    GROUNDS,
     RADII,
     Figure,
     Scene,
@@ -32,160 +31,19 @@ from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import default_scene
 
-REAL, TEXT, OURS, PEER = "real", "text-only", "crop-merge", "diffusers-masks"
-GLOBALS = ("global-sum", "global-mean", "one-softmax")
-BASE, PLUS = "base", "plus"  # adapters of 4 and 16 tokens
-QUICK, HOSTS, FULL, DEMO = "quick", "hosts", "full", "demo"
-
 _TRIES = 60
-_JITTER = 0.05  # of the picture, for each edge of a box
+_JITTER = 0.05  # of the image, for each edge of a box
 _REFERENCE_SIDE = 128  # pixels
-_DEMO_SUBJECTS, DEMO_SEEDS = len(default_scene.IDENTITIES), 24
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How a picture is made. stream: AnyMS's mode, "" without AnyMS. adapter: whether reference pictures take part."""
-
-    help: str
-    stream: str = ""
-    adapter: bool = True
-    on_hosts: bool = True  # a WebUI with AnyMS can make it
-
-
-MODES = {
-    REAL: Mode("the scene as the world draws it: the ceiling", adapter=False),
-    TEXT: Mode("the prompt alone, AnyMS off", "off", adapter=False),
-    "global-sum": Mode("every subject over the whole picture, summed", "global-sum"),
-    "global-mean": Mode("the same, averaged", "global-mean"),
-    "one-softmax": Mode("all subjects' tokens in one softmax over the whole picture", "one-softmax"),
-    "masked-sum": Mode("every subject cut to its box, summed where boxes overlap", "masked-sum"),
-    PEER: Mode("diffusers' own IP-Adapter, with its masks where there are several boxes", on_hosts=False),
-    OURS: Mode("AnyMS", "crop-merge"),
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`scenes` pictures of one mode; `adapter` is None where none takes part."""
-
-    mode: str
-    layout: str
-    subjects: int
-    adapter: str | None
-    scenes: int
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """Cells of one place have the same scenes."""
-        return self.layout, self.subjects
-
-
-@dataclass(frozen=True)
-class SuiteRow:
-    """One layout with several numbers of subjects: how many scenes each mode gets."""
-
-    layout: str
-    subjects: tuple[int, ...]
-    scenes: Mapping[str, int]
-    adapters: tuple[str, ...] = (BASE,)
-
-    def cells(self) -> Iterator[Cell]:
-        """With real renderings of all scenes."""
-        for subjects in self.subjects:
-            yield Cell(REAL, self.layout, subjects, None, max(self.scenes.values()))
-            for mode, scenes in self.scenes.items():
-                for adapter in self.adapters if MODES[mode].adapter else (None,):
-                    yield Cell(mode, self.layout, subjects, adapter, scenes)
-
-
-def _each(modes: tuple[str, ...], scenes: int) -> dict[str, int]:
-    return dict.fromkeys(modes, scenes)
-
-
-_FEW, _SOME, _MANY = 24, 48, 96  # _MANY where a bar is a paired difference
-_OVERLAPPED = {OURS: _SOME, "masked-sum": _SOME, **_each((TEXT, "one-softmax", PEER), _FEW)}
-_SINGLE = (SuiteRow("single", (1,), {OURS: _MANY, TEXT: _SOME, PEER: _SOME}),)
-_DISJOINT = (
-    SuiteRow("disjoint", (2, 3, 4), {**_each((OURS, TEXT, *GLOBALS), _MANY), **_each(("masked-sum", PEER), _FEW)}),
-    SuiteRow("disjoint", (3,), _each(("masked-sum", PEER), _SOME)),
-)
-_PRIORITY = (SuiteRow("overlap-30", (3,), {**_OVERLAPPED, **_each((OURS, "masked-sum"), _MANY)}),)
-_ADAPTERS = (
-    SuiteRow("single", (1,), {OURS: _SOME}, (BASE, PLUS)),
-    SuiteRow("disjoint", (3,), {**_each((OURS, TEXT), _SOME), "one-softmax": _FEW}, (BASE, PLUS)),
-    SuiteRow("overlap-30", (3,), _each((OURS, "masked-sum"), _FEW), (BASE, PLUS)),
-    SuiteRow("unseen-shape", (3,), {OURS: _SOME, TEXT: _FEW}, (BASE, PLUS)),
-    SuiteRow("unseen-colour", (3,), {OURS: _SOME, TEXT: _FEW}, (BASE, PLUS)),
-)
-_OVERLAP = (
-    SuiteRow("overlap-10", (3,), _OVERLAPPED),
-    SuiteRow("overlap-30", (3,), _OVERLAPPED),
-    SuiteRow("overlap-50", (3,), _OVERLAPPED),
-    SuiteRow("nested", (2,), _OVERLAPPED),
-    SuiteRow("touching", (3,), {OURS: _SOME, **_each((TEXT, "one-softmax", "masked-sum"), _FEW)}),
-    SuiteRow("jittered", (3,), {OURS: _SOME, "one-softmax": _FEW}),
-)
-_SCALING = (
-    SuiteRow("disjoint", (1, 12), {OURS: _SOME, TEXT: _FEW}),
-    SuiteRow("disjoint", (2, 3, 4), {OURS: _SOME, **_each((TEXT, *GLOBALS), _FEW)}),
-    SuiteRow("disjoint", (7,), {OURS: _SOME, TEXT: _SOME}),
-    SuiteRow("disjoint", (7, 12), _each((*GLOBALS, PEER), _FEW)),
-)
-_DEMO = (SuiteRow(DEMO, (_DEMO_SUBJECTS,), {OURS: DEMO_SEEDS}),)
-_QUICK = (
-    SuiteRow("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 18)),
-    SuiteRow("overlap-30", (3,), _each((OURS, "masked-sum"), 10)),
-    SuiteRow("single", (1,), {OURS: 8}),
-    SuiteRow("unseen-shape", (1,), _each((OURS, TEXT), 7)),
-)
-SUITES: dict[str, tuple[SuiteRow, ...]] = {
-    QUICK: _QUICK,
-    HOSTS: tuple(
-        replace(row, scenes={OURS: row.scenes[OURS]}) for row in _QUICK
-    ),  # a WebUI makes one picture at a time
-    FULL: (*_SINGLE, *_DISJOINT, *_PRIORITY, *_ADAPTERS, *_OVERLAP, *_SCALING, *_DEMO),
-    "single": _SINGLE,
-    "disjoint": _DISJOINT,
-    "priority": _PRIORITY,
-    "adapters": _ADAPTERS,
-    "overlap": _OVERLAP,
-    "scaling": _SCALING,
-    DEMO: _DEMO,
-}
-
-
-def cells_of(rows: Sequence[SuiteRow]) -> list[Cell]:
-    """The cells of a suite, each once, with the most scenes that any row has for it."""
-    most: dict[Cell, int] = {}
-    for row in rows:
-        for cell in row.cells():
-            key = replace(cell, scenes=0)
-            most[key] = max(cell.scenes, most.get(key, 0))
-    order = list(MODES)
-    places = list(dict.fromkeys(cell.place for cell in most))
-    cells = [replace(cell, scenes=scenes) for cell, scenes in most.items()]
-    return sorted(cells, key=lambda cell: (places.index(cell.place), order.index(cell.mode), cell.adapter or ""))
-
-
-def with_adapter(cells: Sequence[Cell], kinds: Sequence[str]) -> list[Cell]:
-    """The cells that adapters of these kinds can make. Without a 4-token one, the other takes its place."""
-    if BASE in kinds:
-        return [cell for cell in cells if cell.adapter is None or cell.adapter in kinds]
-    base = [cell for cell in cells if cell.adapter in (None, BASE)]
-    return [replace(cell, adapter=kinds[0]) if cell.adapter else cell for cell in base]
-
 
 Figures = tuple[Figure, ...]
-Placing = Callable[[Figures, Random], "Figures | None"]  # None: these figures do not fit, draw others
+Placing = Callable[[Figures, Random], "Figures | None"]  # None: these figures do not fit, draw other ones
 
 
 @dataclass(frozen=True)
 class Task:
-    """A scene, and what a model gets of it: the prompt, each figure's box and reference picture, and the seed of the
-    noise.
+    """A scene, and what a model gets of it: prompt, boxes, reference images, the seed of the noise.
 
-    anywhere: the box is the whole picture, so the figure may stand at any place.
+    anywhere: the box is the whole image, so the figure may stand at any place.
     """
 
     scene: Scene
@@ -202,7 +60,7 @@ class Task:
         return tuple(subject.box for subject in self.layout.subjects)
 
     def references(self) -> Pictures:
-        """One picture of each figure alone, in another pose, on white or light grey."""
+        """One image of each figure alone, in another pose, on white or light grey."""
         if self.demo:
             return default_scene.pictures()
         pictures = []
@@ -222,10 +80,10 @@ class Task:
 
 @dataclass(frozen=True)
 class LayoutKind:
-    """How figures are placed. first, others: radii in latent cells, where not by the number of figures.
+    """How figures are placed.
 
-    like: the layout whose scenes these are. jitter: how far each edge of the model's boxes is off, as a share of the
-    picture.
+    first, others: radii in latent cells; by default RADII gives them. like: the layout whose scenes these are.
+    jitter: the largest error of each edge of the model's boxes, as a share of the image.
     """
 
     placing: Placing
@@ -239,7 +97,7 @@ class LayoutKind:
 
 
 def make_task(layout: str, subjects: int, number: int, seed: int = 0) -> Task:
-    """Scene `number` of a layout; the arguments decide it, so that it is the same for every mode."""
+    """Scene `number` of a layout. The arguments alone decide it, so every mode gets the same scene."""
     if layout == DEMO:
         return _demo_task(number, seed)
     kind = LAYOUTS[layout]
@@ -248,22 +106,21 @@ def make_task(layout: str, subjects: int, number: int, seed: int = 0) -> Task:
     figures = None
     while figures is None:
         figures = kind.placing(_posed(kind, subjects, random), random)
-    scene = Scene(random.choice(GROUNDS), figures)
+    scene = Scene(random.choice(BACKGROUNDS), figures)
     names = [ANYTHING if figure.identity.shape in UNSEEN_SHAPES else figure.identity.shape for figure in figures]
     boxes = [Box(0, 0, 1, 1) if kind.anywhere else _jittered(figure.box, kind.jitter, random) for figure in figures]
     placed = Layout(tuple(Subject(name, box) for name, box in zip(names, boxes)))
-    return Task(scene, placed, prompt(names, scene.ground), number, noise, kind.anywhere)
+    return Task(scene, placed, prompt(names, scene.background), number, noise, kind.anywhere)
 
 
 def _demo_task(number: int, seed: int) -> Task:
-    """The scene of `demo` with noise number `number`, its own seed left out."""
+    """The scene of `demo` with noise `number`; skips the demo's own seed."""
     noise = seed * DEMO_SEEDS + number
     noise += noise >= default_scene.SEED
     boxes = [subject.box for subject in default_scene.LAYOUT.subjects]
     figures = tuple(_filling(Identity(*words), box) for words, box in zip(default_scene.IDENTITIES, boxes))
-    return Task(
-        Scene(default_scene.GROUND, figures), default_scene.LAYOUT, default_scene.PROMPT, number, noise, demo=True
-    )
+    scene = Scene(default_scene.BACKGROUND, figures)
+    return Task(scene, default_scene.LAYOUT, default_scene.PROMPT, number, noise, demo=True)
 
 
 def _filling(identity: Identity, box: Box) -> Figure:
@@ -275,7 +132,7 @@ def _filling(identity: Identity, box: Box) -> Figure:
 
 
 def _posed(kind: LayoutKind, count: int, random: Random) -> Figures:
-    """Figures with pose and size, not placed yet; of different shapes as far as there are enough."""
+    """Figures with pose and size, not placed yet; the shapes differ as far as there are enough."""
     shapes: list[str] = []
     figures: list[Figure] = []
     known = len(UNSEEN_SHAPES if kind.unseen == "shape" else SHAPES)
@@ -289,23 +146,28 @@ def _posed(kind: LayoutKind, count: int, random: Random) -> Figures:
 
 
 def _touching(figures: Figures, random: Random) -> Figures | None:
-    """Each but the first shares an edge with one before it, and area with none."""
-    return _built(
-        figures, random, lambda figure, placed: _beside(figure, random.choice(placed).box, random), apart_from=0
-    )
+    """Each figure but the first shares an edge with an earlier one, and no area with any."""
+
+    def beside(figure: Figure, placed: list[Figure]) -> Figure:
+        return _beside(figure, random.choice(placed).box, random)
+
+    return _built(figures, random, beside, apart_from=0)
 
 
 def _overlapping(share: float) -> Placing:
-    """All lie on the first and cover that share of the smaller box, and nothing of each other."""
+    """All overlap the first by this share of the smaller box, and none overlaps another."""
 
     def placing(figures: Figures, random: Random) -> Figures | None:
-        return _built(figures, random, lambda figure, placed: _over(figure, placed[0].box, share, random), apart_from=1)
+        def over(figure: Figure, placed: list[Figure]) -> Figure | None:
+            return _over(figure, placed[0].box, share, random)
+
+        return _built(figures, random, over, apart_from=1)
 
     return placing
 
 
 def _nested(figures: Figures, random: Random) -> Figures | None:
-    """All lie wholly inside the first one's box."""
+    """All lie inside the first one's box."""
 
     def inside(figure: Figure, placed: list[Figure]) -> Figure | None:
         (width, height), outer = figure.size, placed[0].box
@@ -317,21 +179,16 @@ def _nested(figures: Figures, random: Random) -> Figures | None:
     return _built(figures, random, inside, apart_from=1)
 
 
-def _built(
-    figures: Figures, random: Random, put: Callable[[Figure, list[Figure]], Figure | None], apart_from: int
-) -> Figures | None:
-    """The first figure anywhere, each other one where `put` moves it, apart from the placed ones from number
-    `apart_from` on.
-    """
+Put = Callable[[Figure, list[Figure]], "Figure | None"]  # (figure, placed ones) -> the figure moved
+
+
+def _built(figures: Figures, random: Random, put: Put, apart_from: int) -> Figures | None:
+    """Place the first figure anywhere and `put` each other one; those from number `apart_from` on must not overlap."""
     placed = [place_anywhere(figures[0], random)]
     for figure in figures[1:]:
         for _ in range(_TRIES):
             moved = put(figure, placed)
-            if (
-                moved
-                and _is_inside(moved)
-                and all(overlap(moved.box, other.box) < 1e-6 for other in placed[apart_from:])
-            ):
+            if moved and _is_inside(moved) and _is_apart(moved, placed[apart_from:]):
                 placed.append(moved)
                 break
         else:
@@ -340,7 +197,7 @@ def _built(
 
 
 def _beside(figure: Figure, box: Box, random: Random) -> Figure:
-    """At one of the box's four edges, along at least a third of the shorter of the two."""
+    """At one of the box's edges, along at least a third of the shorter of the two edges."""
     width, height = figure.size
     least_x, least_y = min(width, box.x1 - box.x0) / 3, min(height, box.y1 - box.y0) / 3
     x = random.uniform(box.x0 - width + least_x, box.x1 - least_x)
@@ -349,7 +206,7 @@ def _beside(figure: Figure, box: Box, random: Random) -> Figure:
 
 
 def _over(figure: Figure, box: Box, share: float, random: Random) -> Figure | None:
-    """Across a corner or an edge of the box, with that share of the smaller box in common."""
+    """Across a corner or an edge of the box, sharing this part of the smaller box."""
     width, height = figure.size
     widest, highest = min(width, box.x1 - box.x0), min(height, box.y1 - box.y0)
     area = share * min(width * height, box.area)
@@ -362,13 +219,17 @@ def _over(figure: Figure, box: Box, share: float, random: Random) -> Figure | No
 
 
 def _is_inside(figure: Figure) -> bool:
-    """Whether the whole figure is in the picture: its box is cut at the edge."""
+    """Whether the whole figure is in the image. (Its box would not show it: boxes are clipped.)"""
     x0, y0, x1, y1 = figure.offsets
     return min(figure.x + x0, figure.y + y0) >= EDGE and max(figure.x + x1, figure.y + y1) <= 1 - EDGE
 
 
+def _is_apart(figure: Figure, others: list[Figure]) -> bool:
+    return all(overlap(figure.box, other.box) < 1e-6 for other in others)
+
+
 def overlap(one: Box, other: Box) -> float:
-    """The common area as a share of the smaller box."""
+    """The shared area, as a share of the smaller box."""
     return common_area(one, other) / min(one.area, other.area)
 
 
@@ -380,10 +241,10 @@ def _jittered(box: Box, jitter: float, random: Random) -> Box:
 
 _BACK, _FRONT = (5.8, 7.0), (4.0, 4.8)  # radii of overlapping figures
 LAYOUTS = {
-    "single": LayoutKind(place_apart, "one large subject, its box the whole picture", first=(5.5, 7.2), anywhere=True),
+    "single": LayoutKind(place_apart, "one large subject, its box the whole image", first=(5.5, 7.2), anywhere=True),
     "disjoint": LayoutKind(place_apart, "boxes apart"),
-    "unseen-shape": LayoutKind(place_apart, "disjoint, of shapes no training showed", unseen="shape"),
-    "unseen-colour": LayoutKind(place_apart, "disjoint, of colours no training showed", unseen="colour"),
+    "unseen-shape": LayoutKind(place_apart, "disjoint, shapes that training never shows", unseen="shape"),
+    "unseen-colour": LayoutKind(place_apart, "disjoint, colours that training never shows", unseen="colour"),
     "touching": LayoutKind(_touching, "boxes that share edges"),
     "overlap-10": LayoutKind(_overlapping(0.1), "10 % of the smaller box covered", _BACK, _FRONT),
     "overlap-30": LayoutKind(_overlapping(0.3), "30 % of the smaller box covered", _BACK, _FRONT),

@@ -1,6 +1,6 @@
-"""An IP-Adapter in training: its weights under the names its file has, and its image stream on a UNet.
+"""An IP-Adapter in training: weights under the names of its file, and its image stream on a UNet.
 
-The stream is the one the engine adds later (Z = Z_text + s * Z_image at every attn2), here over the whole picture.
+The stream is the engine's (Z = Z_text + s * Z_image at every attn2), here over the whole image.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from torch import nn
 
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.ip_adapter.projection import project
-from lib_anyms.lab.train.trainer import State
 from lib_anyms.standalone.random_sdxl import PROJECTIONS
 from lib_anyms.standalone.structure import Structure
 
 
 class Adapter(nn.Module):
-    """Kind "base" (4 image tokens) or "plus" (16), for the UNet it is built for."""
+    """Kind "base" (4 image tokens) or "plus" (16), for the given UNet."""
 
     def __init__(self, kind: str, structure: Structure, unet: nn.Module) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class Adapter(nn.Module):
 
     @staticmethod
     def _copied(layer: Layer) -> nn.ModuleDict:
-        """Keys and values start as the text's own."""
+        """Keys and values start as copies of the text's."""
         parts = nn.ModuleDict()
         for name, source in (("to_k_ip", layer.attention.to_k), ("to_v_ip", layer.attention.to_v)):
             copy = nn.Linear(source.in_features, source.out_features, bias=False)
@@ -42,45 +41,40 @@ class Adapter(nn.Module):
             parts[name] = copy
         return parts
 
-    def file_state(self) -> State:
-        """As in an IP-Adapter's file."""
-        return {name: tensor.detach() for name, tensor in self.named_parameters()}
-
     def tokens(self, encoded: torch.Tensor) -> torch.Tensor:
-        """Image tokens (n, T, C) of what the encoder says of n pictures, see `data.References`."""
+        """Encoder outputs of n images, see `data.References` -> image tokens (n, T, C)."""
         return project(self.kind, dict(self.image_proj.named_parameters()), encoded)
 
     @contextmanager
     def stream(self, tokens: torch.Tensor, scale: torch.Tensor | float) -> Iterator[None]:
-        """While it lasts every attn2 of the UNet adds scale * Z_image; `scale` may be one for each picture, (n, 1, 1)."""
-        queries: dict[int, torch.Tensor] = {}
+        """Add scale * Z_image at every attn2 inside the `with`. scale: a number, or one per image (n, 1, 1)."""
         handles: list[Any] = []
-
-        def hook(layer: Layer) -> None:
-            parts: Any = self.ip_adapter[str(layer.number)]
-            key, value = parts["to_k_ip"](tokens), parts["to_v_ip"](tokens)
-
-            def keep_query(_module: nn.Module, _args: Any, query: torch.Tensor) -> None:
-                queries[layer.number] = query
-
-            def add_image(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-                image = _attend(queries.pop(layer.number), key, value, layer.heads)
-                return (args[0] + scale * image.to(args[0].dtype), *args[1:])
-
-            handles.append(layer.to_q.register_forward_hook(keep_query))
-            handles.append(layer.to_out.register_forward_pre_hook(add_image))
-
         try:
             for layer in self._layers:
-                hook(layer)
+                handles += self._hooked(layer, tokens, scale)
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
+    def _hooked(self, layer: Layer, tokens: torch.Tensor, scale: torch.Tensor | float) -> list[Any]:
+        """Hook one layer -> the handles."""
+        parts: Any = self.ip_adapter[str(layer.number)]
+        key, value = parts["to_k_ip"](tokens), parts["to_v_ip"](tokens)
+        queries: list[torch.Tensor] = []  # of the call in progress
+
+        def keep_query(_module: nn.Module, _args: Any, query: torch.Tensor) -> None:
+            queries.append(query)
+
+        def add_image(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            image = _attend(queries.pop(), key, value, layer.heads)
+            return (args[0] + scale * image.to(args[0].dtype), *args[1:])
+
+        return [layer.to_q.register_forward_hook(keep_query), layer.to_out.register_forward_pre_hook(add_image)]
+
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
-    """Queries (n, tokens, channels) over each picture's own image tokens (n, T, channels); plain: see `unet.new_unet`."""
+    """Queries (n, tokens, channels) over each image's own tokens (n, T, channels). Plain for speed: see `new_unet`."""
     q, k, v = (tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (query, key.to(query), value.to(query)))
     weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
     return (weights.to(v) @ v).transpose(1, 2).flatten(2)

@@ -1,9 +1,4 @@
-"""The stages of a training, in order: text, vision and decoder stand alone; unet trains UNet and adapters on their
-outputs.
-
-A training can start from the files of an earlier one (`start`): encoders and decoder are taken over, UNet and adapters
-go on.
-"""
+"""The stages of a training, in order: text, vision and decoder stand alone; unet trains UNet and adapters on them."""
 
 from __future__ import annotations
 
@@ -19,20 +14,10 @@ import torch
 from lib_anyms.errors import Refused
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import References
-from lib_anyms.lab.train.decoder import DecoderLearner
 from lib_anyms.lab.train.text import CachedText, TextLearner, TextPair, trained_pair
-from lib_anyms.lab.train.trainer import (
-    Learner,
-    Plan,
-    Progress,
-    State,
-    TrainContext,
-    Trainer,
-    averaged_weights,
-    progress_of,
-)
-from lib_anyms.lab.train.unet import PHASES, Conditions, UNetLearner, new_unet
-from lib_anyms.lab.train.vae import build_vae
+from lib_anyms.lab.train.trainer import Learner, Plan, Progress, TrainContext, Trainer, averaged_weights, progress_of
+from lib_anyms.lab.train.unet import Conditions, UNetLearner, new_unet
+from lib_anyms.lab.train.vae import DecoderLearner, build_vae
 from lib_anyms.lab.train.vision import VisionLearner, new_encoder, trained_encoder
 from lib_anyms.standalone.structure import SPRITES, Structure
 
@@ -40,19 +25,18 @@ log = logging.getLogger("anyms")
 
 KINDS = ("base", "plus")  # of adapters: 4 and 16 tokens
 SETTINGS = "run.json"
-BEFORE = "before"  # weights/before.safetensors: UNet and adapters a training started from
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: where, for how many minutes in all, from which seed."""
+    """One training: its folder and device, the minutes of all stages, the seed."""
 
     context: TrainContext
     minutes: float
     seed: int = 0
     structure: Structure = SPRITES
 
-    def weights(self, stage: str, needed_by: str) -> State:
+    def weights(self, stage: str, needed_by: str) -> dict[str, torch.Tensor]:
         """The weights of a stage that has begun. Raises Refused."""
         state = averaged_weights(self.context, stage)
         if not state:
@@ -61,7 +45,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainStage:
     """`share`: of the run's minutes, at most `most` of them."""
 
     name: str
@@ -69,10 +53,6 @@ class Stage:
     most: float
     plan: Plan
     learner: Callable[[Run, int], Learner]  # (run, seed)
-
-    def planned(self, run: Run, minutes: float | None) -> Plan:
-        """The plan; `minutes` instead of the stage's share."""
-        return replace(self.plan, minutes=min(self.most, run.minutes * self.share) if minutes is None else minutes)
 
 
 def _text(run: Run, seed: int) -> Learner:
@@ -89,80 +69,62 @@ def _decoder(run: Run, seed: int) -> Learner:
 
 def _unet(run: Run, seed: int) -> Learner:
     unet = new_unet(run.structure)
-    adapters = [Adapter(kind, run.structure, unet) for kind in KINDS]
     device = run.context.device
+    adapters = [Adapter(kind, run.structure, unet).to(device) for kind in KINDS]
     pair = trained_pair(run.structure, run.weights("text", "unet")).to(device)
     encoder = trained_encoder(run.structure, run.weights("vision", "unet")).to(device)
     conditions = Conditions(CachedText(pair), References(encoder))
-    before = averaged_weights(run.context, BEFORE)
-    learner = UNetLearner(
-        unet.to(device),
-        [one.to(device) for one in adapters],
-        conditions,
-        run.structure,
-        seed,
-        PHASES[0].until if before else 0.0,
-    )
-    if before:
-        learner.module.load_state_dict(before)
+    learner = UNetLearner(unet.to(device), adapters, conditions, run.structure, seed)
+    if begun := averaged_weights(run.context, "unet"):
+        learner.module.load_state_dict(begun)
     return learner
 
 
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage("text", 0.05, 4.0, Plan(0, rate=2e-3, muon=False), _text),
-        Stage("vision", 0.08, 8.0, Plan(0, rate=1.5e-3, fall=0.6), _vision),
-        Stage("decoder", 0.07, 10.0, Plan(0, rate=4e-4, weight_decay=0.0, muon=False), _decoder),
-        Stage("unet", 0.80, float("inf"), Plan(0, rate=2.5e-3), _unet),
-    )
-}
+_TABLE = (
+    TrainStage("text", 0.05, 4.0, Plan(0, rate=2e-3, muon=False), _text),
+    TrainStage("vision", 0.08, 8.0, Plan(0, rate=1.5e-3, fall=0.6), _vision),
+    TrainStage("decoder", 0.07, 10.0, Plan(0, rate=4e-4, weight_decay=0.0, muon=False), _decoder),
+    TrainStage("unet", 0.80, float("inf"), Plan(0, rate=2.5e-3), _unet),
+)
+STAGES = {stage.name: stage for stage in _TABLE}
 
 
-def train_stage(stage: Stage, run: Run, minutes: float | None = None, resume: bool = False) -> Progress:
-    """Run one stage to its end; a stage that is complete already is left as it is. Raises Refused."""
+def train_stage(stage: TrainStage, run: Run, minutes: float | None = None, resume: bool = False) -> Progress:
+    """Run one stage to its end; a complete stage is left as it is. minutes: instead of its share. Raises Refused."""
     seed = zlib.crc32(f"{run.seed} {stage.name}".encode())
-    plan = stage.planned(run, minutes)
+    plan = replace(stage.plan, minutes=min(stage.most, run.minutes * stage.share) if minutes is None else minutes)
     context = run.context
-    if resume and context.weights(stage.name).is_file():
-        done = progress_of(context, stage.name)
-        if done and (not done.steps or done.seconds >= plan.minutes * 60):  # no steps: taken over from files
-            log.info("%s: complete (%d pictures, %.0f s)", stage.name, done.pictures, done.seconds)
-            return done
+    progress = progress_of(context, stage.name) if resume and context.weights(stage.name).is_file() else None
+    if progress and progress.seconds >= plan.minutes * 60:
+        log.info("%s: complete, %s", stage.name, progress)
+        return progress
     torch.manual_seed(seed)
     learner = stage.learner(run, seed)
     learner.module.to(context.device)
     trainer = Trainer(stage.name, learner, plan, context)
     if resume and trainer.resume():
-        # other pictures than those that were shown already
-        torch.manual_seed(seed + trainer.progress.steps)
-        learner.reseed(seed + trainer.progress.steps)
+        seed += trainer.progress.steps  # draw other images than before the interruption
+        torch.manual_seed(seed)
+        learner.reseed(seed)
     return trainer.run()
 
 
 def train_all(run: Run, resume: bool = False) -> dict[str, Progress]:
-    """Every stage, one after the other -> what each took. Raises Refused."""
+    """Run every stage, one after the other -> what each took. Raises Refused."""
     return {name: train_stage(stage, run, resume=resume) for name, stage in STAGES.items()}
 
 
-def begin(
-    out: Path, minutes: float | None, seed: int | None, resume: bool, default_minutes: float
-) -> tuple[float, int]:
-    """Minutes and seed of the run in `out`: as given, else as it began, else by default; kept there. Raises Refused."""
-    path = out / SETTINGS
-    if not resume and any(
-        (out / name).exists() for name in ("state", "weights")
-    ):  # settings alone: it was refused at once
+def begin(out: Path, minutes: float | None, seed: int | None, resume: bool, default: float) -> tuple[float, int]:
+    """Minutes and seed of the run in `out`: as given, else as saved there, else `default` and 0. Saves them.
+
+    Raises Refused where `out` holds a training and `resume` is False.
+    """
+    path = out / SETTINGS  # alone it is no training: a refused start leaves it
+    if not resume and ((out / "state").exists() or (out / "weights").exists()):
         raise Refused("train_exists", out=out)
-    began = {
-        "minutes": default_minutes,
-        "seed": 0,
-        **(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}),
-    }
-    settings = (
-        float(began["minutes"] if minutes is None else minutes),
-        int(began["seed"] if seed is None else seed),
-    )
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"minutes": default, "seed": 0}
+    minutes = float(saved["minutes"] if minutes is None else minutes)
+    seed = int(saved["seed"] if seed is None else seed)
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(zip(("minutes", "seed"), settings))), encoding="utf-8")
-    return settings
+    path.write_text(json.dumps({"minutes": minutes, "seed": seed}), encoding="utf-8")
+    return minutes, seed

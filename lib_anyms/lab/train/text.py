@@ -1,7 +1,7 @@
-"""The two text encoders, trained on captions alone: each word knows which figures and ground have been named so far.
+"""Train the two text encoders on captions alone: each word encodes which figures and background were named so far.
 
-While training they hold only the rows of CLIP's vocabulary that captions use. A file holds all 49408: a word that the
-world does not know has a row of zeros and says nothing.
+In training they hold only the tokens of CLIP's vocabulary that captions use. A file holds all 49408: the embedding of a
+word that the world does not know is zero, so the word says nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,21 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lib_anyms.lab.train.trainer import Learner, TrainContext
+from lib_anyms.lab.train.trainer import Learner, State, TrainContext, part_of
 from lib_anyms.lab.world.captions import ANYTHING, NAMES, caption, vocabulary, words_of
-from lib_anyms.lab.world.scene import GROUNDS
+from lib_anyms.lab.world.scene import BACKGROUNDS
 from lib_anyms.standalone.pipeline import END, PADS, START, clip_merges, clip_vocabulary
 from lib_anyms.standalone.single_file import text_config
 from lib_anyms.standalone.structure import Structure
 
 LENGTH = 77
-THINGS = (*NAMES, *GROUNDS)  # what a caption can name
-_MOST_NAMES = 6
-_SCALED = (
-    "token_embedding",
-    "position_embedding",
-    "out_proj",
-    "mlp.fc2",
-)  # weights that write into the residual stream
+THINGS = (*NAMES, *BACKGROUNDS)  # all that a caption can name
+_COUNTS = (0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 5, 6)  # of names, equally likely
+_SCALED = ("token_embedding", "position_embedding", "out_proj", "mlp.fc2")  # write into the residual stream
 
 
 class Words:
-    """The words of captions, numbered compactly in the order of their numbers in CLIP's vocabulary, where the end is
-    the last.
-    """
+    """Compact numbers for the words of captions, in the order of CLIP's vocabulary: the end token stays the last."""
 
     def __init__(self) -> None:
         numbers = clip_vocabulary(clip_merges())
@@ -50,16 +43,16 @@ class Words:
         return len(self.clip_numbers)
 
     def tokens(self, captions: Sequence[str], pad: int) -> torch.Tensor:
-        """(captions, 77), compact numbers; words that the world does not know are left out."""
+        """(captions, 77), compact numbers; unknown words are left out."""
         tokens = torch.full((len(captions), LENGTH), pad)
-        for row, text in zip(tokens, captions):
+        for line, text in zip(tokens, captions):
             known = [self._indices[word] for word in words_of(text) if word in self._indices][: LENGTH - 2]
-            row[: len(known) + 2] = torch.tensor([self._indices[START], *known, self._indices[END]])
+            line[: len(known) + 2] = torch.tensor([self._indices[START], *known, self._indices[END]])
         return tokens
 
 
 class TextPair(nn.Module):
-    """Both encoders as a pipeline reads them."""
+    """Both encoders, read as a pipeline reads them."""
 
     def __init__(self, structure: Structure) -> None:
         super().__init__()
@@ -68,7 +61,7 @@ class TextPair(nn.Module):
         self.first = CLIPTextModel(CLIPTextConfig(**{**text_config(structure.text_1), **sizes}))
         self.second = CLIPTextModelWithProjection(CLIPTextConfig(**{**text_config(structure.text_2), **sizes}))
         for encoder in (self.first, self.second):
-            nn.init.normal_(encoder.get_input_embeddings().weight, std=0.3)  # CLIP's 0.02 would take long to grow
+            nn.init.normal_(encoder.get_input_embeddings().weight, std=0.3)  # CLIP's 0.02 takes long to grow
 
     def forward(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """context (captions, 77, both widths): the penultimate states; pooled (captions, width of the second)."""
@@ -81,9 +74,9 @@ class TextPair(nn.Module):
 
     @torch.no_grad()
     def normalise(self, captions: Sequence[str]) -> None:
-        """Scale what the UNet will see to a mean square of 1.
+        """Scale context and pooled state to a mean square of 1.
 
-        A state is a sum of what is written to it, read through norms.
+        A state is a sum of writes into the residual stream, and every reader has a norm: so scale the writes.
         """
         context, pooled = self(captions)
         parts = context.split([encoder.config.hidden_size for encoder in (self.first, self.second)], -1)
@@ -94,35 +87,40 @@ class TextPair(nn.Module):
                     weight.mul_(factor)
         self.second.text_projection.weight.mul_(pooled.square().mean().rsqrt())
 
-    def whole_vocabulary(self, encoder: nn.Module) -> torch.Tensor:
-        """The token embedding of all 49408 tokens, (49408, width)."""
-        known = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
-        whole = torch.zeros(self.words.clip_numbers[-1] + 1, known.shape[1])
-        whole[self.words.clip_numbers] = known.cpu().float()
-        return whole
+    def whole_state(self, encoder: nn.Module) -> State:
+        """An encoder's weights with the token embedding of all 49408 tokens."""
+        state: State = encoder.state_dict()
+        name = next(name for name in state if name.endswith("token_embedding.weight"))
+        whole = torch.zeros(self.words.clip_numbers[-1] + 1, state[name].shape[1])
+        whole[self.words.clip_numbers] = state[name].cpu().float()
+        return {**state, name: whole}
+
+    def load_whole_states(self, *states: State) -> None:
+        """The inverse: load both encoders from states with the token embedding of all tokens."""
+        for encoder, state in zip((self.first, self.second), states):
+            name = next(name for name in state if name.endswith("token_embedding.weight"))
+            encoder.load_state_dict({**state, name: state[name][self.words.clip_numbers]})
 
 
 class CachedText:
-    """(context, pooled) of captions by a frozen TextPair, each caption encoded once and kept in half precision."""
+    """(context, pooled) of captions by a frozen TextPair. Each caption is encoded once and cached in half precision."""
 
     def __init__(self, pair: TextPair) -> None:
         self._pair = pair
-        self._known: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._cache: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @torch.no_grad()
     def __call__(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        new = [text for text in dict.fromkeys(captions) if text not in self._known]
+        new = [text for text in dict.fromkeys(captions) if text not in self._cache]
         if new:
             for text, context, pooled in zip(new, *self._pair(new)):
-                self._known[text] = context.half(), pooled.half()
-        contexts, pooleds = zip(*(self._known[text] for text in captions))
+                self._cache[text] = context.half(), pooled.half()
+        contexts, pooleds = zip(*(self._cache[text] for text in captions))
         return torch.stack(contexts).float(), torch.stack(pooleds).float()
 
 
 class TextLearner(Learner):
-    """Trains a TextPair with linear heads that are not kept: what has been named up to each word, and in the whole
-    caption.
-    """
+    """Trains a TextPair with linear heads (not exported): what is named up to each word, and in the whole caption."""
 
     def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
         width = pair.first.config.hidden_size + pair.second.config.hidden_size
@@ -140,7 +138,7 @@ class TextLearner(Learner):
         return loss, {"word": right}, len(captions)
 
     def _loss(self, captions: Sequence[str]) -> tuple[torch.Tensor, float]:
-        """-> loss, share of the naming words that are told apart."""
+        """-> loss, share of the naming words that are classified right."""
         context, pooled = self.pair(captions)
         heads = self.module["heads"]
         word = torch.full(context.shape[:2], -1)
@@ -152,9 +150,9 @@ class TextLearner(Learner):
                     so_far[number, place:, THINGS.index(one)] = 1
         word, so_far = word.to(context.device), so_far.to(context.device)
         named = word >= 0
-        answer = heads["word"](context[named])
-        right = (answer.argmax(1) == word[named]).float().mean().item()
-        loss = F.cross_entropy(answer, word[named])
+        logits = heads["word"](context[named])
+        right = (logits.argmax(1) == word[named]).float().mean().item()
+        loss = F.cross_entropy(logits, word[named])
         loss = loss + F.binary_cross_entropy_with_logits(heads["so_far"](context), so_far)
         return loss + F.binary_cross_entropy_with_logits(heads["whole"](pooled), so_far[:, -1]), right
 
@@ -170,15 +168,13 @@ class TextLearner(Learner):
 
 
 def draw_caption(random: Random) -> str:
-    """A caption of up to six figures on a ground, or of a ground alone."""
-    count = random.choice((0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 5, _MOST_NAMES))
-    return caption([random.choice(NAMES) for _ in range(count)], random.choice(GROUNDS), random) or f"a {ANYTHING}"
+    """A caption of up to six figures on a background, or of a background alone."""
+    names = [random.choice(NAMES) for _ in range(random.choice(_COUNTS))]
+    return caption(names, random.choice(BACKGROUNDS), random) or f"a {ANYTHING}"
 
 
-def trained_pair(structure: Structure, weights: dict[str, torch.Tensor]) -> TextPair:
+def trained_pair(structure: Structure, weights: State) -> TextPair:
     """The trained encoders out of the text stage's weights, frozen."""
     pair = TextPair(structure)
-    pair.load_state_dict(
-        {name.removeprefix("pair."): value for name, value in weights.items() if name.startswith("pair.")}
-    )
+    pair.load_state_dict(part_of(weights, "pair."))
     return pair.requires_grad_(False).eval()

@@ -1,10 +1,9 @@
-"""One stage of training, whatever is trained: time-boxed, resumable, logged. The weights that are kept are an average
-over steps.
+"""One stage of training: time-boxed, resumable, logged. The final weights are a moving average over the steps.
 
 <out>/state/STAGE.safetensors     to resume from: weights, averages, optimiser, progress
 <out>/weights/STAGE.safetensors   the averaged weights of a complete stage
-<out>/sheets/                     pictures of what has been learnt so far
-<out>/log.jsonl                   now and then a line: stage, step, pictures, seconds, loss, rate, and what was probed
+<out>/sheets/                     sample images
+<out>/log.jsonl                   lines of stage, step, pictures, seconds, loss and rate, or probe results
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -34,10 +34,7 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stage is trained.
-
-    The rate rises over `warmup` steps, and falls to zero over the last `fall` of the time.
-    """
+    """How a stage is trained. The rate rises over `warmup` steps and falls to zero over the last `fall` of the time."""
 
     minutes: float
     rate: float
@@ -52,7 +49,7 @@ class Plan:
     probe_every: float = 10.0
 
     def rate_at(self, step: int, seconds: float) -> float:
-        """The rate of this step, so many seconds into the stage."""
+        """The learning rate at this step, `seconds` into the stage."""
         left = max(0.0, 1 - seconds / (self.minutes * 60))
         return self.rate * min(1.0, (step + 1) / self.warmup, left / self.fall + 1e-3)
 
@@ -80,38 +77,41 @@ class TrainContext:
         return self.out / "weights" / f"{stage}.safetensors"
 
     def next_sheet(self, name: str) -> Path:
-        """A new file for a picture of what has been learnt so far."""
+        """A new file for sample images."""
         folder = self.out / "sheets"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{len(list(folder.iterdir())):04d}-{name}.png"
 
-    def note(self, **facts: Any) -> None:
-        """Add a line to the log."""
+    def note(self, stage: str, progress: Progress, **facts: Any) -> None:
+        """Add a line to the log file, and print it."""
+        log.info("%s: %s %s", stage, progress, facts)
+        line = {"stage": stage, "step": progress.steps, "pictures": progress.pictures}
+        line |= {"seconds": round(progress.seconds, 1), **facts}
         self.out.mkdir(parents=True, exist_ok=True)
         with (self.out / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(facts) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 class Learner(ABC):
-    """What a stage trains: the weights of `module` that require gradients."""
+    """Defines a stage's training: its data, loss and probes. The weights of `module` that require gradients learn."""
 
     module: Any  # a torch module
-    _random: Random  # what is drawn
+    _random: Random  # draws the data
 
     def reseed(self, seed: int) -> None:
-        """Draw other pictures from now on."""
+        """Draw other data from now on."""
         self._random.seed(seed)
 
     @abstractmethod
     def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
-        """A batch drawn and tried, when `share` of the stage is done -> its loss, other figures for the log, its size."""
+        """Draw and evaluate a batch, with `share` of the stage done -> loss, further values for the log, batch size."""
 
     def probe(self, context: TrainContext) -> dict[str, float]:
-        """Called now and then and at the end, with the averaged weights in place: what has been learnt so far."""
+        """Measure what the averaged weights, in place now, have learnt. Runs now and then and at the end."""
         return {}
 
     def finish(self) -> None:  # noqa: B027
-        """Called once, at the end, with the averaged weights in place and before they are written."""
+        """Runs once at the end, with the averaged weights in place, before they are written."""
 
 
 class EMA:
@@ -124,15 +124,14 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights of this step; the first steps count less, as they are soon far away."""
+        """Include this step's weights. The first steps count less: the weights soon move far away from them."""
         keep = min(self._keep, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self.weights.values()), [weight.detach() for weight in self._trained.values()], 1 - keep
-        )
+        trained = [weight.detach() for weight in self._trained.values()]
+        torch._foreach_lerp_(list(self.weights.values()), trained, 1 - keep)
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the average and the weights; calling it again undoes it."""
+        """Exchange the average and the weights; a second call undoes it."""
         for name, weight in self._trained.items():
             held = weight.detach().clone()
             weight.copy_(self.weights[name])
@@ -147,37 +146,38 @@ class Trainer:
         self.progress = Progress()
         self._optimiser = Optimiser(learner.module, plan.rate, plan.weight_decay, plan.muon)
         self._average = EMA(learner.module, plan.average)
-        self._saved = self._logged = self._probed = 0.0
+        self._last: dict[str, float] = {}  # seconds of the last report, probe and save
         self._recent: list[dict[str, float]] = []
 
     def resume(self) -> bool:
-        """Go on from the stage's saved state, if there is one."""
+        """Continue from the stage's saved state, if there is one."""
         path = self.context.state(self.stage)
         if not path.is_file():
             return False
         with safe_open(str(path), framework="pt", device=str(self.context.device)) as file:
             self.progress = Progress(**json.loads(file.metadata()["progress"]))
-            # cloned: Windows would not let a mapped file be replaced while the optimiser holds a tensor of it
+            # Clone: Windows cannot replace a mapped file while the optimiser holds one of its tensors.
             state = {name: file.get_tensor(name).clone() for name in file.keys()}
-        self.learner.module.load_state_dict(_under("module.", state))
-        for name, weight in _under("average.", state).items():
+        self.learner.module.load_state_dict(part_of(state, "module."))
+        for name, weight in part_of(state, "average.").items():
             self._average.weights[name].copy_(weight)
-        self._optimiser.load(_under("optimiser.", state))
-        self._saved = self._logged = self._probed = self.progress.seconds
+        self._optimiser.load(part_of(state, "optimiser."))
         log.info("%s: resumed at step %d", self.stage, self.progress.steps)
         return True
 
     def run(self) -> Progress:
-        """Train until the plan's minutes are spent, then write the averaged weights.
+        """Train until the plan's minutes are over, then write the averaged weights.
 
-        Interrupted, it saves its state and raises again. A loss or a gradient that is not finite ends it unsaved.
+        An interrupt saves the state and is raised again. A loss or gradient that is not finite raises
+        FloatingPointError and saves nothing.
         """
-        began, before = time.monotonic(), self.progress.seconds
+        start, before = time.monotonic(), self.progress.seconds
+        self._last = dict.fromkeys(("report", "probe", "save"), before)
         self.learner.module.train()
         try:
             while self.progress.seconds < self.plan.minutes * 60:
                 self._step()
-                self.progress.seconds = before + time.monotonic() - began
+                self.progress.seconds = before + time.monotonic() - start
                 self._now_and_then()
         except KeyboardInterrupt:
             self._save()
@@ -188,70 +188,58 @@ class Trainer:
 
     def _step(self) -> None:
         progress = self.progress
-        loss, facts, pictures = self.learner.step(progress.seconds / (self.plan.minutes * 60))
+        loss, facts, images = self.learner.step(progress.seconds / (self.plan.minutes * 60))
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{self.stage}: the loss is {loss.item()} at step {progress.steps}")
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._optimiser.weights, self.plan.clip)
-        if not torch.isfinite(norm):  # the step would make the weights so, and they might be saved before the next loss
+        if not torch.isfinite(norm):  # would break the weights, and a save may come before the next loss
             raise FloatingPointError(f"{self.stage}: the gradient is {norm.item()} at step {progress.steps}")
         self._optimiser.step(self.plan.rate_at(progress.steps, progress.seconds))
         progress.steps += 1
-        progress.pictures += pictures
+        progress.pictures += images
         self._average.update(progress.steps)
         self._recent.append({"loss": loss.item(), "gradient": norm.item(), **facts})
 
     def _now_and_then(self) -> None:
-        seconds = self.progress.seconds
-        if seconds - self._logged >= self.plan.log_every * 60:
-            self._logged = seconds
-            self._report()
-        if seconds - self._probed >= self.plan.probe_every * 60:
-            self._probed = seconds
-            self._probe()
-        if seconds - self._saved >= self.plan.save_every * 60:
-            self._saved = seconds
-            self._save()
+        plan = self.plan
+        tasks = {"report": self._report, "probe": self._probe, "save": self._save}
+        for (name, task), minutes in zip(tasks.items(), (plan.log_every, plan.probe_every, plan.save_every)):
+            if self.progress.seconds - self._last[name] >= minutes * 60:
+                self._last[name] = self.progress.seconds
+                task()
 
     def _report(self) -> None:
+        """Log the means since the last report."""
         values: dict[str, list[float]] = {}
         for line in self._recent:
             for name, value in line.items():
                 values.setdefault(name, []).append(value)
         self._recent.clear()
         progress = self.progress
-        facts = {name: round(sum(found) / len(found), 4) for name, found in values.items()}
+        facts = {name: round(fmean(numbers), 4) for name, numbers in values.items()}
         facts["rate"] = round(self.plan.rate_at(progress.steps, progress.seconds), 6)
-        self.context.note(stage=self.stage, **_rounded(progress), **facts)
-        speed = progress.pictures / max(progress.seconds, 1e-6)
-        log.info(
-            "%s: step %d, %d pictures, %.0f s, %.1f a second, %s", self.stage, *asdict(progress).values(), speed, facts
-        )
+        self.context.note(self.stage, progress, **facts)
 
     def _probe(self) -> None:
         self._average.swap()
         self.learner.module.eval()
         try:
-            found = self.learner.probe(self.context)
+            values = self.learner.probe(self.context)
         finally:
             self.learner.module.train()
             self._average.swap()
-        if found:
-            facts = {name: round(value, 4) for name, value in found.items()}
-            self.context.note(stage=self.stage, **_rounded(self.progress), probe=facts)
-            log.info("%s: %s", self.stage, facts)
+        if values:
+            facts = {name: round(value, 4) for name, value in values.items()}
+            self.context.note(self.stage, self.progress, probe=facts)
 
     def _save(self) -> None:
-        parts = {
-            "module": self.learner.module.state_dict(),
-            "average": self._average.weights,
-            "optimiser": self._optimiser.state(),
-        }
-        state = {f"{part}.{name}": tensor.contiguous() for part, held in parts.items() for name, tensor in held.items()}
-        path = self.context.state(self.stage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path.with_suffix(".new"), {"progress": json.dumps(asdict(self.progress))})
-        os.replace(path.with_suffix(".new"), path)
+        module, optimiser = self.learner.module.state_dict(), self._optimiser.state()
+        state = {f"module.{name}": tensor for name, tensor in module.items()}
+        state |= {f"average.{name}": tensor for name, tensor in self._average.weights.items()}
+        state |= {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
+        write_state(self.context.state(self.stage), state, self.progress)
+        self.context.weights(self.stage).unlink(missing_ok=True)  # of an earlier end, or what it started from
 
     def _finish(self) -> None:
         if self._recent:
@@ -260,30 +248,24 @@ class Trainer:
         self._average.swap()
         self.learner.module.eval()
         self.learner.finish()
-        write_weights(
-            self.context.weights(self.stage), self.learner.module, {"progress": json.dumps(asdict(self.progress))}
-        )
+        write_state(self.context.weights(self.stage), self.learner.module.state_dict(), self.progress)
 
 
-def write_weights(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
-    """All of a module's weights, whole or not at all."""
+def write_state(path: Path, state: State, progress: Progress) -> None:
+    """Write the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    save_file(state, str(path.with_suffix(".new")), metadata)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    save_file(tensors, str(path.with_suffix(".new")), {"progress": json.dumps(asdict(progress))})
     os.replace(path.with_suffix(".new"), path)
 
 
 def averaged_weights(context: TrainContext, stage: str) -> State:
-    """The averaged weights of a stage: of its end, or while it still runs those of its last save; empty if there are
-    none.
-    """
+    """The averaged weights of a complete stage, or of the last save of a running one; empty if there are none."""
     if context.weights(stage).is_file():
         return load_file(str(context.weights(stage)))
     path = context.state(stage)
-    if not path.is_file():
-        return {}
-    state = load_file(str(path))
-    return {**_under("module.", state), **_under("average.", state)}
+    state = load_file(str(path)) if path.is_file() else {}
+    return {**part_of(state, "module."), **part_of(state, "average.")}
 
 
 def progress_of(context: TrainContext, stage: str) -> Progress | None:
@@ -295,9 +277,6 @@ def progress_of(context: TrainContext, stage: str) -> Progress | None:
     return None
 
 
-def _under(prefix: str, state: State) -> State:
+def part_of(state: State, prefix: str) -> State:
+    """The tensors whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _rounded(progress: Progress) -> dict[str, float]:
-    return {"step": progress.steps, "pictures": progress.pictures, "seconds": round(progress.seconds, 1)}

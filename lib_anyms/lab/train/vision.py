@@ -1,7 +1,7 @@
-"""The image encoder, trained on reference pictures of single figures: it names their attributes and redraws them.
+"""Train the image encoder on reference images of single figures: it names their attributes and redraws them.
 
-An embedding holds each attribute's words along orthogonal directions, so that a UNet reads them with one linear layer,
-and beside them enough to redraw the silhouette, so that shapes no training shows are told too.
+An embedding holds each attribute's words along orthogonal directions, so a UNet reads them with one linear layer. It
+also holds enough to redraw the silhouette, so it distinguishes shapes that training never shows.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lib_anyms.ip_adapter.references import MEAN, STD
-from lib_anyms.lab.train.trainer import Learner, TrainContext
+from lib_anyms.lab.train.trainer import Learner, State, TrainContext, part_of
 from lib_anyms.lab.world.draw import draw_reference
 from lib_anyms.lab.world.identity import ATTRIBUTES, KNOWN, Identity, held_out_identity, trained_identity
 from lib_anyms.standalone.random_sdxl import vision_config
 from lib_anyms.standalone.structure import Structure
 
 _WORDS = [len(KNOWN[name]) for name in ATTRIBUTES]
-_COARSE = 16  # side of the redrawn picture
-_POOL = 4  # identities drawn anew for each picture that is shown once more: drawing costs more than a step
+_STARTS = [sum(_WORDS[:number]) for number in range(len(_WORDS))]  # of each attribute's words
+_COARSE = 16  # side of the redrawn image
+_REUSE = 4  # times an image is shown on average: drawing one costs more than a step
 _DIRECTIONS_SEED = 21
 
 
 def new_encoder(structure: Structure) -> CLIPVisionModelWithProjection:
-    """The encoder with the library's initial weights, and positions as sines and cosines: learnt ones take far longer."""
+    """The encoder with random weights. Positions start as sines and cosines: random ones learn far more slowly."""
     encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision_config(structure.vision)))
     positions = encoder.vision_model.embeddings.position_embedding.weight
     with torch.no_grad():
@@ -37,17 +38,17 @@ def new_encoder(structure: Structure) -> CLIPVisionModelWithProjection:
 
 
 def _sines(side: int, width: int) -> torch.Tensor:
-    """(side * side + 1, width): zeros for the class token, then row by row sines and cosines of x and y."""
+    """(side * side + 1, width): zeros for the class token, then sines and cosines of x and y for each patch."""
     frequencies = 2 / 20 ** (torch.arange(width // 4) / (width // 4))
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    angles = [axis.flatten()[:, None] * frequencies for axis in (x, y)]
-    return F.pad(torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1), (0, 0, 1, 0))
+    x, y = x.flatten()[:, None] * frequencies, y.flatten()[:, None] * frequencies
+    return F.pad(torch.cat((x.sin(), x.cos(), y.sin(), y.cos()), 1), (0, 0, 1, 0))
 
 
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures (n, 3, h, w) in 0..1 as CLIP's encoders take them."""
-    mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (MEAN, STD))
-    return (pictures - mean) / std
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    """Images (n, 3, h, w) in 0..1 as CLIP's encoders take them."""
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    return (images - mean) / std
 
 
 def attribute_directions(width: int) -> torch.Tensor:
@@ -58,7 +59,7 @@ def attribute_directions(width: int) -> torch.Tensor:
 
 
 class VisionLearner(Learner):
-    """Trains the encoder, with a linear head that redraws the picture and is not kept."""
+    """Trains the encoder, with a linear head (not exported) that redraws the image."""
 
     def __init__(self, encoder: CLIPVisionModelWithProjection, structure: Structure, seed: int, batch: int) -> None:
         width = structure.vision.projection
@@ -68,54 +69,49 @@ class VisionLearner(Learner):
         self.module = nn.ModuleDict({"encoder": encoder, "redraw": nn.Linear(width, 3 * _COARSE**2)})
 
     def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
-        pictures, identities = self._draw()
-        device = next(self.encoder.parameters()).device
-        pictures = pictures.to(device)
-        embeddings = self.encoder(pixel_values=normalised(pictures)).image_embeds
-        named, right = self._named(embeddings, identities)
-        whole = F.adaptive_avg_pool2d(pictures, _COARSE).flatten(1)
-        redrawn = F.mse_loss(self.module["redraw"](embeddings), whole)
-        return named + 10 * redrawn, {"redrawn": redrawn.item(), **right}, len(pictures)
+        images, identities = self._draw()
+        images = images.to(next(self.encoder.parameters()).device)
+        embeddings = self.encoder(pixel_values=normalised(images)).image_embeds
+        loss, right = self._named(embeddings, identities)
+        coarse = F.adaptive_avg_pool2d(images, _COARSE).flatten(1)
+        redrawn = F.mse_loss(self.module["redraw"](embeddings), coarse)
+        return loss + 10 * redrawn, {"redrawn": redrawn.item(), **right}, len(images)
 
     def _draw(self) -> tuple[torch.Tensor, list[Identity]]:
-        """A batch, a part of it new and the rest from pictures drawn before."""
-        for _ in range(max(self._batch // _POOL, self._batch * 4 - len(self._pool))):
+        """A batch from the pool, after adding some new images to it."""
+        for _ in range(max(self._batch // _REUSE, self._batch * 4 - len(self._pool))):
             identity = trained_identity(self._random)
             self._pool.append((identity, draw_reference(identity, self._random)))
         self._pool = self._pool[-8192:]
         chosen = self._random.sample(self._pool, self._batch)
-        return torch.stack([picture for _, picture in chosen]), [identity for identity, _ in chosen]
+        return torch.stack([image for _, image in chosen]), [identity for identity, _ in chosen]
 
     def _named(self, embeddings: torch.Tensor, identities: list[Identity]) -> tuple[torch.Tensor, dict[str, float]]:
         """How well the embeddings name the attributes -> loss, share right by attribute."""
         directions = self._directions.to(embeddings.device)
         numbers = torch.tensor([identity.numbers for identity in identities], device=embeddings.device)
-        answers = (embeddings @ directions.T / 4).split(_WORDS, 1)
-        loss = torch.stack([F.cross_entropy(answer, numbers[:, n]) for n, answer in enumerate(answers)]).sum()
-        starts = torch.tensor([0, *_WORDS[:-1]], device=embeddings.device).cumsum(0)
-        wanted = directions[numbers + starts].sum(1)
-        inside = (
-            embeddings @ directions.T @ directions / directions[0].square().sum()
-        )  # in the attributes' directions alone
-        loss = loss + 0.5 * F.mse_loss(inside, wanted)
-        right = {
-            name: (answer.argmax(1) == numbers[:, n]).float().mean().item()
-            for n, (name, answer) in enumerate(zip(ATTRIBUTES, answers))
-        }
-        return loss, right
+        loss = embeddings.new_zeros(())
+        right = {}
+        for n, logits in enumerate((embeddings @ directions.T / 4).split(_WORDS, 1)):
+            loss = loss + F.cross_entropy(logits, numbers[:, n])
+            right[ATTRIBUTES[n]] = (logits.argmax(1) == numbers[:, n]).float().mean().item()
+        target = directions[numbers + torch.tensor(_STARTS, device=embeddings.device)].sum(1)
+        # The part of an embedding that lies in the attributes' directions is the target; the rest is free.
+        inside = embeddings @ directions.T @ directions / directions[0].square().sum()
+        return loss + 0.5 * F.mse_loss(inside, target), right
 
     @torch.no_grad()
     def probe(self, context: TrainContext) -> dict[str, float]:
-        """The same on identities that training never shows."""
+        """The share right by attribute, on held-out identities."""
         random = Random(77)
         identities = [held_out_identity(random) for _ in range(128)]
-        pictures = torch.stack([draw_reference(identity, random) for identity in identities])
+        images = torch.stack([draw_reference(identity, random) for identity in identities])
         device = next(self.encoder.parameters()).device
-        return self._named(self.encoder(pixel_values=normalised(pictures.to(device))).image_embeds, identities)[1]
+        return self._named(self.encoder(pixel_values=normalised(images.to(device))).image_embeds, identities)[1]
 
 
-def trained_encoder(structure: Structure, weights: dict[str, torch.Tensor]) -> CLIPVisionModelWithProjection:
+def trained_encoder(structure: Structure, weights: State) -> CLIPVisionModelWithProjection:
     """The encoder out of the vision stage's weights, frozen."""
     encoder = new_encoder(structure)
-    encoder.load_state_dict({n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")})
+    encoder.load_state_dict(part_of(weights, "encoder."))
     return encoder.requires_grad_(False).eval()

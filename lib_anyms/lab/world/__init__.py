@@ -1,3 +1,1 @@
-"""The flat world: figures of eight shapes in two colours on flat grounds, drawn exactly, so that every question has an
-answer.
-"""
+"""The flat world: figures of eight shapes in two colours on flat backgrounds, drawn exactly, so the truth is known."""

@@ -1,4 +1,4 @@
-"""What a caption says of a scene: shapes and ground. Colours and patterns can come from a reference alone.
+"""Captions name shapes and the background of a scene; colours and patterns come from a reference alone.
 
 Every word is one token of CLIP's vocabulary.
 """
@@ -10,30 +10,30 @@ from collections.abc import Sequence
 from random import Random
 
 from lib_anyms.lab.world.identity import SHAPES
-from lib_anyms.lab.world.scene import GROUNDS
+from lib_anyms.lab.world.scene import BACKGROUNDS
 
-ANYTHING = "figure"  # a shape that is not named
+ANYTHING = "figure"  # stands for a shape that is not named
 NAMES = (*SHAPES, ANYTHING)
-_GROUND_NAMED = 0.95  # share of the captions
+_BACKGROUND_NAMED = 0.95  # share of the captions
 _LISTED = 0.3  # share of the captions that are a list: "star, moon, sand"
 
 
-def prompt(names: Sequence[str], ground: str = "") -> str:
+def prompt(names: Sequence[str], background: str = "") -> str:
     """As people write: "a star, a moon and a tree on sand". `names` may be empty: "sand"."""
     words = [f"a {name}" for name in names]
     if not words:
-        return ground
+        return background
     text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-    return f"{text} on {ground}" if ground else text
+    return f"{text} on {background}" if background else text
 
 
-def caption(names: Sequence[str], ground: str, random: Random) -> str:
-    """One way to name these, in any order."""
+def caption(names: Sequence[str], background: str, random: Random) -> str:
+    """A random caption: the names in any order, as a sentence or a list."""
     shuffled = random.sample(names, len(names))
-    said = ground if random.random() < _GROUND_NAMED else ""
-    if random.random() < _LISTED:
-        return ", ".join([*shuffled, *([said] if said else [])])
-    return prompt(shuffled, said)
+    named = background if random.random() < _BACKGROUND_NAMED else ""
+    if random.random() >= _LISTED:
+        return prompt(shuffled, named)
+    return ", ".join([*shuffled, named] if named else shuffled)
 
 
 def words_of(text: str) -> list[str]:
@@ -43,4 +43,4 @@ def words_of(text: str) -> list[str]:
 
 def vocabulary() -> list[str]:
     """Every word a caption can hold."""
-    return sorted({"a", "and", "on", ",", *NAMES, *GROUNDS})
+    return sorted({"a", "and", "on", ",", *NAMES, *BACKGROUNDS})

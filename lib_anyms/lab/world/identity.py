@@ -1,7 +1,4 @@
-"""Who a figure is: its shape, body colour, second colour and pattern, and which identities no training shows.
-
-No torch here.
-"""
+"""The identity of a figure (shape, two colours, pattern), and which identities training never shows. No torch here."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields, replace
 from random import Random
 
-# Eight silhouettes that differ coarsely, so that they can be told apart at ten latent cells.
+# Eight silhouettes that differ coarsely: ten latent cells are enough to distinguish them.
 SHAPES = ("ball", "star", "heart", "moon", "house", "tree", "fish", "cross")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 PATTERNS = ("half", "side", "band", "spot")
-UNSEEN_SHAPES = ("arrow", "drop", "box")  # in no training picture of any network
+UNSEEN_SHAPES = ("arrow", "drop", "box")  # in no training image of any network
 UNSEEN_COLOURS = ("lime", "brown")
 
 ALL_SHAPES, ALL_COLOURS = SHAPES + UNSEEN_SHAPES, COLOURS + UNSEEN_COLOURS
 VALUES = {"shape": ALL_SHAPES, "body": ALL_COLOURS, "second": ALL_COLOURS, "pattern": PATTERNS}
 KNOWN = {"shape": SHAPES, "body": COLOURS, "second": COLOURS, "pattern": PATTERNS}
-HELD_OUT_SHARE = 8  # one identity in eight is kept for the evaluation
+HELD_OUT_SHARE = 8  # one identity in eight is held out for the evaluation
 
 
 @dataclass(frozen=True)
@@ -39,22 +36,22 @@ class Identity:
 
     @property
     def possible(self) -> bool:
-        """Whether the second colour can be seen."""
+        """Whether the second colour is visible."""
         return self.body != self.second
 
     @property
     def unseen(self) -> bool:
-        """Whether it has a shape or a colour that no training picture shows."""
+        """Whether it has a shape or a colour that no training image shows."""
         return self.shape in UNSEEN_SHAPES or bool({self.body, self.second} & set(UNSEEN_COLOURS))
 
     @property
     def held_out(self) -> bool:
-        """Whether this combination is kept for the evaluation: by a hash of its words, so on every machine the same."""
+        """Whether this combination is held out, by a hash of its words: the same on every machine."""
         return zlib.crc32(" ".join(astuple(self)).encode()) % HELD_OUT_SHARE == 0
 
     @property
     def trained(self) -> bool:
-        """Whether a training picture may show it."""
+        """Whether a training image may show it."""
         return self.possible and not (self.held_out or self.unseen)
 
     def near_miss(self, attribute: str, random: Random) -> Identity:
@@ -69,18 +66,18 @@ ATTRIBUTES = tuple(field.name for field in fields(Identity))
 
 
 def trained_identity(random: Random, shape: str = "") -> Identity:
-    """An identity that training may show, of that shape or of any."""
+    """A random identity that training may show, of this shape or of any."""
     return _draw(random, lambda one: one.trained, (shape,) if shape else SHAPES)
 
 
 def held_out_identity(random: Random, shape: str = "") -> Identity:
-    """A combination of known words that training never shows, of that shape or of any."""
+    """A random held-out combination of known words, of this shape or of any."""
     return _draw(random, lambda one: one.held_out, (shape,) if shape else SHAPES)
 
 
-def unseen_identity(random: Random, what: str) -> Identity:
-    """An identity whose `what` ("shape" or "colour") training never shows."""
-    if what == "shape":
+def unseen_identity(random: Random, attribute: str) -> Identity:
+    """A random identity whose `attribute` ("shape" or "colour") training never shows."""
+    if attribute == "shape":
         return _draw(random, lambda one: one.unseen, UNSEEN_SHAPES)
     return _draw(random, lambda one: one.unseen, SHAPES, ALL_COLOURS)
 

@@ -1,7 +1,4 @@
-"""A scene before it is drawn: which figures, where, how large, on what ground.
-
-Lengths are shares of the picture's side.
-"""
+"""A scene before drawing: figures, their places and sizes, the background. Lengths are shares of the image's side."""
 
 from __future__ import annotations
 
@@ -17,33 +14,22 @@ from lib_anyms.lab.world.identity import Identity
 from lib_anyms.lab.world.shapes import silhouette_points
 from lib_anyms.layout.geometry import Box
 
-GROUNDS = ("sand", "grass", "sky", "night", "snow", "dusk", "clay", "fog")
-CELLS = 32  # latent cells a side of a picture of native size, 8 pixels each
+BACKGROUNDS = ("sand", "grass", "sky", "night", "snow", "dusk", "clay", "fog")
+CELLS = 32  # latent cells a side of an image of native size, 8 pixels each
 MAX_FIGURES = 12
 TILT = math.radians(5)
-EDGE = 0.008  # between a figure and the picture's edge
+EDGE = 0.008  # between a figure and the image's edge
 _TRIES = 80
 
-# Radius by the number of figures, in latent cells: as large as there is room for.
-RADII = {
-    1: (4.8, 7.2),
-    2: (4.8, 6.8),
-    3: (4.8, 6.0),
-    4: (4.4, 5.4),
-    5: (4.2, 5.0),
-    6: (3.9, 4.6),
-    7: (3.8, 4.3),
-    8: (3.6, 4.0),
-    9: (3.4, 3.8),
-    10: (3.3, 3.6),
-    11: (3.2, 3.4),
-    12: (3.0, 3.3),
-}
+# (least, most) radius in latent cells for 1, 2, 3 ... 12 figures: as large as fits.
+_LEAST = (4.8, 4.8, 4.8, 4.4, 4.2, 3.9, 3.8, 3.6, 3.4, 3.3, 3.2, 3.0)
+_MOST = (7.2, 6.8, 6.0, 5.4, 5.0, 4.6, 4.3, 4.0, 3.8, 3.6, 3.4, 3.3)
+RADII = dict(enumerate(zip(_LEAST, _MOST), 1))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure in a picture: centre and radius in sides of the picture, tilt in radians clockwise."""
+    """One figure: centre and radius as shares of the image's side, tilt in radians clockwise."""
 
     identity: Identity
     x: float = 0.5
@@ -63,7 +49,7 @@ class Figure:
 
     @cached_property
     def box(self) -> Box:
-        """The smallest box around the silhouette, cut at the picture's edge."""
+        """The smallest box around the silhouette, clipped at the image's edge."""
         x0, y0, x1, y1 = self.offsets
         edges = np.clip((self.x + x0, self.y + y0, self.x + x1, self.y + y1), 0, 1)
         return Box(*(float(edge) for edge in edges))
@@ -82,16 +68,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scene:
-    """Figures, back to front, on a ground."""
+    """Figures, back to front, on a background."""
 
-    ground: str
+    background: str
     figures: tuple[Figure, ...]
 
 
 def pose(identity: Identity, radii: tuple[float, float], random: Random, cells: float = CELLS) -> Figure:
-    """A figure of a radius in `radii` (in latent cells), a little tilted, not placed yet.
+    """A slightly tilted figure with a radius in `radii` (in latent cells), not placed yet.
 
-    A figure with the pattern "side" is never mirrored: that would be another identity, with its two colours exchanged.
+    The pattern "side" is never mirrored: that would exchange the two colours and make another identity.
     """
     radius, tilt = random.uniform(*radii) / cells, random.uniform(-TILT, TILT)
     flipped = random.random() < 0.5 and identity.pattern != "side"
@@ -99,34 +85,34 @@ def pose(identity: Identity, radii: tuple[float, float], random: Random, cells: 
 
 
 def place_anywhere(figure: Figure, random: Random) -> Figure:
-    """The figure at a random place inside the picture."""
+    """The figure at a random place inside the image."""
     width, height = figure.size
     left = random.uniform(EDGE, max(EDGE, 1 - EDGE - width))
     return figure.moved_to(left, random.uniform(EDGE, max(EDGE, 1 - EDGE - height)))
 
 
 def place_apart(figures: Sequence[Figure], random: Random) -> tuple[Figure, ...] | None:
-    """The figures at places where no two boxes meet; None if that was not found. The largest is placed first."""
+    """Place the figures so that no two boxes meet, the largest first; None after too many tries."""
     order = sorted(range(len(figures)), key=lambda n: -figures[n].radius)
-    done: dict[int, Figure] = {}
+    placed: dict[int, Figure] = {}
     for n in order:
         for _ in range(_TRIES):
             candidate = place_anywhere(figures[n], random)
-            if all(common_area(candidate.box, other.box) == 0 for other in done.values()):
-                done[n] = candidate
+            if all(common_area(candidate.box, other.box) == 0 for other in placed.values()):
+                placed[n] = candidate
                 break
         else:
             return None
-    return tuple(done[n] for n in range(len(figures)))
+    return tuple(placed[n] for n in range(len(figures)))
 
 
-def scene_of(identities: Iterable[Identity], ground: str, random: Random, cells: float = CELLS) -> Scene:
-    """These identities apart from each other, as large as their number allows."""
+def scene_of(identities: Iterable[Identity], background: str, random: Random, cells: float = CELLS) -> Scene:
+    """Place these identities apart from each other, as large as their number allows."""
     chosen = tuple(identities)
     while True:
         placed = place_apart([pose(identity, RADII[len(chosen)], random, cells) for identity in chosen], random)
         if placed is not None:
-            return Scene(ground, placed)
+            return Scene(background, placed)
 
 
 def common_area(one: Box, other: Box) -> float:

@@ -1,12 +1,9 @@
-"""Silhouettes and patterns as tests of points, and their coverage of pixels.
-
-Points (x, y) lie in -1..1, y points down.
-"""
+"""Silhouettes and patterns as tests of points. Points (x, y) lie in -1..1, y points down."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -19,11 +16,11 @@ def _polygon(*corners: tuple[float, float]) -> Callable[[Points, Points], Inside
     """Points inside a polygon, by the even-odd rule."""
 
     def inside(x: Points, y: Points) -> Inside:
-        found = np.zeros(np.broadcast(x, y).shape, bool)
+        result = np.zeros(np.broadcast(x, y).shape, bool)
         for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1]):
             if y1 != y2:
-                found ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
-        return found
+                result ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+        return result
 
     return inside
 
@@ -67,22 +64,20 @@ SILHOUETTES: dict[str, Callable[[Points, Points], Inside]] = {
     "box": lambda x, y: (np.abs(x) < 0.82) & (np.abs(y) < 0.82),
 }
 # The middle of the pattern, where the silhouette is broad.
-_MIDDLES = {
+_MIDDLES: dict[str, tuple[float, float]] = {
     "star": (0, 0.05),
     "heart": (0, -0.05),
     "moon": (-0.62, 0.1),
     "house": (0, 0.25),
-    "tree": (0, 0.2),
-    "fish": (-0.25, 0),
-    "drop": (0, 0.3),
 }
+_MIDDLES |= {"tree": (0, 0.2), "fish": (-0.25, 0), "drop": (0, 0.3)}
 _SPOTS = {"moon": 0.27, "drop": 0.3}  # squared radius; elsewhere _SPOT
 _SPOT = 0.36
 _BAND = 0.27  # half its height
 
 
 def second_part(shape: str, pattern: str, x: Points, y: Points) -> Inside:
-    """Where the second colour is, inside the silhouette or not."""
+    """Where the second colour lies; the silhouette is not applied yet."""
     mx, my = _MIDDLES.get(shape, (0, 0))
     if pattern == "half":
         return y > my
@@ -95,37 +90,8 @@ def second_part(shape: str, pattern: str, x: Points, y: Points) -> Inside:
 
 @cache
 def silhouette_points(shape: str) -> np.ndarray:
-    """(n, 2): points that fill the silhouette, for its extent under any tilt."""
+    """(n, 2): points that fill the silhouette; they give its extent under any tilt."""
     axis = np.linspace(-1.1, 1.1, 111)
     x, y = np.meshgrid(axis, axis)
     inside = SILHOUETTES[shape](x, y)
     return np.stack((x[inside], y[inside]), 1)
-
-
-def coverage(
-    shape: str,
-    pattern: str,
-    centre: tuple[float, float],
-    radius: float,
-    tilt: float,
-    flipped: bool,
-    pixels: Sequence[range],
-) -> np.ndarray:
-    """(2, rows, columns), float32 in 0..1: the share of each pixel that is body, and that is the second colour.
-
-    centre, radius: in pixels. tilt: in radians, clockwise. pixels: the rows and the columns to draw.
-    """
-    samples = max(2, round(24 / radius)) if radius < 12 else 3  # a side of a pixel
-    rows, columns = (
-        (np.arange(len(span) * samples, dtype=np.float32) + 0.5) / samples + span.start
-        for span in (pixels[0], pixels[1])
-    )
-    u, v = (columns[None] - centre[0]) / radius, (rows[:, None] - centre[1]) / radius
-    cos, sin = math.cos(tilt), math.sin(tilt)
-    x, y = cos * u + sin * v, cos * v - sin * u
-    if flipped:
-        x = -x
-    inside = SILHOUETTES[shape](x, y)
-    second = inside & second_part(shape, pattern, x, y)
-    parts = np.stack((inside & ~second, second)).astype(np.float32)
-    return parts.reshape(2, len(pixels[0]), samples, len(pixels[1]), samples).mean((2, 4))
