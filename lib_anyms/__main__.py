@@ -1,4 +1,4 @@
-"""`python -m lib_anyms`: one clear sentence on a Python too old to read the rest, else the command line."""
+"""`python -m lib_anyms`: run the command line, or refuse a Python that is too old to read it."""
 
 import sys
 

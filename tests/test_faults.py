@@ -1,23 +1,24 @@
-"""Each planted fault finds its place: a change of the source that moves one is seen here, long before the faults run."""
+"""Each planted fault fits the source: a change that moves one is seen here, long before the faults run."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.faults import FAULTS
-from tests.faults.__main__ import ROOT, due
+from tests.faults.__main__ import MOST_CHANGED, due
 from tests.faults.fault import Fault
+from tests.faults.planting import ROOT
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_its_place_is_found(fault: Fault) -> None:
+def test_a_fault_fits_its_file(fault: Fault) -> None:
     assert fault.planted((ROOT / fault.file).read_text(encoding="utf-8"))
     assert fault.right != fault.wrong
     for test in fault.tests.partition(" -k ")[0].split():
         assert (ROOT / test).exists()
 
 
-def test_a_fault_is_found_however_its_line_is_laid_out() -> None:
+def test_a_fault_fits_in_any_layout_of_its_line() -> None:
     fault = Fault("", "some.py", "call(first, second + 1)", "call(second, first)", "")
     source = "def f():\n    x = call(\n        first,  # why\n        second + 1,\n    )\n"
     assert fault.planted(source) == "def f():\n    x = call(second, first)\n"
@@ -26,12 +27,19 @@ def test_a_fault_is_found_however_its_line_is_laid_out() -> None:
             fault.planted(wrong)
 
 
-def test_every_fault_is_planted_within_ten_days_and_at_once_where_its_file_changed() -> None:
+def test_each_fault_is_due_once_in_ten_days() -> None:
     days = [due(FAULTS, (), day) for day in range(10)]
     assert sum(map(len, days)) == len(FAULTS)
     assert {fault.name for day in days for fault in day} == {fault.name for fault in FAULTS}
     assert max(map(len, days)) < len(FAULTS) / 4
+
+
+def test_faults_of_changed_files_are_due_at_once_up_to_a_limit() -> None:
     changed = FAULTS[0].file
-    assert {fault.name for fault in FAULTS if fault.file == changed} <= {
-        fault.name for fault in due(FAULTS, {changed}, 3)
-    }
+    of_changed = {fault.name for fault in FAULTS if fault.file == changed}
+    assert of_changed <= {fault.name for fault in due(FAULTS, {changed}, 3)}
+    everything = {fault.file for fault in FAULTS}
+    today = due(FAULTS, everything, 3)
+    assert MOST_CHANGED <= len(today) <= MOST_CHANGED + len(due(FAULTS, (), 3))
+    assert len(set(today)) == len(today)
+    assert today[:MOST_CHANGED] != due(FAULTS, everything, 4)[:MOST_CHANGED]

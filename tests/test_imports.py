@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Lowest first; a room imports from lower rooms and from itself only.
 ORDER = (
-    {"errors"},
+    {"errors", "runtime", "stamp"},
     {"layout", "tensor_files"},
     {"engine"},
     {"ip_adapter"},
@@ -32,7 +32,7 @@ PLACES = {
     "transformers": {"ip_adapter", "standalone", "lab"},
     "matplotlib": {"standalone", "lab"},
 }
-NO_TORCH = {"errors", "layout"}
+NO_TORCH = {"errors", "layout", "runtime", "stamp"}
 SOURCES = sorted([*ROOT.glob("lib_anyms/**/*.py"), *ROOT.glob("scripts/*.py")])
 
 

@@ -1,1 +1,1 @@
-"""AnyMS without a WebUI: `python -m lib_anyms`. Nothing here is imported inside one."""
+"""AnyMS without a WebUI: `python -m lib_anyms`. A WebUI never imports this package."""

@@ -1,4 +1,4 @@
-"""The command line: what to run, and in which Python. Standard library only until the environment exists."""
+"""The command line: choose the command and its Python. Standard library only until the environment exists."""
 
 from __future__ import annotations
 
@@ -18,51 +18,48 @@ PROGRAM = "python -m lib_anyms"
 REFUSED, INTERRUPTED = 2, 130  # exit codes
 
 _ABOUT = f"""\
-Without a WebUI: a picture from reference pictures and boxes, and the tests of this checkout.
-`{PROGRAM} COMMAND --help` tells each command's options.
+AnyMS without a WebUI: make a picture from reference pictures and boxes, and test this checkout.
+`{PROGRAM} COMMAND --help` lists a command's options.
 
-The first run sets up a Python environment of its own, some GB in the user's cache:
-  ANYMS_HOME            another place for it (now: {{home}})
-  PIP_EXTRA_INDEX_URL   as all of pip's own variables: e.g. an index with torch's CPU wheels (smaller) or CUDA wheels
-  --here                after the command: use the Python this runs in, install nothing
+The first run sets up a separate Python environment, some GB in the user's cache:
+  ANYMS_HOME            its folder (now: {{home}})
+  PIP_EXTRA_INDEX_URL   like all of pip's variables: for example an index of torch's CPU wheels (smaller) or CUDA wheels
+  --here                after the command: use the running Python and install nothing
 """
 
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: the module with its `add_arguments(parser)` and `run(args)`, and the set of packages it needs, if
-    any.
-    """
+    """A command: a module with `add_arguments(parser)` and `run(args)`, and the package set that it needs, if any."""
 
     help: str
     module: str
-    wanted: str = ""
-    passes_on: bool = False  # what its parser does not know goes to args.rest
+    packages: str = ""
+    passes_on: bool = False  # put unknown arguments into args.rest
 
 
 COMMANDS = {
     "demo": Command("make a picture and write it to a folder", "lib_anyms.standalone.demo", "demo"),
-    "card": Command("save a subject as one small file, or look at one", "lib_anyms.standalone.commands.card", "demo"),
+    "card": Command("save a subject as one small file, or show one", "lib_anyms.standalone.commands.card", "demo"),
     "cut": Command("cut a subject out of a picture", "lib_anyms.standalone.commands.cut", "demo"),
-    "train": Command("train the small world that measures layouts", "lib_anyms.lab.commands.train", "demo"),
-    "evaluate": Command("measure how well layouts hold", "lib_anyms.lab.commands.evaluate", "demo"),
-    "bench": Command("measure what AnyMS costs", "lib_anyms.lab.commands.bench", "demo"),
-    "sprites": Command(
-        "write the files of the trained small world to a folder", "lib_anyms.standalone.commands.sprites"
-    ),
+    "train": Command("train the small world that measures layouts", "lib_anyms.lab.commands.train", "lab"),
+    "evaluate": Command("measure how well layouts hold", "lib_anyms.lab.commands.evaluate", "lab"),
+    "bench": Command("measure time and memory of AnyMS", "lib_anyms.lab.commands.bench", "lab"),
+    "sprites": Command("write the trained small world's files to a folder", "lib_anyms.standalone.commands.sprites"),
     "test": Command("check and test this checkout", "lib_anyms.standalone.commands.test", "test", passes_on=True),
-    "clean": Command("remove the environment that the other commands set up", "lib_anyms.standalone.commands.clean"),
+    "stamp": Command("stamp the page's JavaScript after a change", "lib_anyms.standalone.commands.stamp"),
+    "clean": Command("remove the environment of the other commands", "lib_anyms.standalone.commands.clean"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (default: the process's own) -> exit code; a refusal is one sentence on stderr."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command (default: the arguments of this process) -> exit code. A refusal is one sentence on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given and given[0] in COMMANDS:
-            return _run(given[0], given[1:])
+        if words and words[0] in COMMANDS:
+            return _run(words[0], words[1:])
         parser = _parser()
-        parser.parse_args(given)
+        parser.parse_args(words)
         parser.print_help()
         return 0
     except AnyMSError as refusal:
@@ -74,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Tell the user how the set-up goes, beside whatever the command writes to stdout."""
+    """Report progress of the set-up on stderr; stdout belongs to the command."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -90,33 +87,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(name: str, given: list[str]) -> int:
+def _run(name: str, arguments: list[str]) -> int:
     command = COMMANDS[name]
     module = import_module(command.module)
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__, allow_abbrev=False)
-    if command.wanted:
-        parser.add_argument("--here", action="store_true", help="use the Python this runs in, install nothing")
+    if command.packages:
+        parser.add_argument("--here", action="store_true", help="use the running Python and install nothing")
     module.add_arguments(parser)
-    args = _parse(parser, given, command.passes_on)
-    if not command.wanted:
+    args = _parse(parser, arguments, command.passes_on)
+    if not command.packages:
         return _call(module.run, args)
     if args.here or os.environ.get(INSIDE):
-        if lacking := missing(command.wanted):
+        if lacking := missing(command.packages):
             raise Refused("packages_missing", got=", ".join(lacking))
         return _call(module.run, args)
-    python = Environment(find_home(), say).ensure(command.wanted)
-    return enter(python, [name, *given])
+    python = Environment(find_home(), say).ensure(command.packages)
+    return enter(python, [name, *arguments])
 
 
-def _parse(parser: argparse.ArgumentParser, given: list[str], passes_on: bool) -> argparse.Namespace:
+def _parse(parser: argparse.ArgumentParser, arguments: list[str], passes_on: bool) -> argparse.Namespace:
     if not passes_on:
-        return parser.parse_args(given)
-    own = given.index("--") if "--" in given else len(given)
-    args, rest = parser.parse_known_args(given[:own])
-    args.rest = rest + given[own + 1 :]
+        return parser.parse_args(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    args, rest = parser.parse_known_args(arguments[:end])
+    args.rest = rest + arguments[end + 1 :]
     return args
 
 
 def _call(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # they read it at import
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     return run(args)

@@ -1,7 +1,6 @@
-"""The scene `demo` makes when no subject is given: three figures of the small world in combinations that no training
-shows.
+"""The scene of `demo` without --subject: three figures in combinations that the training holds out.
 
-Their reference pictures are files, made by `python -m lib_anyms.lab.demo_scene`.
+`python -m lib_anyms.lab.demo_scene` draws their reference pictures.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from lib_anyms.job.request import Pictures
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 
-GROUND = "snow"
-PROMPT = f"a house, a heart and a fish on {GROUND}"
+BACKGROUND = "snow"
+PROMPT = f"a house, a heart and a fish on {BACKGROUND}"
 SEED = 0
 # shape, body colour, second colour, pattern; and the box
 SUBJECTS = (
@@ -29,12 +28,12 @@ FOLDER = Path(__file__).parent / "default_scene"
 
 
 def picture_file(shape: str) -> Path:
-    """The reference picture of the subject of that name."""
+    """The file of that subject's reference picture."""
     return FOLDER / f"{shape}.png"
 
 
 def pictures() -> Pictures:
-    """One reference picture a subject: the figure alone, upright, on white, 256 px."""
+    """One reference picture for each subject: the figure alone, upright, on white, 256 x 256 pixels."""
     loaded = []
     for shape, *_ in IDENTITIES:
         with Image.open(picture_file(shape)) as file:

@@ -1,16 +1,14 @@
-"""`python -m lib_anyms demo`: reference pictures + boxes + prompt in, a picture out, on diffusers.
+"""`python -m lib_anyms demo`: make a picture from reference pictures, boxes and a prompt, on diffusers.
 
-Writes picture.png, layout.png (boxes and names drawn on it), sheet.png (what went in and what came out) and
-result.json. With a real SDXL checkpoint, adapter and encoder the same command makes real pictures on a GPU; without,
-the trained small world "sprites" shows what AnyMS does, on any computer. Importing this needs the standard library
-only.
+Writes picture.png, layout.png (the boxes drawn on it), sheet.png (references, boxes, picture) and result.json.
+With an SDXL checkpoint, an adapter and its encoder it makes real pictures on a GPU. Without them it uses the bundled
+small world "sprites", on any computer. Importing this module needs the standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shlex
 import sys
@@ -24,6 +22,7 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
+from lib_anyms.standalone.sampling import Sampling
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes
 
 if TYPE_CHECKING:
@@ -36,9 +35,9 @@ FILES = ("adapter", "encoder")  # settings that are paths here and names in a We
 
 @dataclass(frozen=True)
 class Preset:
-    """What is said of a model before it runs, and the values of options that are not given."""
+    """A model's notice, printed before it runs, and its default options."""
 
-    said: str
+    notice: str
     steps: int
     guidance: float
     scale: float
@@ -47,13 +46,13 @@ class Preset:
 SPRITES, RANDOM, OWN = "sprites", "random", "own"
 PRESETS = {
     SPRITES: Preset(
-        "The model is this project's small world: it knows flat drawn figures, nothing else. For all else see --checkpoint.",
+        "The model is this project's small world: it draws flat figures only. For other pictures use --checkpoint.",
         20,
         4.0,
         2.0,
     ),
     RANDOM: Preset(
-        "The model has random weights: the picture shows that everything runs, not what AnyMS can do. See --checkpoint.",
+        "The model has random weights: the picture only shows that all parts run. For real pictures use --checkpoint.",
         8,
         5.0,
         0.6,
@@ -63,11 +62,11 @@ PRESETS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the demo; those of the request come from its field table."""
+    """Add the demo's options; those of the request come from REQUEST_FIELDS."""
     add = parser.add_argument
     add("--out", type=Path, default=Path("anyms-out"), metavar="DIR", help="folder to write to (default ./anyms-out)")
-    add("--prompt", help="text of the picture")
-    add("--negative", default="", help="text to keep out of the picture")
+    add("--prompt", help="what the picture shows")
+    add("--negative", default="", help="what the picture must not show")
     add(
         "--subject",
         action="append",
@@ -79,97 +78,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout",
         type=Path,
         metavar="FILE",
-        help="layout JSON whose N-th subject is the N-th --subject, then without @box",
+        help="layout JSON; its N-th subject is the N-th --subject, which then has no @box",
     )
-    add("--seed", type=int, help="of the noise (default 0; the bundled scene has one of its own)")
+    add("--seed", type=int, help="seed of the noise (default 0, or the bundled scene's)")
     add("--steps", type=int, help=_defaults("steps"))
-    add("--size", metavar="N|WxH", help="pixels, multiples of 8 (default: what the model was made for, 1024 or 256)")
+    add("--size", metavar="N|WxH", help="pixels, multiples of 8 (default: the model's native size, 1024 or 256)")
     add("--guidance", type=float, help=f"classifier-free guidance scale ({_defaults('guidance')})")
     model = parser.add_mutually_exclusive_group()
     model.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="SDXL checkpoint, .safetensors (default: the small world)"
     )
     model.add_argument(
-        "--random", action="store_true", help="a tiny SDXL with random weights: shows only that everything runs"
+        "--random", action="store_true", help="use a tiny SDXL with random weights: shows only that everything runs"
     )
     for name in FILES:
-        add(f"--{name}", type=Path, metavar="FILE", help=f"the {name}'s file, with --checkpoint")
+        add(f"--{name}", type=Path, metavar="FILE", help=f"file of the {name}, with --checkpoint")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     add("--dtype", default="auto", choices=DTYPES, help="default float16 on a GPU, float32 on the CPU")
-    for row in REQUEST_FIELDS:
-        if row.name not in ("enabled", *FILES):
-            _add_field(parser, row)
+    for field in REQUEST_FIELDS:
+        if field.name not in ("enabled", *FILES):
+            _add_field(parser, field)
 
 
 def _defaults(option: str) -> str:
-    return "default {}, with the sprites {}".format(*(f"{getattr(PRESETS[kind], option):g}" for kind in (OWN, SPRITES)))
+    own, sprites = getattr(PRESETS[OWN], option), getattr(PRESETS[SPRITES], option)
+    return f"default {own:g}, with the sprites {sprites:g}"
 
 
-def _add_field(parser: argparse.ArgumentParser, row: Field) -> None:
-    described = f"{row.help} (default {row.default})"
-    if row.name == "scale":
-        parser.add_argument("--scale", type=float, help=f"{row.help} ({_defaults('scale')})")
-    elif row.choices:
-        parser.add_argument(f"--{row.name}", default=row.default, choices=row.choices, help=described)
+def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
+    described = f"{field.help} (default {field.default})"
+    if field.name == "scale":
+        parser.add_argument("--scale", type=float, help=f"{field.help} ({_defaults('scale')})")
+    elif field.choices:
+        parser.add_argument(f"--{field.name}", default=field.default, choices=field.choices, help=described)
     else:
-        parser.add_argument(f"--{row.name}", default=row.default, type=float, help=described)
+        parser.add_argument(f"--{field.name}", default=field.default, type=float, help=described)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the picture -> exit code. Raises Refused and SteppedAside; nothing is written then."""
+    """Make the picture -> exit code. Raises Refused and SteppedAside, with nothing written."""
     kind = _kind(args)
-    if said := PRESETS[kind].said:
-        print(said, flush=True)
-    for library in ("DIFFUSERS", "TRANSFORMERS"):  # read when they are imported
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    from lib_anyms.standalone.drawing import draw_layout, draw_sheet
+    if PRESETS[kind].notice:
+        print(PRESETS[kind].notice, flush=True)
     from lib_anyms.standalone.generate import generate
 
     models = _models(args, kind)
-    _fill(args, PRESETS[kind], models)
+    _fill_defaults(args, PRESETS[kind], models)
     request, prompt = _request(args)
+    sampling = Sampling(args.seed, _steps(args), args.guidance, _size(args), args.negative, args.device, args.dtype)
     started = time.perf_counter()
-    made = generate(
-        models,
-        request,
-        prompt,
-        args.negative,
-        args.seed,
-        _steps(args),
-        _size(args),
-        args.guidance,
-        args.device,
-        args.dtype,
-    )
+    generated = generate(models, request, prompt, sampling)
     seconds = time.perf_counter() - started
-    args.out.mkdir(parents=True, exist_ok=True)
-    made.picture.save(args.out / "picture.png")
-    assert request.layout is not None
-    draw_layout(made.picture, request.layout).save(args.out / "layout.png")
-    draw_sheet(_looks(request), request.layout, made.picture).save(args.out / "sheet.png")
-    result = _result(args, kind, request, made, prompt, seconds)
+    _save_pictures(args.out, request, generated)
+    result = _result(args, kind, request, generated, prompt, seconds)
     (args.out / "result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{args.out / 'picture.png'}  {made.layers} layers in each of {made.calls} UNet calls, {seconds:.1f} s")
+    calls = f"{generated.layers} layers in each of {generated.calls} UNet calls"
+    print(f"{args.out / 'picture.png'}  {calls}, {seconds:.1f} s")
     return 0
 
 
-def _looks(request: Request) -> Pictures:
-    """What the subjects look like: a card's own pictures where one stands for them."""
-    cards = [
-        () if card is None else tuple(card.picture(n) for n in range(len(card.pictures))) for card in request.cards
-    ]
-    return tuple(pictures or shown for pictures, shown in zip(request.pictures, cards))
+def _save_pictures(folder: Path, request: Request, generated: Generated) -> None:
+    from lib_anyms.standalone.drawing import draw_layout, draw_sheet
+
+    assert request.layout is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    generated.picture.save(folder / "picture.png")
+    draw_layout(generated.picture, request.layout).save(folder / "layout.png")
+    draw_sheet(_references(request), request.layout, generated.picture).save(folder / "sheet.png")
+
+
+def _references(request: Request) -> Pictures:
+    """The subjects' reference pictures; for a subject with a card, the card's pictures."""
+    references = []
+    for pictures, card in zip(request.pictures, request.cards):
+        if card is not None:
+            pictures = tuple(card.picture(number) for number in range(len(card.pictures)))
+        references.append(pictures)
+    return tuple(references)
 
 
 def _kind(args: argparse.Namespace) -> str:
-    """Which of PRESETS."""
+    """A key of PRESETS."""
     if args.checkpoint is not None:
         return OWN
     return RANDOM if args.random else SPRITES
 
 
-def _fill(args: argparse.Namespace, preset: Preset, models: Models) -> None:
-    """Give the options that were not given the values of the model, or of the scene."""
+def _fill_defaults(args: argparse.Namespace, preset: Preset, models: Models) -> None:
+    """Fill absent options from the model's preset, or from the bundled scene."""
     from lib_anyms.standalone import default_scene
     from lib_anyms.standalone.pipeline import read_checkpoint
 
@@ -190,8 +186,8 @@ def _models(args: argparse.Namespace, kind: str) -> Models:
         stray = [f"--{name}" for name in FILES if getattr(args, name) is not None]
         if stray:
             raise Refused("cli_needs", option=stray[0], got="no --checkpoint", expected="--checkpoint FILE")
-        made = Environment(find_home(), say=print).models()
-        return random_models(made / "random") if kind == RANDOM else sprites_models(made)
+        folder = Environment(find_home(), say=print).models()
+        return random_models(folder / "random") if kind == RANDOM else sprites_models(folder)
     cards = [parse_subject(text).card for text in args.subject]
     encodes = not cards or None in cards
     lacking = [f"--{name}" for name in FILES if getattr(args, name) is None and (encodes or name != "encoder")]
@@ -209,21 +205,21 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
     from lib_anyms.job.request import Request
     from lib_anyms.standalone import default_scene
 
-    settings = {row.name: getattr(args, row.name) for row in REQUEST_FIELDS if row.name not in ("enabled", *FILES)}
+    names = [field.name for field in REQUEST_FIELDS if field.name not in ("enabled", *FILES)]
+    settings = {name: getattr(args, name) for name in names}
     if not args.subject:
         if args.layout is not None:
             raise Refused("cli_needs", option="--layout", got="no --subject", expected="a --subject NAME=FILE for each")
         return Request(default_scene.LAYOUT, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
     subjects = [parse_subject(text) for text in args.subject]
     layout = place_subjects(subjects, args.layout)
-    cards = tuple(read_file(subject.card) if subject.card else None for subject in subjects)
-    pictures = tuple(
-        () if subject.card else tuple(read_picture(read_bytes(file), subject.name) for file in subject.files)
-        for subject in subjects
-    )
-    return Request(layout, pictures, cards=cards, **settings), args.prompt or ", ".join(
-        subject.name for subject in subjects
-    )
+    cards, pictures = [], []
+    for subject in subjects:
+        files = () if subject.card else subject.files
+        cards.append(read_file(subject.card) if subject.card else None)
+        pictures.append(tuple(read_picture(read_bytes(file), subject.name) for file in files))
+    prompt = args.prompt or ", ".join(subject.name for subject in subjects)
+    return Request(layout, tuple(pictures), cards=tuple(cards), **settings), prompt
 
 
 def _steps(args: argparse.Namespace) -> int:
@@ -235,15 +231,17 @@ def _steps(args: argparse.Namespace) -> int:
 def _size(args: argparse.Namespace) -> tuple[int, int]:
     """(width, height) in pixels."""
     numbers = args.size.lower().split("x")
-    if len(numbers) > 2 or not all(
-        number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096 for number in numbers
-    ):
+    if len(numbers) > 2 or not all(map(_is_side, numbers)):
         raise Refused("cli_size", got=args.size)
     return int(numbers[0]), int(numbers[-1])
 
 
+def _is_side(number: str) -> bool:
+    return number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096
+
+
 def _result(
-    args: argparse.Namespace, kind: str, request: Request, made: Generated, prompt: str, seconds: float
+    args: argparse.Namespace, kind: str, request: Request, generated: Generated, prompt: str, seconds: float
 ) -> dict[str, Any]:
     packages = {name: version(name) for name in ("torch", "diffusers", "transformers")}
     return {
@@ -255,9 +253,9 @@ def _result(
         "prompt": prompt,
         "negative": args.negative,
         "steps": _steps(args),
-        "size": list(made.picture.size),
-        "device": made.device,
-        "layers": made.layers,
-        "unet_calls": made.calls,
+        "size": list(generated.picture.size),
+        "device": generated.device,
+        "layers": generated.layers,
+        "unet_calls": generated.calls,
         "request": request.to_json(),
     }

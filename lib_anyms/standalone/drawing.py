@@ -1,6 +1,4 @@
-"""The layout drawn: on a picture, every box with its number and name; and the sheet that shows what went in and what
-came out.
-"""
+"""Draw a layout on a picture, and the sheet with references, boxes and picture side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 from lib_anyms.job.request import Pictures
 from lib_anyms.layout.layout import Layout
 
-# Okabe and Ito's colours, told apart with every kind of colour vision
+# Okabe and Ito's colours: distinct for every kind of colour vision
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 TITLES = ("reference pictures", "boxes", "picture")
 _PANEL, _GAP, _TITLE = 512, 16, 36  # pixels of a sheet: a panel's height, between panels, above them
@@ -22,7 +20,7 @@ Corners = tuple[float, float, float, float]
 
 
 def draw_layout(picture: Image.Image, layout: Layout, filled: bool = False) -> Image.Image:
-    """A copy of `picture` with the boxes drawn on it back to front; `filled` hides what lies below them."""
+    """A copy of `picture` with all boxes drawn back to front; `filled` boxes hide the boxes below them."""
     drawn = picture.convert("RGB")
     draw = ImageDraw.Draw(drawn)
     width, height = drawn.size
@@ -34,7 +32,7 @@ def draw_layout(picture: Image.Image, layout: Layout, filled: bool = False) -> I
 
 
 def draw_sheet(references: Pictures, layout: Layout, picture: Image.Image) -> Image.Image:
-    """Reference pictures | boxes | picture, side by side; the picture enlarged or reduced to the sheet's height."""
+    """References | boxes | picture, side by side; the picture is resized to the sheet's height."""
     size = (max(1, round(picture.width * _PANEL / picture.height)), _PANEL)
     boxes = draw_layout(Image.new("RGB", size, "#f4f4f4"), layout, filled=True)
     panels = (_references(references, layout), boxes, picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
@@ -49,17 +47,19 @@ def draw_sheet(references: Pictures, layout: Layout, picture: Image.Image) -> Im
 
 
 def _references(references: Pictures, layout: Layout) -> Image.Image:
-    """All pictures in a square of cells, each framed and named as its subject's box."""
-    numbered = [(number, picture) for number, pictures in enumerate(references) for picture in pictures]
+    """All references in a square of cells, each with the frame and name of its subject's box."""
+    numbered: list[tuple[int, Image.Image]] = []
+    for number, pictures in enumerate(references):
+        numbered.extend((number, picture) for picture in pictures)
     columns = max(1, math.ceil(math.sqrt(len(numbered))))
     cell = (_PANEL - _GAP * (columns - 1)) // columns
     panel = Image.new("RGB", (_PANEL, _PANEL), _PAPER)
     draw = ImageDraw.Draw(panel)
-    for place, (number, picture) in enumerate(numbered):
-        left, top = (step * (cell + _GAP) for step in (place % columns, place // columns))
-        panel.paste(
-            ImageOps.pad(picture.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, color=_PAPER), (left, top)
-        )
+    for index, (number, picture) in enumerate(numbered):
+        row, column = divmod(index, columns)
+        left, top = column * (cell + _GAP), row * (cell + _GAP)
+        padded = ImageOps.pad(picture.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, color=_PAPER)
+        panel.paste(padded, (left, top))
         _frame(draw, (left, top, left + cell - 1, top + cell - 1), number, layout.subjects[number].name, _PANEL)
     return panel
 
@@ -67,7 +67,7 @@ def _references(references: Pictures, layout: Layout) -> Image.Image:
 def _frame(
     draw: ImageDraw.ImageDraw, corners: Corners, number: int, name: str, side: int, filled: bool = False
 ) -> None:
-    """A rectangle with a number and a name in its corner, as thick and large as fits a picture of that `side`."""
+    """A rectangle with number and name in its corner; line and font grow with the picture's `side` in pixels."""
     colour, line, font = COLOURS[number % len(COLOURS)], max(2, side // 200), _font(side // 28)
     draw.rectangle(corners, outline=colour, width=line, fill=_pale(colour) if filled else None)
     corner, text = (corners[0] + 2 * line, corners[1] + 2 * line), f"{number + 1} {name}"

@@ -1,13 +1,13 @@
-"""The environment of `python -m lib_anyms`: made once in the user's cache, with nothing but the standard library.
+"""The environment of `python -m lib_anyms`: created once in the user's cache. Standard library only.
 
-    <home>/anyms-home.txt    says that the folder is ours: without it nothing is made or removed there
-    <home>/anyms.lock        one process at a time
-    <home>/environment/      the venv, and the stamps of what is complete in it
-    <home>/logs/             what venv and pip said, a file a stage
-    <home>/models/           model files made or joined here
+    <home>/anyms-home.txt    marks the folder as ours; without it nothing is created or removed there
+    <home>/anyms.lock        lets one process in at a time
+    <home>/environment/      the venv, and a stamp for each complete package set
+    <home>/logs/             the output of venv and pip, one file for each step
+    <home>/models/           model files written or joined here
 
-A stamp is written last and holds the digest of the requirements it stands for. So an interrupted set-up is continued
-(pip skips what is there), an outdated one is updated, and a venv whose Python no longer starts is made anew.
+A stamp is written last and holds the digest of its requirements. So the next run continues an interrupted set-up
+(pip skips installed packages), updates an outdated one, and creates the venv again if its Python no longer starts.
 """
 
 from __future__ import annotations
@@ -32,56 +32,56 @@ Runner = Callable[[Sequence[str], Path, Say], int]  # (command, log file, progre
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One run of pip over one file of requirements/."""
+class InstallStep:
+    """One run of pip with one file of requirements/."""
 
     name: str
-    options: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path:
         return REQUIREMENTS / f"{self.name}.txt"
 
 
-# torch comes first and alone: it is most of the download, and a set-up that breaks off later need not fetch it again.
-_DEMO = (Stage("torch"), Stage("demo"), Stage("vocabulary", ("--no-deps",)))
-STAGES = {"demo": _DEMO, "test": (*_DEMO, Stage("test"))}
+# torch is installed first and alone: it is most of the download, and a set-up that fails later need not repeat it.
+_DEMO = (InstallStep("torch"), InstallStep("demo"))
+_LAB = (*_DEMO, InstallStep("lab"))
+INSTALL_STEPS = {"demo": _DEMO, "lab": _LAB, "test": (*_LAB, InstallStep("test"))}
 
-# What each set lets Python import, and the package it comes from.
-_FOR_DEMO = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy", "matplotlib")}
-_FOR_DEMO["PIL"] = "pillow"
-MODULES = {
-    "demo": _FOR_DEMO,
-    "test": _FOR_DEMO | {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")},
-}
+# The modules of each package set, and the package of each module.
+_DEMO_MODULES = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy")}
+_DEMO_MODULES["PIL"] = "pillow"
+_LAB_MODULES = {**_DEMO_MODULES, "matplotlib": "matplotlib"}
+_TEST_MODULES = {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")}
+_TEST_MODULES["xdist"] = "pytest-xdist"
+MODULES = {"demo": _DEMO_MODULES, "lab": _LAB_MODULES, "test": {**_LAB_MODULES, **_TEST_MODULES}}
 
 _PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 _FIND = "import importlib.util as u, sys; sys.exit(', '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"
 _SIZE = "about 1.4 GB"
 _SIZES = {"linux": f"{_SIZE} with torch's CPU build, about 7 GB if pip finds only its CUDA build"}
-_TAIL = 15  # lines of a failed stage's log that are shown
+_TAIL = 15  # lines shown of a failed step's log
 
 
-def missing(wanted: str) -> list[str]:
-    """The packages of the set `wanted` that the running Python lacks; nothing is imported."""
-    return [package for module, package in MODULES[wanted].items() if importlib.util.find_spec(module) is None]
+def missing(package_set: str) -> list[str]:
+    """The packages of the set that the running Python lacks; imports nothing."""
+    return [package for module, package in MODULES[package_set].items() if importlib.util.find_spec(module) is None]
 
 
-def digest(wanted: str) -> str:
-    """What the stamp of the set `wanted` holds: its requirements, whatever the line ends of the checkout."""
-    texts = [f"{stage} {stage.file.read_text(encoding='utf-8')}" for stage in STAGES[wanted]]
+def digest(package_set: str) -> str:
+    """The SHA-256 of the set's requirements, the same for every kind of line end."""
+    texts = [f"{step} {step.file.read_text(encoding='utf-8')}" for step in INSTALL_STEPS[package_set]]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def megabytes(folder: Path) -> float:
-    """The size of all files below `folder`, which need not exist."""
+    """The size of all files below `folder` in MB; 0 if it does not exist."""
     return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_symlink() or not file.is_dir()) / 1e6
 
 
 def find_home(environ: Mapping[str, str] = os.environ, platform: str = sys.platform, user: Path | None = None) -> Path:
     """ANYMS_HOME, else `anyms` in the platform's cache folder; always absolute."""
-    if chosen := environ.get("ANYMS_HOME"):
-        return Path(chosen).expanduser().absolute()
+    if home := environ.get("ANYMS_HOME"):
+        return Path(home).expanduser().absolute()
     user = user or Path.home()
     if platform == "darwin":
         return user / "Library" / "Caches" / "anyms"
@@ -93,9 +93,9 @@ def find_home(environ: Mapping[str, str] = os.environ, platform: str = sys.platf
 
 @dataclass(frozen=True)
 class Environment:
-    """The one environment under `home`.
+    """The environment in `home`.
 
-    `say` tells the user, `run` runs a command into a log, `base` finds a Python.
+    `say` prints a line to the user, `run` runs a command and logs its output, `base` finds a Python.
     """
 
     home: Path
@@ -111,24 +111,22 @@ class Environment:
     def python(self) -> Path:
         return self.venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
-    def ready(self, wanted: str) -> bool:
-        """Whether the set `wanted` ("demo" or "test") is complete, as this checkout requires it, and its Python starts."""
-        return self._stamped(wanted) and self._starts()
+    def ready(self, package_set: str) -> bool:
+        """Whether the set ("demo", "lab" or "test") is complete for this checkout and the Python starts."""
+        return self._stamped(package_set) and self._starts()
 
-    def ensure(self, wanted: str) -> Path:
-        """The environment's Python with the set `wanted` in it: made, continued or updated first where needed."""
+    def ensure(self, package_set: str) -> Path:
+        """Create, continue or update the environment as needed -> its Python. Raises Refused."""
         with self._stored():
-            if not self.ready(wanted):
+            if not self.ready(package_set):
                 self._refuse_foreign()
                 with self._alone():
-                    if not self.ready(wanted):  # another process may have made it meanwhile
-                        self._build(wanted)
+                    if not self.ready(package_set):  # another process may have built it while we waited
+                        self._build(package_set)
         return self.python
 
     def models(self) -> Path:
-        """The folder for model files that are made rather than downloaded by the user; it exists and `home` is marked
-        as ours.
-        """
+        """Create the folder for model files written here, and mark `home` as ours -> the folder. Raises Refused."""
         with self._stored():
             self._refuse_foreign()
             self.home.mkdir(parents=True, exist_ok=True)
@@ -137,15 +135,15 @@ class Environment:
         return self._models
 
     def clean(self) -> float:
-        """Remove all that was made in `home`, and `home` itself if nothing else is in it -> MB freed."""
+        """Remove everything created in `home`, and `home` if it is empty then -> MB freed. Raises Refused."""
         if not self.home.exists():
             return 0.0
         with self._stored():
             self._refuse_foreign()
             with self._alone():
-                made = (self.venv, self._logs, self._models)
-                freed = sum(megabytes(folder) for folder in made)
-                for folder in made:
+                folders = (self.venv, self._logs, self._models)
+                freed = sum(megabytes(folder) for folder in folders)
+                for folder in folders:
                     if folder.exists():
                         shutil.rmtree(folder)
                 self._marker.unlink(missing_ok=True)
@@ -172,7 +170,7 @@ class Environment:
 
     def _mark(self) -> None:
         self._marker.write_text(
-            "Made by AnyMS; `python -m lib_anyms clean` removes what it made here.\n", encoding="utf-8"
+            "Created by AnyMS; `python -m lib_anyms clean` removes its files here.\n", encoding="utf-8"
         )
 
     def _refuse_foreign(self) -> None:
@@ -182,9 +180,7 @@ class Environment:
             raise Refused("home_foreign", home=self.home)
 
     def _alone(self) -> AbstractContextManager[None]:
-        return only_one(
-            self._lock, lambda: self.say(f"AnyMS: waiting for another process that is at work in {self.home}")
-        )
+        return only_one(self._lock, lambda: self.say(f"AnyMS: waiting for another process that works in {self.home}"))
 
     @contextmanager
     def _stored(self) -> Iterator[None]:
@@ -205,35 +201,32 @@ class Environment:
         except OSError:
             return False
 
-    def _build(self, wanted: str) -> None:
+    def _build(self, package_set: str) -> None:
         began = time.monotonic()
         self._claim()
         if not (self._stamp("venv").exists() and self._starts()):
-            self._stage("python", [self.base(), "-m", "venv", "--clear", str(self.venv)])
+            self._step("python", [self.base(), "-m", "venv", "--clear", str(self.venv)])
             self._stamp("venv").touch()
-        for name in STAGES:
-            if not self._stamped(name):
-                self._stamp(name).unlink(
-                    missing_ok=True
-                )  # from here on the packages are neither the old set nor the new
-        for stage in STAGES[wanted]:
-            self._stage(stage.name, [str(self.python), *_PIP, *stage.options, "-r", str(stage.file)])
-        self._stage("check", [str(self.python), "-I", "-c", _FIND, *MODULES[wanted]])
-        for name, stages in STAGES.items():
-            if set(stages) <= set(STAGES[wanted]):
+        for name in INSTALL_STEPS:
+            if not self._stamped(name):  # from here on the packages are neither the old set nor the new one
+                self._stamp(name).unlink(missing_ok=True)
+        for step in INSTALL_STEPS[package_set]:
+            self._step(step.name, [str(self.python), *_PIP, "-r", str(step.file)])
+        self._step("check", [str(self.python), "-I", "-c", _FIND, *MODULES[package_set]])
+        for name, steps in INSTALL_STEPS.items():
+            if set(steps) <= set(INSTALL_STEPS[package_set]):
                 self._stamp(name).write_text(digest(name), encoding="utf-8")
         self.say(f"AnyMS: ready in {time.monotonic() - began:.0f} s, {megabytes(self.venv):.0f} MB.")
 
     def _claim(self) -> None:
         self._logs.mkdir(exist_ok=True)
         self._mark()
-        self.say(f"AnyMS: setting up a Python environment of its own in {self.home}")
-        self.say(
-            f"  size: {_SIZES.get(sys.platform, _SIZE)} ({shutil.disk_usage(self.home).free / 1e9:.0f} GB are free there)"
-        )
-        self.say("  another place: set ANYMS_HOME; this Python as it is: --here; pip's output: the folder logs there")
+        free = shutil.disk_usage(self.home).free / 1e9
+        self.say(f"AnyMS: setting up a separate Python environment in {self.home}")
+        self.say(f"  size: {_SIZES.get(sys.platform, _SIZE)} ({free:.0f} GB free there)")
+        self.say("  to use another folder set ANYMS_HOME; to use this Python add --here; pip's output: the folder logs")
 
-    def _stage(self, name: str, command: list[str]) -> None:
+    def _step(self, name: str, command: list[str]) -> None:
         log = self._logs / f"{name}.log"
         began = time.monotonic()
         code = self.run(command, log, lambda line: self.say(f"  {name}: {time.monotonic() - began:.0f} s ... {line}"))

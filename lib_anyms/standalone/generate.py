@@ -1,8 +1,10 @@
-"""One picture on diffusers with the image stream of a Request."""
+"""One image on diffusers, with the subjects of a Request in their boxes."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,22 @@ from lib_anyms.hosts.diffusers import Diffusers
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
 from lib_anyms.standalone.pipeline import load_pipeline
+from lib_anyms.standalone.sampling import Sampling
+
+# diffusers' callback_on_step_end: (pipeline, step, timestep, tensors) -> tensors
+StepCallback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
 
 
 @dataclass(frozen=True)
 class Models:
-    """The files of a generation; no encoder where every subject has a card."""
+    """The model files of an image; `encoder` may be None where every subject has a card."""
 
     checkpoint: Path
     adapter: Path
@@ -29,89 +42,93 @@ class Models:
 
 @dataclass(frozen=True)
 class Generated:
-    """A picture, and what ran to make it."""
+    """An image, and what ran to make it: cross-attention layers, UNet calls with the image stream, device."""
 
     picture: Image.Image
     layers: int
-    calls: int  # of the UNet with the image stream, 0 when it is off
+    calls: int  # 0 where the image stream is off
     device: str
 
 
 def random_models(folder: Path) -> Models:
-    """The tiny SDXL with random weights, written once into `folder`."""
+    """The tiny SDXL with random weights, written to `folder` by the first call."""
     from lib_anyms.standalone.random_sdxl import write_random_sdxl
 
-    done = folder / f"version-{__version__}"
-    if not done.exists():
+    stamp = folder / f"version-{__version__}"
+    if not stamp.exists():
         shutil.rmtree(folder, ignore_errors=True)
         write_random_sdxl(folder)
-        done.touch()
+        stamp.touch()
     return Models(
         folder / "checkpoint.safetensors", folder / "adapter-plus.safetensors", folder / "encoder.safetensors"
     )
 
 
-def generate(
-    models: Models,
-    request: Request,
-    prompt: str,
-    negative: str,
-    seed: int,
-    steps: int,
-    size: tuple[int, int],
-    guidance: float,
-    device: str = "auto",
-    dtype: str = "auto",
-) -> Generated:
-    """Load, sample, decode; `size` is (width, height) in pixels. Raises Refused and SteppedAside."""
-    place = pick_device(device)
-    pipeline = load_pipeline(models.checkpoint, place, pick_dtype(dtype, place))
+def generate(models: Models, request: Request, prompt: str, sampling: Sampling) -> Generated:
+    """Load a pipeline and sample one image. Raises Refused and SteppedAside."""
+    device = pick_device(sampling.device)
+    pipeline = load_pipeline(models.checkpoint, device, pick_dtype(sampling.dtype, device))
     pipeline.set_progress_bar_config(leave=False)
-    return sample(pipeline, models, request, prompt, negative, seed, steps, size, guidance)
+    return sample(pipeline, models, request, prompt, sampling)
 
 
-def sample(
-    pipeline: Any,
-    models: Models,
-    request: Request,
-    prompt: str,
-    negative: str,
-    seed: int,
-    steps: int,
-    size: tuple[int, int],
-    guidance: float,
-) -> Generated:
-    """`generate` with a loaded pipeline. The noise is drawn on the CPU: a seed gives one picture on every device."""
-    files = [file for file in (models.adapter, models.encoder) if file is not None]
+def sample(pipeline: Any, models: Models, request: Request, prompt: str, sampling: Sampling) -> Generated:
+    """Sample one image by a loaded pipeline; its device and dtype count. Raises Refused and SteppedAside.
+
+    The noise is drawn on the CPU, so that a seed gives the same image on every device.
+    """
+    with _subject_session(pipeline, request, models.adapter, models.encoder) as (session, on_step_end):
+        picture = pipeline(
+            prompt=prompt,
+            negative_prompt=sampling.negative or None,  # None gives zeros, as in the WebUIs; "" would be encoded
+            width=sampling.size[0],
+            height=sampling.size[1],
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            generator=torch.Generator("cpu").manual_seed(sampling.seed),
+            callback_on_step_end=on_step_end,
+        ).images[0]
+        calls = session.stream.result.calls if session.stream else 0
+    return Generated(picture, len(cross_attention_layers(pipeline.unet)), calls, str(pipeline.device))
+
+
+@contextmanager
+def inject_subjects(
+    pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None = None
+) -> Iterator[StepCallback]:
+    """Inject the subjects of `request` into the UNet of a StableDiffusionXLPipeline for one call, then eject them.
+
+    Yields the function to pass as `callback_on_step_end`. `adapter` is an IP-Adapter for SDXL and `encoder` its image
+    encoder, which may be None where every subject has a card. Raises Refused and SteppedAside.
+    """
+    with _subject_session(pipeline, request, adapter, encoder) as (_, on_step_end):
+        yield on_step_end
+
+
+@contextmanager
+def _subject_session(
+    pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None
+) -> Iterator[tuple[Session, StepCallback]]:
+    files = [Path(file) for file in (adapter, encoder) if file is not None]
     session = open_session(Session(Diffusers(pipeline, files), pipeline))
 
-    def announce(_pipeline: Any, step: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        if step + 1 < steps:
-            session.begin_step((step + 1) / steps)
-        return values
+    def on_step_end(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        steps_done = step + 1
+        if steps_done < pipeline.num_timesteps:  # no step follows the last one
+            session.begin_step(steps_done / pipeline.num_timesteps)
+        return tensors
 
     try:
         session.begin_pass(request)
         session.begin_step(0.0)
-        picture = pipeline(
-            prompt=prompt,
-            negative_prompt=negative or None,  # zeros then, as the WebUIs have it; "" would be encoded
-            width=size[0],
-            height=size[1],
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            callback_on_step_end=announce,
-        ).images[0]
+        yield session, on_step_end
         session.finish_pass()
-        calls = session.stream.calls if session.stream else 0
     finally:
         close_session()
-    return Generated(picture, len(cross_attention_layers(pipeline.unet)), calls, str(pipeline.device))
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the best there is."""
+    """The device of that name; "auto" picks the fastest one present."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -120,9 +137,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of that name; "auto" is half precision where the device is fast at it."""
+    """The dtype of that name; "auto" is float32 on the CPU, else float16."""
     if name == "auto":
         name = "float32" if device.type == "cpu" else "float16"
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}[
-        name
-    ]
+    return _DTYPES[name]

@@ -1,7 +1,4 @@
-"""One process at a time.
-
-The operating system holds the lock, so that it ends with its holder and can never be stale.
-"""
+"""A lock that lets one process in at a time. The operating system holds it, so it can never be stale."""
 
 from __future__ import annotations
 
@@ -22,15 +19,16 @@ else:
     import fcntl
 
     def _try(file: BinaryIO) -> None:
-        # pip inherits the lock: should this process be killed, nobody installs beside the pip it left behind.
+        # pip inherits the lock: if this process is killed, no second pip starts while the first one still runs.
         os.set_inheritable(file.fileno(), True)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
 def only_one(path: Path, on_wait: Callable[[], None], poll: float = 0.5) -> Iterator[None]:
-    """Hold the lock file `path` for the block (its folder is made); `on_wait` is called once if another process holds
-    it.
+    """Hold the lock file `path` during the block; call `on_wait` once if another process holds it.
+
+    Creates the file's folder. `poll` is the time between two tries, in seconds.
     """
     file = _acquire(path)
     if file is None:
@@ -45,7 +43,7 @@ def only_one(path: Path, on_wait: Callable[[], None], poll: float = 0.5) -> Iter
 
 
 def discard(path: Path) -> None:
-    """Remove the lock file from inside the block that holds it; on Windows, which forbids that, it stays."""
+    """Remove the lock file inside the block that holds it. Windows forbids that; the file stays there."""
     with suppress(PermissionError):
         path.unlink(missing_ok=True)
 
@@ -58,6 +56,6 @@ def _acquire(path: Path) -> BinaryIO | None:
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
     except (BlockingIOError, PermissionError, FileNotFoundError):
-        pass  # held by another process (Windows says PermissionError), or discarded since it was opened
+        pass  # another process holds it (PermissionError on Windows), or removed it after we opened it
     file.close()
     return None

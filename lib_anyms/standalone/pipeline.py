@@ -1,6 +1,4 @@
-"""diffusers' SDXL pipeline from a single .safetensors file, without a network: its configuration is written from a
-Structure.
-"""
+"""diffusers' SDXL pipeline from a single .safetensors file. Needs no network: a Structure gives its configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +8,6 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +32,9 @@ from lib_anyms.standalone.structure import LATENT_CHANNELS, METADATA_KEY, SDXL, 
 
 log = logging.getLogger("anyms")
 
-IN_CHANNELS = (4, 9)  # 9: inpainting, with the mask and the masked picture
+IN_CHANNELS = (4, 9)  # 9: inpainting, with the mask and the masked image
 
-# What else a .safetensors file may be: a run of characters in a weight's name that gives it away.
+# Other kinds of .safetensors files, by a part of a weight's name.
 OTHER_KINDS = {
     "lora_": "a LoRA",
     "ip_adapter.": "an IP-Adapter",
@@ -76,14 +73,13 @@ COMPONENTS = {
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 PADS = {"tokenizer": END, "tokenizer_2": "!"}
-VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
-VOCABULARY_PACKAGES = ("clip", "open_clip")  # both carry it; the first is clip-anytorch on PyPI
-MERGES = 49152 - 256 - 2
+VOCABULARY = Path(__file__).parent / "vocabulary" / "bpe_simple_vocab_16e6.txt.gz"  # of OpenAI's CLIP, MIT licence
+BPE_MERGES = 49152 - 256 - 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A single file as its header tells: what it is built like, and the input channels of its UNet (9 = inpainting)."""
+    """A single file by its header: structure, and input channels of the UNet (9 = inpainting)."""
 
     path: Path
     structure: Structure
@@ -91,7 +87,7 @@ class Checkpoint:
 
 
 def load_pipeline(checkpoint: Path, device: torch.device | str, dtype: torch.dtype) -> StableDiffusionXLPipeline:
-    """The pipeline of an SDXL single file, on `device` in `dtype`; nothing is downloaded. Raises Refused."""
+    """Load the pipeline of an SDXL single file without downloads, on `device` in `dtype`. Raises Refused."""
     described = read_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory(prefix="anyms-") as folder:
         write_configs(Path(folder), described.structure, described.in_channels)
@@ -103,7 +99,7 @@ def load_pipeline(checkpoint: Path, device: torch.device | str, dtype: torch.dty
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Header-only; raises Refused for a file that is no complete SDXL checkpoint, with the reason."""
+    """Read the header of a checkpoint. Raises Refused, with the reason, unless it is a complete SDXL checkpoint."""
     shapes, metadata = _read_header(path)
     _check_kind(path, shapes)
     structure = Structure.from_json(metadata[METADATA_KEY]) if METADATA_KEY in metadata else SDXL
@@ -119,13 +115,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def write_configs(folder: Path, structure: Structure, in_channels: int = LATENT_CHANNELS) -> None:
-    """A model folder in diffusers' layout without its weights: model_index.json, a config for each part, both
-    tokenizers.
+    """Write a model folder in diffusers' layout without weights: model_index.json, configs, both tokenizers.
 
     Forge reads the same folder as its `huggingface_repo`, A1111's yaml its `tokenizer` and `text_encoder`.
     """
-    index = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True}
-    _write_json(folder / "model_index.json", {**index, **{name: list(kind) for name, kind in COMPONENTS.items()}})
+    index: dict[str, Any] = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True}
+    index |= {name: list(component) for name, component in COMPONENTS.items()}
+    _write_json(folder / "model_index.json", index)
     configs = {
         "unet": {"_class_name": "UNet2DConditionModel", **unet_config(structure, in_channels)},
         "vae": {"_class_name": "AutoencoderKL", **vae_config(structure)},
@@ -149,19 +145,13 @@ def write_configs(folder: Path, structure: Structure, in_channels: int = LATENT_
 
 
 def clip_merges() -> list[str]:
-    """The merges of CLIP's byte-pair vocabulary, from the file an installed package carries (found, not imported)."""
-    for package in VOCABULARY_PACKAGES:
-        spec = find_spec(package)
-        for place in (spec.submodule_search_locations or ()) if spec else ():
-            file = Path(place) / VOCABULARY
-            if file.is_file():
-                with gzip.open(file, "rt", encoding="utf-8") as text:
-                    return text.read().split("\n")[1 : MERGES + 1]
-    raise Refused("vocabulary_absent", name=VOCABULARY, places=", ".join(VOCABULARY_PACKAGES))
+    """The merges of CLIP's byte-pair vocabulary."""
+    with gzip.open(VOCABULARY, "rt", encoding="utf-8") as text:
+        return text.read().split("\n")[1 : BPE_MERGES + 1]
 
 
 def clip_vocabulary(merges: list[str]) -> dict[str, int]:
-    """CLIP's 49408 tokens and their numbers: 256 bytes, the same at a word's end, the merges, start and end of a text."""
+    """CLIP's 49408 tokens with their numbers: 256 bytes, 256 bytes at a word's end, the merges, start, end."""
     bytes_ = list(_byte_symbols())
     tokens = [
         *bytes_,
@@ -174,12 +164,10 @@ def clip_vocabulary(merges: list[str]) -> dict[str, int]:
 
 
 def _byte_symbols() -> Iterator[str]:
-    """A printable character for each byte: the printable bytes stand for themselves, in front; the others follow from
-    256 on.
-    """
+    """A printable character for each byte: first the printable bytes themselves, then chr(256), chr(257) ..."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     yield from (chr(byte) for byte in printable)
-    yield from (chr(256 + place) for place in range(256 - len(printable)))
+    yield from (chr(256 + offset) for offset in range(256 - len(printable)))
 
 
 def _write_tokenizer(folder: Path, merges: list[str], pad: str) -> None:
@@ -202,7 +190,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """(shape of every weight, metadata) without reading a weight."""
+    """(shape of each weight, metadata) of a file, without reading the weights. Raises Refused."""
     try:
         with safe_open(str(path), framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, file.metadata() or {}
@@ -211,12 +199,22 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]
 
 
 def _check_kind(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    absent = [words for prefix, words in PARTS.items() if not any(name.startswith(prefix) for name in shapes)]
+    absent = []
+    for prefix, description in PARTS.items():
+        if not any(name.startswith(prefix) for name in shapes):
+            absent.append(description)
     if not absent and NOISE_IN in shapes:
         return
-    found = [words for run, words in OTHER_KINDS.items() if any(run in name for name in shapes)]
-    found += ["weights of another model" if len(absent) == len(PARTS) else "a file without " + ", ".join(absent)]
-    raise Refused("checkpoint_kind", path=path.name, got=found[0])
+    raise Refused("checkpoint_kind", path=path.name, got=_describe_kind(shapes, absent))
+
+
+def _describe_kind(shapes: Mapping[str, tuple[int, ...]], absent: list[str]) -> str:
+    for fragment, description in OTHER_KINDS.items():
+        if any(fragment in name for name in shapes):
+            return description
+    if len(absent) == len(PARTS):
+        return "weights of another model"
+    return "a file without " + ", ".join(absent)
 
 
 def _check_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -229,5 +227,5 @@ def _check_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: 
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """`shape` without 1s at its end: some trainers write the VAE's 1 x 1 convolutions as linear layers."""
+    """`shape` without trailing 1s: some trainers write the VAE's 1 x 1 convolutions as linear layers."""
     return _core(shape[:-1]) if shape and shape[-1] == 1 else shape

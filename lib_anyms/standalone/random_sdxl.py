@@ -1,9 +1,7 @@
-"""A whole SDXL family in seconds, with random weights: a checkpoint, two IP-Adapters and their encoder, laid out as
-real ones.
+"""An SDXL family with random weights, written in seconds: a checkpoint, two IP-Adapters and their encoder.
 
-For tests and for trying the machinery without a download: names, dtypes and order are those of the real files, only
-widths and weights are not. The weights are the libraries' initial ones, except where these would hide what a test looks
-at.
+For tests, and for a run without a download. Names, dtypes and order are those of the real files; widths and weights
+are not. The weights are the libraries' initial ones, except where these would hide the effects that tests measure.
 """
 
 from __future__ import annotations
@@ -25,19 +23,20 @@ from lib_anyms.standalone.structure import METADATA_KEY, TINY, Structure, Vision
 VISION_KEY = "anyms.vision_config"  # in the encoder's metadata: transformers' configuration
 TOKENS = {"base": 4, "plus": 16}
 
-# Left as they are, the UNet predicts noise of a third of its strength, and pictures move pixels by less than hosts
-# differ.
+# With the initial weights the UNet predicts noise of a third of the needed strength, and reference pictures change
+# pixels by less than two hosts differ.
 NOISE_GAIN, VALUE_GAIN = 3.0, 4.0
-# CLIP starts its embeddings at 0.02, and no norm follows the penultimate state; these give it a standard deviation near
-# 1.
+# CLIP initialises its embeddings with 0.02, and no norm follows the penultimate state. These values give that state a
+# standard deviation near 1.
 TOKEN_STD, POSITION_STD = 1.0, 0.2
+NORM_STD = 0.2  # of the adapters' layer norms, around weights of 1 and biases of 0
 
 State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class RandomFiles:
-    """What `write_random_sdxl` wrote; `adapters` by kind ("base", "plus")."""
+    """The files of `write_random_sdxl`; `adapters` by kind ("base", "plus")."""
 
     checkpoint: Path
     encoder: Path
@@ -47,16 +46,14 @@ class RandomFiles:
 def write_random_sdxl(
     folder: Path, structure: Structure = TINY, seed: int = 0, adapters: Iterable[str] = ("base", "plus")
 ) -> RandomFiles:
-    """Write the files into `folder` (made if absent) in fp16; the same seed gives the same bytes, the same file by
-    file.
-    """
+    """Write the files into `folder` in fp16. A seed gives the same bytes in each file, whichever files are written."""
     folder.mkdir(parents=True, exist_ok=True)
     files = RandomFiles(
         checkpoint=folder / "checkpoint.safetensors",
         encoder=folder / "encoder.safetensors",
         adapters={kind: folder / f"adapter-{kind}.safetensors" for kind in adapters},
     )
-    # One metadata key a file: safetensors writes several in no fixed order.
+    # One metadata key in each file: safetensors writes several in no fixed order.
     _save(files.checkpoint, _seeded(seed, lambda: _checkpoint(structure)), {METADATA_KEY: structure.to_json()})
     vision = json.dumps(vision_config(structure.vision), sort_keys=True)
     _save(files.encoder, _seeded(seed, lambda: _encoder(structure.vision)), {VISION_KEY: vision})
@@ -97,22 +94,29 @@ def _encoder(vision: VisionEncoder) -> State:
 
 
 def _adapter(kind: str, structure: Structure) -> State:
-    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip with N = 1, 3, ...
-
-    over the attn2.
-    """
+    """An IP-Adapter file's weights: image_proj.*, and ip_adapter.N.to_k_ip / to_v_ip, N = 1, 3, ... over the attn2."""
     projection, latents = PROJECTIONS[kind](structure)
+    key_values = key_value_weights(structure)
+    _draw_norms(projection)
     state = {f"image_proj.{name}": weight for name, weight in (*latents.items(), *projection.named_parameters())}
-    return state | {f"ip_adapter.{name}": weight for name, weight in key_value_weights(structure).items()}
+    return state | {f"ip_adapter.{name}": weight for name, weight in key_values.items()}
+
+
+def _draw_norms(projection: nn.Module) -> None:
+    """Draw the layer norms too: at torch's initial 1 and 0, no test notices two of them exchanged."""
+    for norm in projection.modules():
+        if isinstance(norm, nn.LayerNorm):
+            nn.init.normal_(norm.weight, mean=1.0, std=NORM_STD)
+            nn.init.normal_(norm.bias, std=NORM_STD)
 
 
 def key_value_weights(structure: Structure) -> State:
     """N.to_k_ip.weight and N.to_v_ip.weight of every attn2."""
     state = {}
-    for place, (_, width) in enumerate(attn2_layers(structure)):
+    for index, (_, width) in enumerate(attn2_layers(structure)):
         for part, gain in (("to_k_ip", 1.0), ("to_v_ip", VALUE_GAIN)):
             weight = nn.Linear(structure.context_width, width, bias=False).weight
-            state[f"{2 * place + 1}.{part}.weight"] = (gain * weight).detach()
+            state[f"{2 * index + 1}.{part}.weight"] = (gain * weight).detach()
     return state
 
 
@@ -124,9 +128,7 @@ def _spread(structure: Structure) -> tuple[nn.Module, State]:
 
 
 def _resampler(structure: Structure) -> tuple[nn.Module, State]:
-    """`plus`: learned latents that gather from the encoder's hidden states through layers of attention and
-    feed-forward.
-    """
+    """`plus`: learned latents attend to the encoder's hidden states, through layers of attention and feed-forward."""
     width = structure.resampler_width
     parts = {
         "proj_in": nn.Linear(structure.vision.hidden, width),
@@ -158,7 +160,7 @@ PROJECTIONS: dict[str, Callable[[Structure], tuple[nn.Module, State]]] = {"base"
 
 
 def _seeded(seed: int, build: Callable[[], State]) -> State:
-    """What `build` makes of this seed, leaving the caller's random numbers as they were."""
+    """Call `build` with this seed; the caller's random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

@@ -1,7 +1,7 @@
-"""SDXL's single-file checkpoint: the modules it holds and the names the WebUIs read their weights by.
+"""SDXL's single-file checkpoint: its modules, and the names of their weights in the WebUIs.
 
-Names: the UNet and the VAE in LDM's, text encoder 1 in Hugging Face's, text encoder 2 in open_clip's. diffusers reads
-such files but writes none; this is the way back, and the list of what a complete file holds.
+The UNet and the VAE have LDM's names, text encoder 1 Hugging Face's, text encoder 2 open_clip's. diffusers reads such
+files but cannot write them; this module does, and it lists the weights of a complete file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ VAE = "first_stage_model."
 TEXT_1 = "conditioner.embedders.0.transformer."
 TEXT_2 = "conditioner.embedders.1.model."
 NOISE_IN, NOISE_OUT = UNET + "input_blocks.0.0.weight", UNET + "out.2.weight"
-V_PREDICTION = "v_pred"  # a weight of this name tells Forge that the UNet predicts v instead of the noise
-LOGIT_SCALE = TEXT_2 + "logit_scale"  # written as in SDXL, read by nobody
+V_PREDICTION = "v_pred"  # a weight of this name: Forge then takes the UNet's output for v instead of the noise
+LOGIT_SCALE = TEXT_2 + "logit_scale"  # SDXL has it; no program reads it
 VAE_SCALE = 0.13025
 
 Named = Iterator[tuple[str, torch.Tensor]]
@@ -41,7 +41,7 @@ class Modules:
 
 
 def build_modules(structure: Structure, in_channels: int = LATENT_CHANNELS) -> Modules:
-    """The networks with the libraries' own initial weights, on torch's current default device (meta: shapes only)."""
+    """Build the networks with the libraries' initial weights, on torch's default device (meta: shapes only)."""
     return Modules(
         unet=UNet2DConditionModel(**unet_config(structure, in_channels)),
         vae=AutoencoderKL(**vae_config(structure)),
@@ -62,10 +62,10 @@ def unet_config(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dic
         "down_block_types": down,
         "up_block_types": up,
         "layers_per_block": structure.res_blocks,
-        "transformer_layers_per_block": [
-            max(1, depth) for depth in structure.depths
-        ],  # 1 where unused, as in SDXL's own
-        "attention_head_dim": [width // structure.head_width for width in structure.widths],  # heads, for all its name
+        # 1 where a level has no attention, as in SDXL's configuration
+        "transformer_layers_per_block": [max(1, depth) for depth in structure.depths],
+        # diffusers reads this field as the number of heads
+        "attention_head_dim": [width // structure.head_width for width in structure.widths],
         "cross_attention_dim": structure.context_width,
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": structure.size_embedding,
@@ -94,7 +94,7 @@ def vae_config(structure: Structure) -> dict[str, Any]:
 
 
 def text_config(encoder: TextEncoder) -> dict[str, Any]:
-    """transformers' configuration of a text encoder, with SDXL's own token numbers (eos 2 = pool at the largest token)."""
+    """transformers' configuration of a text encoder. eos_token_id 2, as in SDXL, means: pool at the largest token."""
     return {
         "hidden_size": encoder.hidden,
         "intermediate_size": encoder.intermediate,
@@ -111,7 +111,7 @@ def text_config(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def single_file_state(modules: Modules, structure: Structure) -> dict[str, torch.Tensor]:
-    """All weights under the names of a single file; `diffusers.from_single_file` is the inverse."""
+    """All weights with the names of a single file; the inverse of diffusers' `from_single_file`."""
     state: dict[str, torch.Tensor] = {}
     for prefix, named in (
         (UNET, _ldm_unet(_weights(modules.unet), structure.res_blocks + 1)),
@@ -124,7 +124,7 @@ def single_file_state(modules: Modules, structure: Structure) -> dict[str, torch
 
 
 def expected_shapes(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight a complete checkpoint of this structure holds and a pipeline needs."""
+    """Name and shape of each weight that a pipeline of this structure needs."""
     with torch.device("meta"):
         state = single_file_state(build_modules(structure, in_channels), structure)
     del state[LOGIT_SCALE]
@@ -179,14 +179,14 @@ _OPEN_CLIP_PARTS = {
 
 
 def _renamed(name: str, table: dict[str, str]) -> str:
-    """`name` with every whole run of its parts that `table` lists replaced."""
+    """`name` with every sequence of whole parts that `table` lists replaced."""
     for old, new in table.items():
         name = re.sub(rf"(?<![^.]){re.escape(old)}(?![^.])", new, name)
     return name
 
 
 def _ldm_unet(weights: Iterable[tuple[str, torch.Tensor]], per_level: int) -> Named:
-    """LDM counts blocks through all levels: `per_level` output blocks each, and as many input blocks after the first."""
+    """LDM numbers blocks across levels: `per_level` output blocks each, and as many input blocks after the first."""
     block = re.compile(r"(down|mid|up)_block(?:s\.(\d+))?\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
     weights = list(weights)
     attending = {name.rsplit(".attentions.", 1)[0] for name, _ in weights if ".attentions." in name}
@@ -199,7 +199,10 @@ def _ldm_unet(weights: Iterable[tuple[str, torch.Tensor]], per_level: int) -> Na
         first = level * per_level
         if kind == "resnets":
             rest = _renamed(rest, _UNET_PARTS)
-        place = {
+        elif kind == "downsamplers":
+            rest = rest.replace("conv.", "op.", 1)
+        upsampler = 2 if f"up_blocks.{level}" in attending else 1  # it follows the attention, if there is one
+        block_name = {
             ("down", "resnets"): f"input_blocks.{1 + first + number}.0",
             ("down", "attentions"): f"input_blocks.{1 + first + number}.1",
             ("down", "downsamplers"): f"input_blocks.{first + per_level}.0",
@@ -207,16 +210,13 @@ def _ldm_unet(weights: Iterable[tuple[str, torch.Tensor]], per_level: int) -> Na
             ("mid", "attentions"): "middle_block.1",
             ("up", "resnets"): f"output_blocks.{first + number}.0",
             ("up", "attentions"): f"output_blocks.{first + number}.1",
-            (
-                "up",
-                "upsamplers",
-            ): f"output_blocks.{first + per_level - 1}.{2 if f'up_blocks.{level}' in attending else 1}",
+            ("up", "upsamplers"): f"output_blocks.{first + per_level - 1}.{upsampler}",
         }[part, kind]
-        yield f"{place}.{rest.replace('conv.', 'op.', 1) if kind == 'downsamplers' else rest}", tensor
+        yield f"{block_name}.{rest}", tensor
 
 
 def _ldm_vae(weights: Iterable[tuple[str, torch.Tensor]], levels: int) -> Named:
-    """LDM counts the decoder's levels from the finest and keeps the attention's projections as 1 x 1 convolutions."""
+    """LDM numbers the decoder's levels from the finest; the attention's projections are 1 x 1 convolutions there."""
     block = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsamplers)\.(\d+)")
     kinds = {"resnets": "block.{}", "downsamplers": "downsample", "upsamplers": "upsample"}
 
@@ -226,16 +226,18 @@ def _ldm_vae(weights: Iterable[tuple[str, torch.Tensor]], levels: int) -> Named:
 
     for name, tensor in weights:
         name = _renamed(block.sub(ldm, name), _VAE_PARTS)
-        yield name, tensor[:, :, None, None] if ".attn_1." in name and tensor.ndim == 2 else tensor
+        if ".attn_1." in name and tensor.ndim == 2:
+            tensor = tensor[:, :, None, None]
+        yield name, tensor
 
 
 def _hugging_face(weights: Iterable[tuple[str, torch.Tensor]]) -> Named:
-    """transformers 5 dropped the outer name of CLIPTextModel; files keep it."""
+    """transformers 5 dropped the prefix of CLIPTextModel; files still have it."""
     return (("text_model." + name.removeprefix("text_model."), tensor) for name, tensor in weights)
 
 
 def _open_clip(weights: Iterable[tuple[str, torch.Tensor]], layers: int) -> Named:
-    """open_clip stacks query, key and value into one projection and multiplies by text_projection from the right."""
+    """open_clip stacks query, key and value in one projection; its text_projection is the transposed matrix."""
     state = dict(weights)
     for layer in range(layers):
         attention = f"text_model.encoder.layers.{layer}.self_attn"

@@ -1,7 +1,6 @@
-"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or a layout file with the boxes. FILE is a
-picture, or alone a subject card.
+"""Subjects on the command line: "NAME=FILE[,FILE]@x0,y0,x1,y1[:weight]", or without the box and with a layout file.
 
-Importing this needs the standard library only.
+FILE is a picture, or one subject card. Importing this module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CARD_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class SubjectArgument:
-    """One --subject; `box` is None where a layout file gives it."""
+    """One --subject; `box` is None where a layout file has it."""
 
     name: str
     files: tuple[Path, ...]
@@ -31,37 +30,39 @@ class SubjectArgument:
 
     @property
     def card(self) -> Path | None:
-        """Its one file, where that is a subject card by its suffix."""
+        """The subject card, if the file's suffix says that it is one."""
         return self.files[0] if self.files[0].suffix.lower() == CARD_SUFFIX else None
 
 
 def parse_subject(text: str) -> SubjectArgument:
-    """Split at the first "=" and the last "@", so that file names may hold both. Raises Refused."""
+    """Split at the first "=" and the last "@": file names may contain both. Raises Refused."""
     name, equals, rest = text.partition("=")
     if not (name and equals and rest):
         raise Refused("cli_subject", got=text, expected=FORM)
-    files, at, place = rest.rpartition("@")
-    if not at or not _numbers(place):
-        files, place = rest, ""  # an @ in a file name is no box
+    files, at, box_text = rest.rpartition("@")
+    if not at or not _has_numbers(box_text):
+        files, box_text = rest, ""  # this @ is part of a file name
     if not files or not all(files.split(",")):
         raise Refused("cli_subject", got=text, expected=FORM)
     if files.count(",") and any(file.lower().endswith(CARD_SUFFIX) for file in files.split(",")):
         raise Refused("card_and_pictures", name=name)
-    edges, _, weight = place.partition(":")
-    box = Box.read([float(number) for number in edges.split(",")]) if place else None
+    edges, _, weight = box_text.partition(":")
+    box = Box.read([float(number) for number in edges.split(",")]) if box_text else None
     return SubjectArgument(name, tuple(Path(file) for file in files.split(",")), box, float(weight or 1))
 
 
-def _numbers(place: str) -> bool:
-    edges, colon, weight = place.partition(":")
+def _has_numbers(box_text: str) -> bool:
+    edges, colon, weight = box_text.partition(":")
     try:
-        return len([float(number) for number in edges.split(",")]) > 0 and (not colon or float(weight) >= 0)
+        for number in edges.split(","):
+            float(number)
+        return not colon or float(weight) >= 0
     except ValueError:
         return False
 
 
 def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) -> Layout:
-    """The layout, back to front as given: from the boxes of --subject, or from the file. Raises Refused."""
+    """The layout, back to front in the order of --subject: boxes from there or from the file. Raises Refused."""
     boxed = [argument for argument in arguments if argument.box is not None]
     if layout is None:
         if len(boxed) < len(arguments):
@@ -77,7 +78,7 @@ def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) ->
 
 
 def read_bytes(file: Path) -> bytes:
-    """A file's bytes. Raises Refused."""
+    """The file's bytes. Raises Refused."""
     try:
         return file.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`python -m lib_anyms card`, and cards in `demo`."""
+"""`python -m lib_anyms card`, `cut`, and cards in `demo`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def refused(module, *arguments: str) -> str:
 
 def adapter(*kinds: str) -> list[str]:
     files = random_files()
-    return [
-        *(word for kind in kinds for word in ("--adapter", str(files.adapters[kind]))),
-        "--encoder",
-        str(files.encoder),
-    ]
+    options = ["--encoder", str(files.encoder)]
+    for kind in reversed(kinds):
+        options = ["--adapter", str(files.adapters[kind]), *options]
+    return options
 
 
 @pytest.fixture
@@ -48,27 +47,25 @@ def fox(tmp_path: Path) -> Path:
     return tmp_path / "fox.png"
 
 
-def test_a_card_is_saved_shown_and_given_another_adapter(fox: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_card_is_saved_shown_and_extended_by_an_adapter(fox: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = fox.with_suffix(".safetensors")
     assert run(card_command, "save", str(card), "--name", "red fox", "--picture", str(fox), *adapter("plus")) == 0
-    told = capsys.readouterr().out
-    assert f"hash {read_file(card).hash}" in told
-    assert "red fox (subject), 1 pictures kept" in told
-    assert "16 tokens of" in told
+    text = capsys.readouterr().out
+    assert f"hash {read_file(card).hash}" in text
+    assert "red fox (subject), 1 pictures stored" in text
+    assert "16 tokens of" in text
     assert run(card_command, "add", str(card), *adapter("base")) == 0
-    assert [each.kind for each in read_file(card).encodings] == ["plus", "base"]
+    assert [encoding.kind for encoding in read_file(card).encodings] == ["plus", "base"]
     assert run(card_command, "show", str(card), "--pictures", str(fox.parent / "shown")) == 0
     assert Image.open(fox.parent / "shown" / "fox-1.png").size == (60, 80)
     assert not list(fox.parent.glob(".*"))
 
 
-def test_what_cannot_be_saved_is_refused_and_nothing_is_written(fox: Path) -> None:
+def test_a_bad_request_is_refused_and_nothing_is_written(fox: Path) -> None:
     card = fox.with_name("new.safetensors")
     save = ("save", str(card), "--name", "fox")
-    assert (
-        refused(card_command, "save", str(fox), "--name", "fox", "--picture", str(fox), *adapter("plus"))
-        == "card_suffix"
-    )
+    wrong_suffix = ("save", str(fox), *save[2:])
+    assert refused(card_command, *wrong_suffix, "--picture", str(fox), *adapter("plus")) == "card_suffix"
     assert refused(card_command, *save, "--picture", str(fox) + "x", *adapter("plus")) == "cli_file"
     assert refused(card_command, *save, *["--picture", str(fox)] * 9, *adapter("plus")) == "picture_count"
     assert refused(card_command, *save, "--picture", str(fox), *adapter("plus")[:2]) == "cli_needs"
@@ -85,17 +82,16 @@ def test_demo_takes_a_card_for_a_subject_without_an_encoder(fox: Path) -> None:
     files, out = random_files(), fox.parent / "out"
     models = ["--checkpoint", str(files.checkpoint), "--adapter", str(files.adapters["plus"])]
     fast = ["--size", "128x64", "--steps", "2", "--out", str(out), "--prompt", "a fox"]
-    made = {}
+    pictures = {}
     for kind, subject, encoder in (("card", card, []), ("picture", fox, ["--encoder", str(files.encoder)])):
         assert run(demo, *models, *encoder, *fast, "--subject", f"fox={subject}@0,0,0.5,1:1.2") == 0
-        made[kind] = np.asarray(Image.open(out / "picture.png"))
-        told = json.loads((out / "result.json").read_text(encoding="utf-8"))["request"]["subjects"][0]
-        assert told["weight"] == 1.2
-        assert ("card" in told, "pictures" in told) == (kind == "card", kind == "picture")
-        assert (np.asarray(Image.open(out / "sheet.png")) == (255, 165, 0)).all(
-            -1
-        ).any() or kind == "card"  # lossy there
-    assert np.array_equal(made["card"], made["picture"])
+        pictures[kind] = np.asarray(Image.open(out / "picture.png"))
+        stored = json.loads((out / "result.json").read_text(encoding="utf-8"))["request"]["subjects"][0]
+        assert stored["weight"] == 1.2
+        assert ("card" in stored, "pictures" in stored) == (kind == "card", kind == "picture")
+        orange = (np.asarray(Image.open(out / "sheet.png")) == (255, 165, 0)).all(-1)
+        assert orange.any() or kind == "card"  # a card's picture is compressed
+    assert np.array_equal(pictures["card"], pictures["picture"])
     assert refused(demo, *models, *fast, "--subject", f"fox={fox}@0,0,1,1") == "cli_needs"
 
 
@@ -107,7 +103,7 @@ def test_a_card_stands_alone_for_its_subject() -> None:
     assert refusal.value.cause == "card_and_pictures"
 
 
-def test_a_subject_is_cut_out_into_a_picture_to_look_at(fox: Path) -> None:
+def test_a_subject_is_cut_out(fox: Path) -> None:
     out = fox.with_name("cut.png")
     Image.new("L", (60, 80), 0).save(fox.with_name("mask.png"))
     assert run(cut_command, str(fox), str(out), "--crop", "0,0,0.5,1") == 0

@@ -24,6 +24,7 @@ from lib_anyms.lab.world.scene import Figure
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import bundle, default_scene, demo, generate
+from lib_anyms.standalone.cli import REFUSED, main
 from lib_anyms.standalone.drawing import draw_sheet
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from lib_anyms.standalone.subjects import parse_subject, place_subjects
@@ -51,7 +52,7 @@ def models() -> list[str]:
     ]
 
 
-def made(out: Path, *arguments: str) -> np.ndarray:
+def picture_of(out: Path, *arguments: str) -> np.ndarray:
     assert demo.run(parsed("--out", str(out), *FAST, *models(), *arguments)) == 0
     return np.asarray(Image.open(out / "picture.png"))
 
@@ -92,7 +93,7 @@ def test_a_bad_box_is_refused(text: str, cause: str) -> None:
     assert refusal.value.cause == cause
 
 
-def test_boxes_come_from_the_subjects_or_from_a_file_but_not_from_both(tmp_path: Path) -> None:
+def test_boxes_come_from_the_subjects_or_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "layout.json"
     layout = Layout(
         (Subject("hat", Box(0, 0, 0.5, 0.5), role="attribute"), Subject("sea", Box(0, 0, 1, 1), role="background"))
@@ -138,19 +139,19 @@ def test_bad_arguments_are_refused_by_cause(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout that holds the trained files: here random weights, in small parts."""
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with trained files: here random weights, in small parts."""
     files = random_files(SPRITES)
-    folder = tmp_path / "kept"
+    folder = tmp_path / "parts"
     bundle.split_files([files.checkpoint, files.encoder, *files.adapters.values()], folder, size=2**20)
     monkeypatch.setattr(bundle, "FILES", folder)
     monkeypatch.setenv("ANYMS_HOME", str(tmp_path / "home"))
     return folder
 
 
-def test_the_default_model_is_the_small_world(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_model_is_the_small_world(parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.run(parsed("--out", str(tmp_path / "out"), *FAST)) == 0
-    assert capsys.readouterr().out.splitlines()[0] == demo.PRESETS[demo.SPRITES].said
+    assert capsys.readouterr().out.splitlines()[0] == demo.PRESETS[demo.SPRITES].notice
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert (result["model"], result["layers"]) == ("sprites", len(attn2_layers(SPRITES)))
     assert result["request"]["scale"] == demo.PRESETS[demo.SPRITES].scale
@@ -159,28 +160,29 @@ def test_the_default_model_is_the_small_world(kept: Path, tmp_path: Path, capsys
     ]
 
 
-def test_a_damaged_small_world_is_refused(kept: Path, tmp_path: Path) -> None:
-    (kept / "checkpoint.safetensors.1").write_bytes(b"x")
+def test_a_damaged_small_world_is_refused(parts: Path, tmp_path: Path) -> None:
+    (parts / "checkpoint.safetensors.1").write_bytes(b"x")
     assert refused("--out", str(tmp_path / "out")) == "bundle_damaged"
     assert not (tmp_path / "out").exists()
 
 
-def test_each_model_has_its_own_defaults_and_what_is_given_wins(
-    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_each_model_has_its_defaults_and_options_win(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def noted(models, request, prompt, negative, seed, steps, size, guidance, device, dtype):
-        assert seed == default_scene.SEED
-        calls.append((models.checkpoint.parent.name.partition("-")[0], steps, size, guidance, request.scale))
-        return generate.Generated(Image.new("RGB", size), 1, 1, "cpu")
+    def record(models, request, prompt, sampling):
+        assert sampling.seed == default_scene.SEED
+        folder = models.checkpoint.parent.name.partition("-")[0]
+        calls.append((folder, sampling.steps, sampling.size, sampling.guidance, request.scale))
+        return generate.Generated(Image.new("RGB", sampling.size), 1, 1, "cpu")
 
-    monkeypatch.setattr(generate, "generate", noted)
+    monkeypatch.setattr(generate, "generate", record)
     monkeypatch.setattr(
         generate, "random_models", lambda folder: generate.Models(models_of_random(folder), tmp_path, tmp_path)
     )
-    given = ["--steps", "3", "--size", "64", "--guidance", "2", "--scale", "0.1"]
-    for arguments in ([], ["--random"], models(), given):
+    options = ["--steps", "3", "--size", "64", "--guidance", "2", "--scale", "0.1"]
+    for arguments in ([], ["--random"], models(), options):
         demo.run(parsed("--out", str(tmp_path / "out"), *arguments))
     own = random_files().checkpoint.parent.name.partition("-")[0]
     assert calls == [
@@ -196,9 +198,9 @@ def models_of_random(folder: Path) -> Path:
     return Path(shutil.copy(random_files().checkpoint, folder))
 
 
-def test_the_scene_is_new_to_the_model_and_named_in_its_words() -> None:
+def test_the_scene_is_held_out_and_its_prompt_has_the_words_of_the_world() -> None:
     identities = [Identity(*words) for words, _ in default_scene.SUBJECTS]
-    assert prompt([identity.shape for identity in identities], default_scene.GROUND) == default_scene.PROMPT
+    assert prompt([identity.shape for identity in identities], default_scene.BACKGROUND) == default_scene.PROMPT
     assert [subject.name for subject in default_scene.LAYOUT.subjects] == [identity.shape for identity in identities]
     boxes = [box for _, box in default_scene.SUBJECTS]
     for identity, box in zip(identities, boxes):
@@ -247,7 +249,7 @@ def test_the_sheet_shows_references_boxes_and_the_picture() -> None:
     boxes = sheet[36 + 256, 512 + 2 * 16 : 512 + 2 * 16 + 1024]
     left, both, right = boxes[100], boxes[512], boxes[900]
     assert (left != right).any()
-    assert (both == right).all()  # the topmost subject's
+    assert (both == right).all()  # the topmost subject covers the others
 
 
 COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255), "magenta": (255, 0, 255)}
@@ -257,7 +259,7 @@ COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255), "magent
 
 
 def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
-    picture = made(tmp_path, "--seed", "7")
+    picture = picture_of(tmp_path, "--seed", "7")
     assert picture.shape == (64, 128, 3)
     drawn = np.asarray(Image.open(tmp_path / "layout.png"))
     assert drawn.shape == picture.shape
@@ -278,18 +280,18 @@ def test_it_writes_a_picture_a_layout_and_a_result(tmp_path: Path) -> None:
 
 
 def test_seeds_repeat_and_every_setting_counts(tmp_path: Path) -> None:
-    base = made(tmp_path)
-    assert np.array_equal(made(tmp_path), base)
+    base = picture_of(tmp_path)
+    assert np.array_equal(picture_of(tmp_path), base)
     changes = {"seed": "1", "scale": "1.5", "mode": "global-sum", "unconditional": "cond-only", "prompt": "sea"}
     for name, value in changes.items():
-        assert not np.array_equal(made(tmp_path, f"--{name}", value), base), name
-    off = made(tmp_path, "--mode", "off")
+        assert not np.array_equal(picture_of(tmp_path, f"--{name}", value), base), name
+    off = picture_of(tmp_path, "--mode", "off")
     assert json.loads((tmp_path / "result.json").read_text())["unet_calls"] == 0
-    assert np.array_equal(made(tmp_path, "--scale", "0"), off)
+    assert np.array_equal(picture_of(tmp_path, "--scale", "0"), off)
     assert not np.array_equal(off, base)
 
 
-def test_an_empty_negative_prompt_is_zeros_as_in_the_webuis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_negative_prompt_gives_zeros_as_in_the_webuis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
     load = generate.load_pipeline
 
@@ -301,34 +303,44 @@ def test_an_empty_negative_prompt_is_zeros_as_in_the_webuis(tmp_path: Path, monk
         return pipeline
 
     monkeypatch.setattr(generate, "load_pipeline", watched)
-    made(tmp_path)
+    picture_of(tmp_path)
     unconditional, conditional = seen[0]
     assert not unconditional.any()
     assert conditional.any()
-    made(tmp_path, "--negative", "rain")
+    picture_of(tmp_path, "--negative", "rain")
     assert seen[-1][0].any()
 
 
-def test_own_pictures_several_a_subject(tmp_path: Path) -> None:
+def test_a_subject_may_have_several_pictures(tmp_path: Path) -> None:
     for colour in ("red", "blue"):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{colour} é.png")
     red, blue = tmp_path / "red é.png", tmp_path / "blue é.png"
-    one = made(tmp_path, "--subject", f"cat={red}@0,0,0.5,1")
-    two = made(tmp_path, "--subject", f"cat={red},{blue}@0,0,0.5,1")
-    moved = made(tmp_path, "--subject", f"cat={red}@0.5,0,1,1")
+    one = picture_of(tmp_path, "--subject", f"cat={red}@0,0,0.5,1")
+    two = picture_of(tmp_path, "--subject", f"cat={red},{blue}@0,0,0.5,1")
+    moved = picture_of(tmp_path, "--subject", f"cat={red}@0.5,0,1,1")
     assert not np.array_equal(one, two)
     assert not np.array_equal(one, moved)
 
 
-def test_random_weights_say_that_they_are_random(tmp_path: Path) -> None:
-    environ = {
-        **os.environ,
-        "ANYMS_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(tmp_path / "hub"),
-    }
-    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--random", "--out", str(tmp_path / "out"), *FAST]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+# Runs the command line in a process that cannot reach a network.
+OFFLINE = """
+import socket, sys
+def refuse(*address):
+    raise RuntimeError(f"a connection to {address}")
+socket.socket.connect = socket.getaddrinfo = refuse
+from lib_anyms.standalone.cli import main
+sys.exit(main())
+"""
+
+
+def test_random_weights_need_no_network_and_no_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    environ = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    environ |= {"ANYMS_HOME": str(tmp_path / "home"), "HF_HOME": str(cache), "HOME": str(tmp_path)}
+    arguments = ["demo", "--here", "--random", "--out", str(tmp_path / "out"), *FAST]
+    command = [sys.executable, "-c", OFFLINE, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert "random weights" in done.stdout.splitlines()[0]
     assert "70 layers in each of 2 UNet calls" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -338,14 +350,15 @@ def test_random_weights_say_that_they_are_random(tmp_path: Path) -> None:
         "sheet.png",
     ]
     assert "Traceback" not in done.stderr
+    assert len(Image.open(tmp_path / "out" / "picture.png").getcolors(1 << 24)) > 1000
+    assert not [path for path in cache.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")]
 
 
-def test_a_refusal_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lib_anyms", "demo", "--here", "--out", str(tmp_path / "out")]
-    command += ["--subject", "cat=no.png@0,0,1,1"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "ANYMS_HOME": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("AnyMS: no.png cannot be read")
+def test_a_refusal_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ANYMS_HOME", str(tmp_path))
+    arguments = ["demo", "--here", "--out", str(tmp_path / "out"), "--subject", "cat=no.png@0,0,1,1"]
+    assert main(arguments) == REFUSED == 2
+    assert capsys.readouterr().err.startswith("AnyMS: no.png cannot be read")
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,4 @@
-"""The command line's own environment: made once, continued, updated, rebuilt, removed; and never anywhere else.
-
-No network.
-"""
+"""The command line's environment: created once, continued, updated, rebuilt, removed, and nowhere else. No network."""
 
 from __future__ import annotations
 
@@ -18,23 +15,36 @@ import pytest
 
 from lib_anyms.errors import Refused
 from lib_anyms.standalone import environment as module
-from lib_anyms.standalone.environment import MODULES, REQUIREMENTS, STAGES, Environment, digest, find_home, missing
-from lib_anyms.standalone.processes import run_logged
+from lib_anyms.standalone.environment import (
+    INSTALL_STEPS,
+    MODULES,
+    REQUIREMENTS,
+    Environment,
+    digest,
+    find_home,
+    missing,
+)
+from lib_anyms.standalone.processes import CHECKOUT, run_logged
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
 
 
 @dataclass
 class Installer:
-    """Stands for venv and pip: does what they do to the folder, notes the stages, fails where it is told to."""
+    """Stands in for venv and pip: creates their files, records the steps, fails at the step `broken`."""
 
     home: Path
     broken: str = ""
-    stages: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    during: Callable[[str], None] = lambda stage: None
+    steps: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    during: Callable[[str], None] = lambda step: None
 
     @property
     def environment(self) -> Environment:
-        return Environment(self.home, self.said.append, run=self, base=lambda: "base-python")
+        return Environment(self.home, self.lines.append, run=self, base=lambda: "base-python")
 
     def __call__(self, command: Sequence[str], log: Path, progress: Callable[[str], None]) -> int:
         python = self.environment.python
@@ -43,14 +53,14 @@ class Installer:
         assert command[0] == ("base-python" if "venv" in command else str(python)), (
             "only the environment's own pip may run"
         )
-        stage = log.stem
-        self.stages.append(stage)
-        self.during(stage)
-        log.write_text(f"output of {stage}\n", encoding="utf-8")
-        if stage == "python":
+        step = log.stem
+        self.steps.append(step)
+        self.during(step)
+        log.write_text(f"output of {step}\n", encoding="utf-8")
+        if step == "python":
             python.parent.mkdir(parents=True, exist_ok=True)
             python.write_text("", encoding="utf-8")
-        return 9 if stage == self.broken else 0
+        return 9 if step == self.broken else 0
 
 
 @pytest.fixture
@@ -60,7 +70,7 @@ def installer(tmp_path: Path) -> Installer:
 
 @pytest.fixture
 def requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the requirements that a test may change."""
+    """A copy of the requirements, for a test to change."""
     folder = tmp_path / "requirements"
     folder.mkdir()
     for file in REQUIREMENTS.iterdir():
@@ -69,19 +79,19 @@ def requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_made_once_with_torch_first(installer: Installer) -> None:
+def test_created_once_with_torch_first(installer: Installer) -> None:
     python = installer.environment.ensure("demo")
     assert python.exists()
-    assert installer.stages == ["python", "torch", "demo", "vocabulary", "check"]
+    assert installer.steps == ["python", "torch", "demo", "check"]
     assert installer.environment.ready("demo")
     assert not installer.environment.ready("test")
     installer.environment.ensure("demo")
-    assert len(installer.stages) == 5, "a complete environment is not touched again"
+    assert len(installer.steps) == 4, "a complete environment is not changed again"
 
 
-def test_place_size_and_choice_are_said_before_anything_is_made(installer: Installer) -> None:
+def test_folder_size_and_choices_are_printed_before_anything_is_created(installer: Installer) -> None:
     before: list[str] = []
-    installer.during = lambda stage: before.extend(installer.said) if stage == "python" else None
+    installer.during = lambda step: before.extend(installer.lines) if step == "python" else None
     installer.environment.ensure("demo")
     text = "\n".join(before)
     assert str(installer.home) in text
@@ -90,24 +100,24 @@ def test_place_size_and_choice_are_said_before_anything_is_made(installer: Insta
     assert "--here" in text
 
 
-def test_the_larger_set_stands_for_the_smaller(installer: Installer) -> None:
+def test_the_larger_set_includes_the_smaller(installer: Installer) -> None:
     installer.environment.ensure("test")
     assert installer.environment.ready("demo")
 
 
-@pytest.mark.parametrize("stage", ["python", "torch", "vocabulary", "test", "check"])
-def test_a_failed_set_up_is_told_and_continued(installer: Installer, stage: str) -> None:
-    installer.broken = stage
+@pytest.mark.parametrize("step", ["python", "torch", "demo", "lab", "test", "check"])
+def test_a_failed_set_up_is_reported_and_continued(installer: Installer, step: str) -> None:
+    installer.broken = step
     with pytest.raises(Refused) as refusal:
         installer.environment.ensure("test")
     assert refusal.value.cause == "setup_failed"
-    assert f"at {stage} (exit code 9" in str(refusal.value)
-    assert f"  | output of {stage}" in installer.said, "the end of the log is shown"
+    assert f"at {step} (exit code 9" in str(refusal.value)
+    assert f"  | output of {step}" in installer.lines, "the end of the log is shown"
     assert not installer.environment.ready("test")
     assert not installer.environment.ready("demo")
-    installer.broken, installer.stages = "", []
+    installer.broken, installer.steps = "", []
     installer.environment.ensure("test")
-    assert ("python" in installer.stages) == (stage == "python"), "a venv that starts is kept"
+    assert ("python" in installer.steps) == (step == "python"), "a venv that starts stays"
     assert installer.environment.ready("test")
 
 
@@ -115,8 +125,8 @@ def test_a_process_killed_while_installing_leaves_no_stamp(installer: Installer)
     class Killed(BaseException):
         pass
 
-    def kill(stage: str) -> None:
-        if stage == "vocabulary":
+    def kill(step: str) -> None:
+        if step == "demo":
             raise Killed
 
     installer.during = kill
@@ -129,12 +139,12 @@ def test_changed_requirements_update_the_environment(installer: Installer, requi
     installer.environment.ensure("test")
     (requirements / "demo.txt").write_text("-r torch.txt\nnumpy==0.0.1\n", encoding="utf-8")
     assert not installer.environment.ready("demo")
-    installer.stages, installer.broken = [], "demo"
+    installer.steps, installer.broken = [], "demo"
     with pytest.raises(Refused):
         installer.environment.ensure("test")
-    assert "python" not in installer.stages, "updated, not made anew"
+    assert "python" not in installer.steps, "updated, not created again"
     assert not list(installer.environment.venv.glob("anyms-[dt]*.stamp")), (
-        "half updated it is neither the old set nor the new"
+        "half updated it is neither the old set nor the new one"
     )
 
 
@@ -152,25 +162,25 @@ def test_line_ends_do_not_change_the_digest(requirements: Path) -> None:
     assert digest("test") == before
 
 
-def test_a_missing_python_is_made_anew(installer: Installer) -> None:
+def test_a_missing_python_is_created_again(installer: Installer) -> None:
     installer.environment.ensure("demo")
     installer.environment.python.unlink()
-    installer.stages.clear()
+    installer.steps.clear()
     installer.environment.ensure("demo")
-    assert installer.stages[0] == "python"
+    assert installer.steps[0] == "python"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")
-def test_a_real_venv_whose_base_python_has_gone_is_made_anew(tmp_path: Path) -> None:
-    made: list[str] = []
+def test_a_real_venv_without_its_base_python_is_created_again(tmp_path: Path) -> None:
+    steps: list[str] = []
 
     def run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> int:
-        made.append(log.stem)
+        steps.append(log.stem)
         venv = "venv" in command
         real = [*command, "--without-pip"] if venv else command
         return run_logged(real, log, progress) if venv or command[-1] == "" else 0
 
-    ours = Environment(tmp_path / "home", made.append, run=run, base=lambda: sys.executable)
+    ours = Environment(tmp_path / "home", steps.append, run=run, base=lambda: sys.executable)
     python = ours.ensure("demo")
     assert (
         subprocess.run([python, "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)"], check=False).returncode
@@ -181,28 +191,28 @@ def test_a_real_venv_whose_base_python_has_gone_is_made_anew(tmp_path: Path) -> 
     assert not ours.ready("demo")
     ours.ensure("demo")
     assert ours.ready("demo")
-    assert made.count("python") == 2
+    assert steps.count("python") == 2
 
 
-def test_a_second_process_waits_and_finds_it_made(tmp_path: Path) -> None:
+def test_a_second_process_waits_and_reuses_it(tmp_path: Path) -> None:
     first, second = Installer(tmp_path / "home"), Installer(tmp_path / "home")
     waiting = threading.Thread(target=second.environment.ensure, args=["demo"])
 
-    def begin_second(stage: str) -> None:
-        if stage == "torch":
+    def begin_second(step: str) -> None:
+        if step == "torch":
             waiting.start()
             waiting.join(0.7)
-            assert waiting.is_alive(), "it must wait while the first is at work"
+            assert waiting.is_alive(), "it must wait while the first one works"
 
     first.during = begin_second
     first.environment.ensure("demo")
     waiting.join(20)
     assert not waiting.is_alive()
-    assert second.stages == []
-    assert any("waiting for another process" in line for line in second.said)
+    assert second.steps == []
+    assert any("waiting for another process" in line for line in second.lines)
 
 
-def test_clean_removes_what_was_made_and_says_how_much(installer: Installer) -> None:
+def test_clean_removes_everything_and_returns_its_size(installer: Installer) -> None:
     installer.environment.ensure("demo")
     (installer.environment.venv / "large").write_bytes(bytes(3_000_000))
     assert installer.environment.clean() == pytest.approx(3.0, abs=0.1)
@@ -210,14 +220,14 @@ def test_clean_removes_what_was_made_and_says_how_much(installer: Installer) -> 
     assert installer.environment.clean() == 0.0
 
 
-def test_models_made_first_do_not_make_the_folder_foreign(installer: Installer) -> None:
+def test_models_do_not_make_the_folder_foreign(installer: Installer) -> None:
     (installer.environment.models() / "random").mkdir()
     assert installer.environment.ensure("demo").exists()
     installer.environment.clean()
     assert not installer.home.exists()
 
 
-def test_models_are_never_put_into_a_foreign_folder(installer: Installer) -> None:
+def test_models_never_go_into_a_foreign_folder(installer: Installer) -> None:
     installer.home.mkdir()
     (installer.home / "thesis.txt").touch()
     with pytest.raises(Refused) as refusal:
@@ -226,7 +236,7 @@ def test_models_are_never_put_into_a_foreign_folder(installer: Installer) -> Non
     assert [path.name for path in installer.home.iterdir()] == ["thesis.txt"]
 
 
-def test_clean_keeps_what_others_put_there(installer: Installer) -> None:
+def test_clean_keeps_other_files(installer: Installer) -> None:
     installer.environment.ensure("demo")
     (installer.home / "mine.txt").write_text("mine", encoding="utf-8")
     installer.environment.clean()
@@ -241,7 +251,7 @@ def test_a_foreign_folder_is_neither_filled_nor_cleaned(installer: Installer, en
             action()
         assert refusal.value.cause == "home_foreign"
     assert [file.name for file in installer.home.iterdir()] == [entry]
-    assert installer.stages == []
+    assert installer.steps == []
 
 
 def test_an_empty_folder_may_be_used(installer: Installer) -> None:
@@ -260,7 +270,7 @@ def test_never_in_the_extensions_folder(home: str, tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(Refused) as refusal:
         Installer(tmp_path / "file" / "home").environment.ensure("demo")
@@ -281,13 +291,11 @@ def test_a_place_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
         ("darwin", {"ANYMS_HOME": ""}, "/u/Library/Caches/anyms"),
     ],
 )
-def test_places(platform: str, environ: dict[str, str], expected: str) -> None:
+def test_the_home_of_each_platform(platform: str, environ: dict[str, str], expected: str) -> None:
     assert find_home(environ, platform, Path("/u")) == Path(expected)
 
 
-def test_a_relative_place_is_fixed_to_the_folder_it_was_said_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_home_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_home({"ANYMS_HOME": "here"}) == tmp_path / "here"
 
@@ -303,12 +311,26 @@ def _pins(name: str) -> dict[str, set[str]]:
     return pins
 
 
-@pytest.mark.parametrize("wanted", sorted(STAGES))
-def test_every_requirement_is_pinned_and_looked_for(wanted: str) -> None:
-    assert set(_pins(wanted)) == set(MODULES[wanted].values())
+@pytest.mark.parametrize("package_set", sorted(INSTALL_STEPS))
+def test_every_requirement_is_pinned_and_checked(package_set: str) -> None:
+    assert set(_pins(package_set)) == set(MODULES[package_set].values())
 
 
-def test_what_is_missing_is_named_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def _requirements(name: str) -> list[str]:
+    lines = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r "))]
+
+
+def test_the_extras_are_the_same_requirements() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["optional-dependencies"] == {
+        "demo": [*_requirements("torch"), *_requirements("demo")],
+        "lab": ["anyms-webui[demo]", *_requirements("lab")],
+        "test": ["anyms-webui[lab]", *_requirements("test")],
+    }
+
+
+def test_missing_modules_are_named_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing("test") == []
     monkeypatch.setitem(MODULES, "demo", {"numpy": "numpy", "no_such_module": "its-package"})
     assert missing("demo") == ["its-package"]

@@ -1,4 +1,4 @@
-"""The command line's other processes: who holds the lock, which Python a venv is made of, what pip and we get to see."""
+"""The command line's other processes: the lock, the Python of a venv, and the environment variables of pip."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
 
 @posix
 def test_a_pip_left_behind_keeps_the_lock(tmp_path: Path) -> None:
-    """Else a second pip would install beside it."""
+    """Otherwise a second pip would install beside it."""
     begin = "import subprocess, sys, time; from pathlib import Path; from lib_anyms.standalone.lock import only_one\n"
     begin += "from lib_anyms.standalone.processes import run_logged\n"
-    begin += "with only_one(Path('lock'), print): run_logged(['sh', '-c', 'echo $$ > pid; exec sleep 60'], Path('log'), print)"
+    begin += "install = ['sh', '-c', 'echo $$ > pid; exec sleep 60']\n"
+    begin += "with only_one(Path('lock'), print): run_logged(install, Path('log'), print)"
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen([sys.executable, "-c", begin], cwd=tmp_path, env=environ) as parent:
         pid = tmp_path / "pid"
@@ -83,6 +84,6 @@ def test_pip_is_kept_from_installing_elsewhere(tmp_path: Path, monkeypatch: pyte
     assert "the user's own" in seen
 
 
-def test_inside_there_is_this_checkout_alone_and_no_network_for_models() -> None:
+def test_the_environment_has_only_this_checkout_and_no_network_for_models() -> None:
     environ = inside_environ({"PYTHONPATH": "/foreign", "PYTHONHOME": "/foreign", "KEPT": "yes"})
     assert environ == {"PYTHONPATH": str(CHECKOUT), "HF_HUB_OFFLINE": "1", "ANYMS_INSIDE": "1", "KEPT": "yes"}

@@ -1,4 +1,4 @@
-"""The random SDXL files: laid out as the real ones, the same for the same seed."""
+"""The random SDXL files: names and order of the real ones, the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lib_anyms.standalone.single_file import build_modules, expected_shapes
 from lib_anyms.standalone.structure import SDXL, SMALL, TINY, Structure, attn2_layers
 from tests.support.files import random_files
 
-# How many weights each part of sd_xl_base_1.0.safetensors has (beside position_ids and logit_scale, which nobody
-# reads), and shapes that tell the parts' sizes.
+# The number of weights in each part of sd_xl_base_1.0.safetensors, and shapes that depend on the parts' sizes.
+# position_ids and logit_scale are left out: no program reads them.
 SDXL_COUNTS = {
     "model.diffusion_model.": 1680,
     "first_stage_model.": 248,
@@ -46,8 +46,8 @@ SDXL_SHAPES = {
 }
 
 
-# The first digits of the SHA-256 of all a part's lines "name shape", sorted, as A1111's own modules (v1.10.1, built
-# from sd_xl_base.yaml) have them.
+# The first digits of the SHA-256 over a part's sorted lines "name shape", from A1111's modules (v1.10.1, built from
+# sd_xl_base.yaml).
 SDXL_NAMES = {
     "model.diffusion_model.": "3884182d449c8837",
     "first_stage_model.": "e9d56f72afb2bd81",
@@ -70,8 +70,8 @@ def test_sdxl_s_structure_gives_sdxl_s_file() -> None:
 
 def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     files = [write_random_sdxl(tmp_path / str(n), SMALL, seed, ["base"]) for n, seed in enumerate((0, 0, 1))]
-    for pick in (lambda made: made.checkpoint, lambda made: made.encoder, lambda made: made.adapters["base"]):
-        first, again, other = (pick(made).read_bytes() for made in files)
+    for pick in (lambda one: one.checkpoint, lambda one: one.encoder, lambda one: one.adapters["base"]):
+        first, again, other = (pick(one).read_bytes() for one in files)
         assert first == again
         assert first != other
 
@@ -120,7 +120,7 @@ def test_the_structure_round_trips_through_the_file() -> None:
         assert refusal.value.cause == "structure_fault"
 
 
-def test_the_caller_s_random_numbers_are_left_alone(tmp_path: Path) -> None:
+def test_the_caller_s_random_state_is_unchanged(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -129,8 +129,8 @@ def test_the_caller_s_random_numbers_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["base", "plus"])
-def test_words_and_pictures_move_pixels_and_nothing_saturates(kind: str) -> None:
-    """With diffusers' own IP-Adapter: an untrained model in which no difference shows would let every test pass."""
+def test_words_and_pictures_change_pixels_and_nothing_saturates(kind: str) -> None:
+    """By diffusers' IP-Adapter. With a random model that shows no difference every other test would pass."""
     files = random_files()
     pipe = load_pipeline(files.checkpoint, "cpu", torch.float32)
     pipe.set_progress_bar_config(disable=True)
@@ -141,7 +141,7 @@ def test_words_and_pictures_move_pixels_and_nothing_saturates(kind: str) -> None
     pipe.unet._load_ip_adapter_weights([groups])
     pipe.set_ip_adapter_scale(0.6)
     encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
-    nothing = encoder.encode_nothing(kind)
+    nothing = encoder.encode_unconditional(kind)
 
     def pixels(prompt: str, colour: str) -> torch.Tensor:
         embedding = encoder.encode([Image.new("RGB", (64, 64), colour)], kind, "pad")

@@ -7,9 +7,8 @@ from pkgutil import iter_modules
 
 from tests.faults.fault import Fault
 
-_NO_ROOMS = ("fault", "__main__")
-FAULTS: tuple[Fault, ...] = tuple(
-    fault
-    for module in sorted(module.name for module in iter_modules(__path__) if module.name not in _NO_ROOMS)
-    for fault in import_module(f"{__name__}.{module}").FAULTS
-)
+_NO_ROOMS = ("fault", "planting", "__main__")
+_ROOMS = sorted(module.name for module in iter_modules(__path__) if module.name not in _NO_ROOMS)
+FAULTS: tuple[Fault, ...] = ()
+for _room in _ROOMS:
+    FAULTS += import_module(f"{__name__}.{_room}").FAULTS

@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Tokens that only lay a program out: a fault is found also after its line was wrapped, indented or commented on.
+# These tokens do not count: a fault still fits after its line was wrapped, indented or commented.
 _LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -49,29 +49,30 @@ def find(source: str, fragment: str, python: bool) -> list[Span]:
     if exact or not python:
         return [(start, start + len(fragment)) for start in exact]
     try:
-        wanted = [text for text, _ in _tokens(fragment.strip())]
+        expected = [text for text, _ in _tokens(fragment.strip())]
     except (tokenize.TokenError, SyntaxError):
         return []
     tokens = list(_tokens(source))
     texts = [text for text, _ in tokens]
     spans = []
-    for start in range(len(texts) - len(wanted) + 1):
-        if texts[start : start + len(wanted)] == wanted:
-            spans.append((tokens[start][1][0], tokens[start + len(wanted) - 1][1][1]))
+    for start in range(len(texts) - len(expected) + 1):
+        last = start + len(expected)
+        if texts[start:last] == expected:
+            spans.append((tokens[start][1][0], tokens[last - 1][1][1]))
     return spans
 
 
 def _tokens(source: str) -> Iterator[tuple[str, Span]]:
-    """Each token that matters, with its place; a comma before a closing bracket does not."""
+    """Each token that counts, with its span; a comma before a closing bracket does not count."""
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    kept: list[tuple[str, Span]] = []
+    tokens: list[tuple[str, Span]] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in _LAYOUT:
             continue
-        if token.string in (")", "]", "}") and kept and kept[-1][0] == ",":
-            kept.pop()
+        if token.string in (")", "]", "}") and tokens and tokens[-1][0] == ",":
+            tokens.pop()
         first, last = (starts[row - 1] + column for row, column in (token.start, token.end))
-        kept.append((token.string, (first, last)))
-    yield from kept
+        tokens.append((token.string, (first, last)))
+    yield from tokens

@@ -1,14 +1,13 @@
-"""`python -m lib_anyms card`: a subject as one small file that needs no image encoder any more.
+"""`python -m lib_anyms card`: store a subject in one small file that needs no image encoder.
 
-`save OUT` makes a card from pictures, `add CARD` gives it tokens for one more adapter from the small pictures it keeps,
-`show CARD` tells what is in it. Without --adapter and --encoder the small world's are taken. Importing this needs the
-standard library only.
+`save OUT` makes a card from pictures. `add CARD` adds tokens for one more adapter, from the pictures in the card.
+`show CARD` lists its contents. Without --adapter and --encoder it uses the small world's. Importing this module needs
+the standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,39 +22,43 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to do, and with what."""
+    """Add the three actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     save = actions.add_parser("save", help="make a card from pictures", allow_abbrev=False)
     save.add_argument("card", type=Path, metavar="OUT", help="the new file, .safetensors")
-    save.add_argument("--name", required=True, help="what the prompt calls the subject")
+    save.add_argument("--name", required=True, help="the subject's name in the prompt")
     save.add_argument(
-        "--picture", type=Path, action="append", required=True, metavar="FILE", help="of the subject; repeatable"
+        "--picture",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a picture of the subject; repeatable",
     )
     save.add_argument("--role", default="subject", choices=ROLES, help="default subject")
     save.add_argument(
-        "--fit", default="pad", choices=FITS, help="how a picture becomes the encoder's square (default pad)"
+        "--fit", default="pad", choices=FITS, help="how to make a picture square for the encoder (default pad)"
     )
     save.add_argument(
-        "--combine", default="average", choices=COMBINES, help="several pictures into one (default average)"
+        "--combine", default="average", choices=COMBINES, help="how to combine several pictures (default average)"
     )
     save.add_argument(
-        "--float32", action="store_true", help="keep the tokens unrounded: twice the size, the very same pictures"
+        "--float32", action="store_true", help="store tokens in float32: twice the size, exactly the same images"
     )
-    add = actions.add_parser("add", help="tokens for one more adapter", allow_abbrev=False)
+    add = actions.add_parser("add", help="add tokens for one more adapter", allow_abbrev=False)
     add.add_argument("card", type=Path, metavar="CARD")
-    for each in (save, add):
-        each.add_argument("--adapter", type=Path, action="append", metavar="FILE", help="IP-Adapter; repeatable")
-        each.add_argument(
-            "--encoder", type=Path, action="append", metavar="FILE", help="its image encoder; one may serve several"
+    for action in (save, add):
+        action.add_argument("--adapter", type=Path, action="append", metavar="FILE", help="IP-Adapter; repeatable")
+        action.add_argument(
+            "--encoder", type=Path, action="append", metavar="FILE", help="its image encoder; one can serve several"
         )
-    show = actions.add_parser("show", help="what is in a card", allow_abbrev=False)
+    show = actions.add_parser("show", help="list the contents of a card", allow_abbrev=False)
     show.add_argument("card", type=Path, metavar="CARD")
-    show.add_argument("--pictures", type=Path, metavar="DIR", help="write the pictures it keeps there")
+    show.add_argument("--pictures", type=Path, metavar="DIR", help="write the card's pictures to this folder")
 
 
 def run(args: argparse.Namespace) -> int:
-    """-> exit code. Raises Refused; nothing is written then."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
+    """Run the action -> exit code. Raises Refused, with nothing written."""
     return {"save": _save, "add": _add, "show": _show}[args.action](args)
 
 
@@ -76,9 +79,8 @@ def _save(args: argparse.Namespace) -> int:
         raise Refused("picture_count", name=args.name, got=len(args.picture), high=MAX_PICTURES)
     pictures = [read_picture(read_bytes(file), args.name) for file in args.picture]
     dtype = torch.float32 if args.float32 else torch.float16
-    data = make_card(
-        args.name, args.role, pictures, pairs(args.adapter or [], args.encoder or []), args.fit, args.combine, dtype
-    )
+    models = pairs(args.adapter or [], args.encoder or [])
+    data = make_card(args.name, args.role, pictures, models, args.fit, args.combine, dtype)
     try:
         args.card.parent.mkdir(parents=True, exist_ok=True)
         write_new(args.card, data)
@@ -110,11 +112,12 @@ def _show(args: argparse.Namespace) -> int:
     card = read_file(args.card)
     size = args.card.stat().st_size
     print(f"{args.card}  {size / 1024:.0f} KiB  hash {card.hash}")
-    print(f"{card.name} ({card.role}), {len(card.pictures)} pictures kept")
-    for each in card.encodings:
-        tokens, dtype = tuple(each.tokens.shape), str(each.tokens.dtype).removeprefix("torch.")
-        how = f"{tokens[0]} tokens of {tokens[1]}, {dtype}, {each.fit}, {each.combine}"
-        print(f"for {each.file or 'an adapter'} ({each.kind}, {each.adapter[:12]}): {how}")
+    print(f"{card.name} ({card.role}), {len(card.pictures)} pictures stored")
+    for encoding in card.encodings:
+        count, width = encoding.tokens.shape
+        dtype = str(encoding.tokens.dtype).removeprefix("torch.")
+        details = f"{count} tokens of {width}, {dtype}, {encoding.fit}, {encoding.combine}"
+        print(f"for {encoding.file or 'an adapter'} ({encoding.kind}, {encoding.adapter[:12]}): {details}")
     if args.pictures is not None:
         args.pictures.mkdir(parents=True, exist_ok=True)
         for number in range(len(card.pictures)):
@@ -124,27 +127,26 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def pairs(given: Sequence[Path], encoders: Sequence[Path]) -> list[ModelPair]:
-    """Each adapter with the first of the encoders that fits it; of none given the small world's. Raises Refused."""
+def pairs(adapters: Sequence[Path], encoders: Sequence[Path]) -> list[ModelPair]:
+    """Pair each adapter with the first encoder that fits it; without any, the small world's. Raises Refused."""
     from lib_anyms.ip_adapter.checkpoint import read_adapter
     from lib_anyms.ip_adapter.encoder import read_encoder
     from lib_anyms.ip_adapter.tokens import check_pair
     from lib_anyms.models.model_files import ModelPair
     from lib_anyms.standalone.bundle import ADAPTERS, ENCODER, sprites_folder
 
-    if bool(given) != bool(encoders):
-        lacking = "--encoder" if given else "--adapter"
-        raise Refused(
-            "cli_needs", option="--adapter" if given else "--encoder", got=f"no {lacking}", expected=f"{lacking} FILE"
-        )
-    if not given:
+    if bool(adapters) != bool(encoders):
+        option, lacking = ("--adapter", "--encoder") if adapters else ("--encoder", "--adapter")
+        raise Refused("cli_needs", option=option, got=f"no {lacking}", expected=f"{lacking} FILE")
+    if not adapters:
         folder = sprites_folder(Environment(find_home(), say=print).models())
-        given = [path for name in ADAPTERS.values() if (path := folder / name).is_file()]
+        adapters = [path for name in ADAPTERS.values() if (path := folder / name).is_file()]
         encoders = [folder / ENCODER]
-    found = [read_encoder(path) for path in encoders]
-    made = []
-    for adapter in map(read_adapter, given):
-        encoder = next((each for each in found if each.width_for(adapter.kind) == adapter.encoder_width), found[0])
+    read_encoders = [read_encoder(path) for path in encoders]
+    models = []
+    for adapter in map(read_adapter, adapters):
+        fitting = [one for one in read_encoders if one.width_for(adapter.kind) == adapter.encoder_width]
+        encoder = fitting[0] if fitting else read_encoders[0]  # check_pair then refuses it with the reason
         check_pair(adapter, encoder)
-        made.append(ModelPair(adapter, encoder))
-    return made
+        models.append(ModelPair(adapter, encoder))
+    return models

@@ -1,4 +1,4 @@
-"""Remove the environment that `python -m lib_anyms` set up, and nothing else."""
+"""Remove the environment of `python -m lib_anyms`, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Remove it and say how much that was. Raises Refused where the folder is not ours."""
+    """Remove it and print its size -> exit code. Raises Refused if the folder is not ours."""
     home = find_home()
     freed = Environment(home, print).clean()
     print(f"AnyMS: {freed:.0f} MB freed in {home}.")

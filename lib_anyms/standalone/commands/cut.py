@@ -1,7 +1,6 @@
-"""`python -m lib_anyms cut FILE OUT`: what of a picture a subject is, written as a picture to look at before it is
-used.
+"""`python -m lib_anyms cut FILE OUT`: cut a subject out of a picture, to check the result before its use.
 
-The mask comes first, then the background, then the crop. Importing this needs the standard library only.
+Applies the mask, removes the background, then crops. Importing this module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from lib_anyms.layout.geometry import Box
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """From what, to where, and how."""
+    """Add the two files and the three ways to cut."""
     add = parser.add_argument
     add("picture", type=Path, metavar="FILE")
     add("out", type=Path, metavar="OUT", help="the new picture, PNG")
-    add("--crop", metavar="x0,y0,x1,y1", help="a part of it, in fractions 0..1")
-    add("--mask", type=Path, metavar="FILE", help="picture that is white, or opaque, where the subject is")
-    add("--remove-background", action="store_true", help="by rembg, where it and one of its models are installed")
+    add("--crop", metavar="x0,y0,x1,y1", help="keep this part, in fractions 0..1")
+    add("--mask", type=Path, metavar="FILE", help="a picture that is white or opaque at the subject")
+    add("--remove-background", action="store_true", help="with rembg, if it and one of its models are installed")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the picture and say its size -> exit code. Raises Refused; nothing is written then."""
+    """Write the picture and print its size -> exit code. Raises Refused, with nothing written."""
     from lib_anyms.ip_adapter.cutting import cropped, masked, without_background
     from lib_anyms.ip_adapter.references import read_mask, read_picture
     from lib_anyms.standalone.subjects import read_bytes

@@ -1,7 +1,8 @@
-"""Check and test this checkout: ruff, mypy, pytest; with CI=true the planted faults and the quick evaluation's bars
-too.
+"""Check and test this checkout.
 
-With pytest's arguments: only that.
+Without options: ruff, mypy, and pytest on the laws, the units and the contract with the hosts. Each option adds a part.
+CI=true runs all parts, with one gradio, the planted faults that are due, and the stored quality if it still applies.
+With arguments of pytest this command runs only pytest.
 """
 
 from __future__ import annotations
@@ -12,68 +13,115 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Mapping
 
 from lib_anyms.standalone.processes import CHECKOUT
 
-PYTEST = ("-m", "pytest")
-RUFF = ("-m", "ruff")
-CHECKS = {
-    "ruff": (*RUFF, "check"),
-    "format": (*RUFF, "format", "--check"),
-    "mypy": ("-m", "mypy"),
-    "pytest": (*PYTEST, "tests"),
+# Folders and files of tests/, the longest first: the short ones then fill the gaps between two workers.
+CORE = ("contract", "laws", "unit", "compat", *sorted(path.name for path in (CHECKOUT / "tests").glob("test_*.py")))
+PARTS = {
+    "ui": "the page in a browser, with both gradios",
+    "lab": "training, evaluation and benchmark",
+    "cli": "the command line",
+    "parity": "the same image as diffusers' IP-Adapter",
 }
-QUALITY = ("-m", "lib_anyms", "evaluate", "--here", "--suite", "quick", "--bars")
-CI_CHECKS = CHECKS | {"faults": ("-m", "tests.faults"), "quality": QUALITY}
+OTHERS = {
+    "faults": "planted faults: of changed files, and a tenth of all",
+    "quality": "how well layouts hold, measured again if the engine changed",
+}
+HOST_PARTS = ("hosts", "big")  # skipped without a real WebUI, real files or a lot of memory
+ORDER = (*PARTS, *CORE, *HOST_PARTS)
+GRADIO = "ANYMS_TEST_GRADIO"  # the gradio of tests/ui; both if it is not set
+_MOST_WORKERS = 8  # each imports torch
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CLOSING = re.compile(r"(\d+ \w+|no tests ran).* in [\d.]+s")
 
+Check = tuple[str, ...]  # Python's arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is left over goes to pytest."""
-    parser.usage = "%(prog)s [-h] [--here] [pytest's arguments]"
+    """Add an option for each part; other arguments go to pytest."""
+    parser.usage = "%(prog)s [-h] [--here] [--all] [parts] | [pytest's arguments]"
+    for name, description in {**PARTS, **OTHERS}.items():
+        parser.add_argument(f"--{name}", action="store_true", help=description)
+    parser.add_argument("--all", action="store_true", help="every part, every fault, and the quality measured again")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what `args.rest` asks for, or every check, also after one has failed -> 0 only if all passed."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+    """Run pytest with `args.rest`, or all checks, even after one failed -> 0 only if all passed."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers use the other cores
     if args.rest:
-        return subprocess.run([sys.executable, *PYTEST, *args.rest], cwd=CHECKOUT, check=False).returncode
-    return run_checks(CI_CHECKS if os.environ.get("CI") == "true" else CHECKS)
+        return subprocess.run([sys.executable, "-m", "pytest", *args.rest], cwd=CHECKOUT, check=False).returncode
+    parts = {name for name in (*PARTS, *OTHERS) if getattr(args, name)}
+    ci = os.environ.get("CI") == "true"
+    if ci and not args.all:
+        os.environ.setdefault(GRADIO, gradio_in_turn())
+    return run_checks(plan(parts, ci, args.all))
 
 
-def run_checks(checks: dict[str, tuple[str, ...]]) -> int:
-    """Each check's arguments of Python in turn; then one line about all, and pytest's closing line, which CI reads,
-    last.
-    """
-    told, closing, failed = [], "", False
+def plan(parts: Collection[str], ci: bool, everything: bool) -> dict[str, Check]:
+    """The checks in order, by name. `parts`: keys of PARTS and OTHERS."""
+    folders = [name for name in ORDER if name in CORE or name in parts or ci or everything]
+    again = ("--all",) if everything else ()
+    checks: dict[str, Check] = {
+        "ruff": ("-m", "ruff", "check"),
+        "format": ("-m", "ruff", "format", "--check"),
+        "mypy": ("-m", "mypy"),
+        "prepare": ("-m", "tests.prepare", *(name for name in folders if name in PARTS)),
+        "pytest": ("-m", "pytest", *_workers(), *(f"tests/{name}" for name in folders)),
+        "faults": ("-m", "tests.faults", *again),
+        "quality": ("-m", "tests.quality", *again),
+    }
+    return {name: check for name, check in checks.items() if name not in OTHERS or name in parts or ci or everything}
+
+
+def _workers() -> tuple[str, ...]:
+    """pytest-xdist's options: a module stays on one worker, because its fixtures are expensive."""
+    count = min(_MOST_WORKERS, os.cpu_count() or 1)
+    return ("-n", str(count if count > 1 else 0), "--dist", "loadscope", "--no-loadscope-reorder")
+
+
+def gradio_in_turn() -> str:
+    """The gradio of this commit: an even hash gives one, an odd hash the other. Without git it is gradio4."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        return ("gradio3", "gradio4")[int(done.stdout.strip(), 16) % 2]
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return "gradio4"
+
+
+def run_checks(checks: Mapping[str, Check]) -> int:
+    """Run the checks in turn -> 0 if all passed. The last line printed is pytest's closing line, which CI reads."""
+    results, closing, failed = [], "", False
     for name, arguments in checks.items():
         print(f"AnyMS: {name}", flush=True)
         began = time.monotonic()
-        code, lines = _echoed(arguments)
-        told.append(f"{name} {f'FAILED ({code})' if code else 'passed'} in {time.monotonic() - began:.0f} s")
+        code, lines = _echo(arguments)
+        outcome = f"FAILED ({code})" if code else "passed"
+        results.append(f"{name} {outcome} in {time.monotonic() - began:.0f} s")
         failed = failed or code != 0
         if name == "pytest":
             closing = next((line for line in reversed(lines) if _CLOSING.search(line)), "")
-    print("AnyMS: " + ", ".join(told))
+    print("AnyMS: " + ", ".join(results))
     print(closing, flush=True)
     return int(failed)
 
 
-def _echoed(arguments: tuple[str, ...]) -> tuple[int, list[str]]:
-    """Run Python and pass its output through as it comes -> its exit code and its lines without colours."""
+def _echo(arguments: Check) -> tuple[int, list[str]]:
+    """Run Python and print its output as it comes -> its exit code, and its lines without colours."""
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():
         environ |= {"FORCE_COLOR": "1", "COLUMNS": str(os.get_terminal_size().columns)}
     command = [sys.executable, *arguments]
-    seen = bytearray()
+    output = bytearray()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=CHECKOUT, env=environ
     ) as process:
         assert process.stdout is not None
-        while part := os.read(process.stdout.fileno(), 65536):
-            seen += part
-            sys.stdout.buffer.write(part)
+        while chunk := os.read(process.stdout.fileno(), 65536):
+            output += chunk
+            sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
-    return process.returncode, _COLOUR.sub("", seen.decode(errors="replace")).splitlines()
+    return process.returncode, _COLOUR.sub("", output.decode(errors="replace")).splitlines()
