@@ -1,10 +1,9 @@
-"""The four adapters for SDXL and both encoders at real size: told, paired, loaded, gone again. The table of
-docs/models.md.
+"""The four adapters for SDXL and both encoders at real size: recognise, pair, load and release them.
 
     python -m pytest tests/big -m big -s
 
-takes half an hour on two busy cores, 6 GiB of disk below the temporary folder and 10 GiB of memory. It prints a line of
-the table a file.
+prints the table of docs/models.md, a line for each file. It needs half an hour on two busy cores, 6 GiB of disk in the
+temporary folder and 10 GiB of memory.
 """
 
 from __future__ import annotations
@@ -45,20 +44,20 @@ NAMINGS = tuple((naming, suffix) for naming in ("Hugging Face", "open_clip") for
 
 
 def anonymous() -> int:
-    """Bytes of this process's memory that are no file's pages, which the system may take back at any time."""
+    """Bytes of this process's memory without pages of files, which the system can free at any time."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
 
 
 class Meter:
-    """Seconds, and MiB above what was taken at the beginning: at most, and in the end."""
+    """Seconds, and MiB more than at the start: the peak, and at the end."""
 
     seconds = peak = left = 0.0
 
 
 @contextmanager
 def measured() -> Iterator[Meter]:
-    collect(CPU)  # as a process has it that has just begun
+    collect(CPU)  # start like a new process
     meter, start, before, done = Meter(), time.monotonic(), anonymous(), threading.Event()
     peaks = [before]
 
@@ -78,35 +77,35 @@ def measured() -> Iterator[Meter]:
         meter.peak, meter.left = (max(peaks) - before) / MIB, (anonymous() - before) / MIB
 
 
-def told(*cells: object) -> None:
+def print_row(*cells: object) -> None:
     print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_an_adapter_is_told_and_never_in_memory_whole(tmp_path: Path, name: str, suffix: str) -> None:
+def test_an_adapter_is_recognised_and_never_in_memory_as_a_whole(tmp_path: Path, name: str, suffix: str) -> None:
     kind, width = ADAPTERS[name]
     path = write_real_adapter(tmp_path / (name + suffix), kind, width)
     with measured() as header:
-        found = what_is(path)
-    assert isinstance(found, AdapterCheckpoint), found
+        adapter = what_is(path)
+    assert isinstance(adapter, AdapterCheckpoint), adapter
     tokens = {"base": 4, "plus": 16}[kind]
-    assert (found.kind, found.tokens, found.encoder_width, found.context_width) == (kind, tokens, width, 2048)
-    assert [layer.width for layer in found.layers] == WIDTHS
+    assert (adapter.kind, adapter.tokens, adapter.encoder_width, adapter.context_width) == (kind, tokens, width, 2048)
+    assert [layer.width for layer in adapter.layers] == WIDTHS
     known = known_file(f"{name}.safetensors")
     assert encoder_for(kind, width).name == known.encoder
     if suffix == ".safetensors":
-        assert abs(path.stat().st_size - known.size) < 64 * 1024  # the size in the table is that of these very tensors
+        assert abs(path.stat().st_size - known.size) < 64 * 1024  # the table has the size of these tensors
     assert header.seconds < 5
     assert header.peak < 32
     make = torch.Generator().manual_seed(0)
-    subject, nobody = (torch.randn(tokens, 2048, generator=make) for _ in range(2))
+    subject, uncond = (torch.randn(tokens, 2048, generator=make) for _ in range(2))
     with measured() as projected:
-        sets = project_key_values(found, ImageTokens((subject, subject), nobody), CPU, torch.float16)
+        sets = project_key_values(adapter, ImageTokens((subject, subject), uncond), CPU, torch.float16)
     assert sets.bytes == 3 * tokens * sum(WIDTHS) * 2 * 2
     assert projected.peak < 160  # of the file's 650 MiB
-    assert projected.left < sets.bytes / MIB + 96  # the first use of torch keeps some of its own
-    told(
+    assert projected.left < sets.bytes / MIB + 96  # torch keeps some memory after its first use
+    print_row(
         path.name,
         f"{path.stat().st_size / 1e6:.0f} MB",
         f"{kind}, {tokens} tokens, takes {width}: {known.encoder.split('-laion')[0]}",
@@ -123,26 +122,26 @@ def test_an_encoder_is_the_same_in_every_naming(tmp_path: Path, name: str, namin
     hidden, projected = ENCODERS[name][:2]
     path = write_real_encoder(tmp_path / f"clip{suffix}", name, naming)
     with measured() as header:
-        found = what_is(path)
-    assert isinstance(found, EncoderCheckpoint), found
-    assert (found.hidden_width, found.projection_width, found.image_size) == (hidden, projected, 224)
+        checkpoint = what_is(path)
+    assert isinstance(checkpoint, EncoderCheckpoint), checkpoint
+    assert (checkpoint.hidden_width, checkpoint.projection_width, checkpoint.image_size) == (hidden, projected, 224)
     assert {("base", projected), ("plus", hidden)} == set(known_file(f"{name}.safetensors").gives)
     assert header.seconds < 5
     assert header.peak < 32
-    import transformers  # noqa: F401  # what it takes is not the encoder's
+    import transformers  # noqa: F401  # its memory is not the encoder's
 
     with measured() as work:
         with measured() as loading:
-            encoder = Encoder(found, CPU, torch.float32)
+            encoder = Encoder(checkpoint, CPU, torch.float32)
         own = dict(encoder._model.named_parameters())
-        for each, expected in real_encoder_weights(name):
-            assert torch.equal(own[each], expected.float()), each
+        for weight, expected in real_encoder_weights(name):
+            assert torch.equal(own[weight], expected.float()), weight
         del encoder, own, expected
         release(CPU)
-    size = 4 * found.parameters / MIB
-    assert loading.peak < 1.1 * size + 256  # never twice
-    assert work.left < 0.05 * size + 128  # gone afterwards
-    told(
+    size = 4 * checkpoint.parameters / MIB
+    assert loading.peak < 1.1 * size + 256  # never two copies
+    assert work.left < 0.05 * size + 128  # released
+    print_row(
         f"{name.split('-laion')[0]}, {naming}, {suffix}",
         f"{path.stat().st_size / 1e6:.0f} MB",
         f"hidden {hidden}, projected {projected}",
@@ -157,20 +156,22 @@ def test_an_encoder_is_the_same_in_every_naming(tmp_path: Path, name: str, namin
 def test_an_adapter_with_its_encoder_gives_its_tokens(tmp_path: Path, name: str) -> None:
     kind, width = ADAPTERS[name]
     adapter = what_is(write_real_adapter(tmp_path / f"{name}.safetensors", kind, width))
-    row = encoder_for(kind, width)
-    found = what_is(write_real_encoder(tmp_path / row.name, row.name.removesuffix(".safetensors"), "Hugging Face"))
-    check_pair(adapter, found)
+    known = encoder_for(kind, width)
+    checkpoint = what_is(
+        write_real_encoder(tmp_path / known.name, known.name.removesuffix(".safetensors"), "Hugging Face")
+    )
+    check_pair(adapter, checkpoint)
     with measured() as work:
-        tokens = image_tokens(adapter, Encoder(found, CPU, torch.float32), [[PICTURE]])
+        tokens = image_tokens(adapter, Encoder(checkpoint, CPU, torch.float32), [[PICTURE]])
         release(CPU)
-    made = (*tokens.subjects, tokens.unconditional)
-    assert [each.shape for each in made] == [(adapter.tokens, 2048)] * 2
-    assert all(each.isfinite().all() for each in made)
+    encoded = (*tokens.subjects, tokens.unconditional)
+    assert [subject.shape for subject in encoded] == [(adapter.tokens, 2048)] * 2
+    assert all(subject.isfinite().all() for subject in encoded)
     assert work.left < 160
-    told(
+    print_row(
         name,
-        row.name.split("-laion")[0],
-        list(made[0].shape),
+        known.name.split("-laion")[0],
+        list(encoded[0].shape),
         f"{work.seconds:.0f} s, {work.peak:.0f} MiB",
         f"{work.left:.0f} MiB",
     )

@@ -1,4 +1,4 @@
-"""One server per host for the whole run, and what was measured on them, told at its end."""
+"""One server per host for the whole run; measurements are printed at its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def measured() -> list[str]:
 
 @pytest.fixture(scope="session", params=[*KINDS])
 def studio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A real host with our extension, the tiny SDXL and the probe; its own folder must be as it was when it has ended."""
+    """A real host with our extension, the tiny SDXL and the probe. Its own folder must not change."""
     place = server.find(request.param)
     if isinstance(place, str):
         pytest.skip(place)
@@ -56,7 +56,7 @@ def untouched(studio: Studio) -> Iterator[None]:
 
 @contextlib.contextmanager
 def with_sprites(studio: Studio, name: str, files: RandomFiles | None = None) -> Iterator[Studio]:
-    """The same host with the sprites' structure loaded for a while: these files, or random ones."""
+    """The same host with the small world's structure loaded: `files`, or random weights."""
     placed = tiny.place(studio.host.place.name, studio.host.data, "sprites", files, name)
     studio.host.post("/sdapi/v1/refresh-checkpoints", {})
     try:
@@ -81,7 +81,7 @@ def sprites(studio: Studio, sprites_files: RandomFiles) -> Iterator[Studio]:
 
 @pytest.fixture(scope="session")
 def sprites_files(tmp_path_factory: pytest.TempPathFactory) -> RandomFiles:
-    """The trained world: from the folder ANYMS_SPRITES_DIR, where that is set, or as this checkout keeps it."""
+    """The trained small world's files: from ANYMS_SPRITES_DIR if set, else from this checkout."""
     folder = Path(os.environ.get("ANYMS_SPRITES_DIR") or tmp_path_factory.mktemp("sprites"))
     if "ANYMS_SPRITES_DIR" not in os.environ:
         if not SPRITES_LIST.is_file():
@@ -93,9 +93,9 @@ def sprites_files(tmp_path_factory: pytest.TempPathFactory) -> RandomFiles:
 
 @pytest.fixture
 def other_family(studio: Studio, tmp_path: Path) -> Iterator[str]:
-    """The name of an adapter for a smaller UNet, which lies among the host's."""
-    made = write_random_sdxl(tmp_path, SMALL, adapters=["base"]).adapters["base"]
-    placed = Path(shutil.copy(made, studio.files.adapters["plus"].with_name("another.safetensors")))
+    """The name of an adapter for a smaller UNet in the host's folder."""
+    adapter = write_random_sdxl(tmp_path, SMALL, adapters=["base"]).adapters["base"]
+    placed = Path(shutil.copy(adapter, studio.files.adapters["plus"].with_name("another.safetensors")))
     yield placed.stem
     placed.unlink()
 

@@ -1,4 +1,4 @@
-"""A host's own page in a browser, and the drive of tests/ui on it: Generate makes a picture, which tells what was sent."""
+"""A host's own page in a browser, driven as in tests/ui. The generated picture's infotext shows what was sent."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT = 120_000  # milliseconds; a host makes its pictures on the CPU here
+WAIT = 120_000  # milliseconds; hosts run on the CPU here
 NAMES = {"cat": "orange", "straw hat": "navy"}  # and the colours of their pictures
 SCREEN = {"width": 1400, "height": 1000}
 _seeds = itertools.count(1000)
-_TOLD = """(seed) => {
+_ANSWERED = """(seed) => {
     const error = document.querySelector("#html_log_txt2img .error:not([data-old])");
     const made = document.querySelector("#html_info_txt2img").textContent;
     return made.includes(`Seed: ${seed},`) || error?.textContent.includes("AnyMS");
@@ -83,12 +83,12 @@ class Page(Editor):
             self.fill(self.ours(f"slot{number}_name"), name)
 
     def generate(self) -> str:
-        """-> the picture's file, as base64."""
+        """Return the picture's file as base64."""
         self.tab.locator("#txt2img_generate").click()
-        return self.made()
+        return self.shown_picture()
 
-    def made(self, kind: str = "txt2img") -> str:
-        """The picture in a tab's gallery, not the preview before it (a `data:` address) -> its file, as base64."""
+    def shown_picture(self, kind: str = "txt2img") -> str:
+        """The picture in a tab's gallery as base64, not the live preview (a `data:` address)."""
         shown = self.tab.locator(f"#{kind}_gallery img:not([src^='data:'])").first
         shown.wait_for()
         answer = self.tab.request.get(shown.get_attribute("src"))
@@ -96,7 +96,7 @@ class Page(Editor):
         return base64.b64encode(answer.body()).decode()
 
     def keep(self, name: str) -> str:
-        """The whole page as it looks, where ANYMS_ARTIFACTS names a folder -> where it lies."""
+        """Save a screenshot of the whole page if ANYMS_ARTIFACTS names a folder -> its path."""
         folder = os.environ.get("ANYMS_ARTIFACTS")
         if not folder:
             return "not kept, for ANYMS_ARTIFACTS names no folder"
@@ -108,7 +108,7 @@ class Page(Editor):
 
 
 def opened(kind: type[PageT], studio: Studio) -> Iterator[PageT]:
-    """The host's page in a browser; it must not have complained of our files in the end."""
+    """The host's page in a browser. It must report no error in our files."""
     chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
     if chromium is None:
         pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
@@ -124,7 +124,7 @@ def opened(kind: type[PageT], studio: Studio) -> Iterator[PageT]:
 
 
 class HostEditor(Page):
-    """Its page is opened with AnyMS switched on, in the size of tests/ui/page.py, with a prompt and a single step."""
+    """The host's page with AnyMS on, the sizes of tests/ui/page.py, a prompt and one step."""
 
     def open(self, options: str = "") -> None:
         super().open(options)
@@ -136,16 +136,14 @@ class HostEditor(Page):
         self.root.scroll_into_view_if_needed()
 
     def speak(self, words: dict[str, str]) -> None:
-        """As if a file in the host's folder of languages were chosen: its page brings the words along for its own
-        script.
-        """
-        none, told = "window.localization = {}", f"window.localization = {json.dumps(words)}"
+        """Translate the page, as a chosen localisation file of the host does."""
+        none, translated = "window.localization = {}", f"window.localization = {json.dumps(words)}"
 
         def brought(route: Any) -> None:
             answer = route.fetch()
             page = answer.text()
             assert page.count(none) == 1
-            route.fulfill(response=answer, body=page.replace(none, told))
+            route.fulfill(response=answer, body=page.replace(none, translated))
 
         self.page.route(self.url, brought)
         self.open()
@@ -157,19 +155,19 @@ class HostEditor(Page):
         field.press("Tab")
 
     def make(self) -> None:
-        """Returns when there is a picture, or AnyMS has said why there is none."""
+        """Return when there is a picture, or a sentence of AnyMS that says why not."""
         seed = next(_seeds)
         self.number("seed", seed)
         self.page.evaluate(
             "document.querySelectorAll('#html_log_txt2img .error').forEach((old) => { old.dataset.old = 1; })"
         )
         self.page.locator("#txt2img_generate").click()
-        self.page.wait_for_function(_TOLD, arg=seed)
+        self.page.wait_for_function(_ANSWERED, arg=seed)
 
     def sent(self) -> dict[str, Any] | str:
         self.make()
-        told = infotext.entries(self.page.locator("#html_info_txt2img").first.inner_text()).get(infotext.NAME)
-        return json.loads(told) if told else self.page.locator("#html_log_txt2img .error").first.inner_text()
+        entry = infotext.entries(self.page.locator("#html_info_txt2img").first.inner_text()).get(infotext.NAME)
+        return json.loads(entry) if entry else self.page.locator("#html_log_txt2img .error").first.inner_text()
 
     def paste(self, text: str) -> None:
         line = f"a cat\nSteps: 1, Sampler: Euler, Size: 768x512, {infotext.NAME}: {json.dumps(text)}, Version: 1"

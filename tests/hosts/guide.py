@@ -1,6 +1,6 @@
-"""The pictures of docs/guide.md, made in a real A1111 with the sprites: `ANYMS_A1111_DIR=...
+"""Make the pictures of docs/guide.md in a real A1111 with the small world.
 
-python -m tests.hosts.guide`.
+Run `ANYMS_A1111_DIR=... python -m tests.hosts.guide`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FOLDER = CHECKOUT / "docs" / "pictures"
 HOST = "a1111"
 PROMPT, NEGATIVE = "a fish and a house on grass", "night"
 SUBJECTS = {"fish": Identity("fish", "blue", "orange", "band"), "house": Identity("house", "pink", "purple", "spot")}
-SMALL_WORLD = PRESETS[SPRITES]  # what the small model wants
+SMALL_WORLD = PRESETS[SPRITES]  # the small world's settings
 SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance}
 SCALE = SMALL_WORLD.scale
 WIDTH, COLOURS = 720, 96  # of a picture: readable, and a few tens of kilobytes
@@ -50,7 +50,7 @@ class Guide:
 
     def make(self) -> None:
         editor = self.editor
-        mat, rows = editor.root.locator(".mat"), editor.root.locator(".rows")
+        mat, rows = editor.root.locator(".mat"), editor.root.locator(".subjects")
         gallery = editor.page.locator("#txt2img_gallery")
         self.show(1, [editor.root.locator(".bar").first, rows])
         for slot, name in enumerate(SUBJECTS, 1):
@@ -81,13 +81,13 @@ class Guide:
         self.show(6, [gallery])
 
     def settled(self, count: int) -> None:
-        """So many pictures are shown, and no preview of a coming one."""
+        """Wait for `count` pictures and no live preview."""
         shown = "new Set([...document.querySelectorAll('#txt2img_gallery img')].map((image) => image.src)).size"
         done = f"{shown} >= {count} && !document.querySelector('#txt2img_gallery_container .livePreview')"
         self.editor.page.wait_for_function(done, timeout=300_000)
 
     def show(self, step: int, *groups: list[Any]) -> None:
-        """The page from the first to the last part of each group, one group below the other."""
+        """Save a screenshot: each group of parts, one below the other."""
         self.editor.page.mouse.move(0, 0)
         pieces = [self.piece(parts) for parts in groups]
         seen = Image.new("RGB", (max(piece.width for piece in pieces), sum(piece.height for piece in pieces)), "white")

@@ -1,4 +1,4 @@
-"""The hosts the tests know: how AnyMS names each, how it is started, and what is different or not to be had there."""
+"""The hosts of the tests: their names in AnyMS, how they start, and what is different or missing there."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ _CPU = ("--always-cpu", "--all-in-fp32")
 
 @dataclass(frozen=True)
 class Kind:
-    """One host. `missing` says of the cases it cannot do why: they are not an option there, which is not the same as
-    untested.
+    """One host.
 
-    `page` is what its ui-config.json must hold before its first start. `unguided` are the rows of a call at CFG 1;
-    `sparing`, the rows of three calls with "NGMS"; `early`, of four whose first half needs no unconditional ones;
-    `ngms`, the settings by which that means every step; `any_size`, whether sizes are of 8 pixels, not of 64; `hires`,
-    further fields of such a job; `hires_grid`, the height and width of the latent at 1.5 times the scene; `hires_cuts`,
-    whether a second pass of another aspect shows a part of the first; `refiner`, the settings by which it switches at a
-    share of the steps; `titles` and `arguments`, of scripts that have others than A1111's; `clip`, what ControlNet
-    calls the image encoder of its IP- Adapter; `ip_weights`, how many times that multiplies by its weight;
-    `eight_bits`, the flags and settings that keep the UNet's weights in eight bits; `low_memory`, flags that keep
-    models away from where the UNet samples.
+    missing: the reason for each case that the host cannot do, which is not the same as untested.
+    page: what its ui-config.json must hold before its first start.
+    unguided: batch entries of a call at CFG 1.
+    sparing: batch entries of three calls with "NGMS".
+    early: batch entries of four calls; the first half needs no unconditional ones.
+    ngms: settings that apply NGMS to every step.
+    any_size: sizes are multiples of 8 pixels, not of 64.
+    hires: further fields of a job with a hires fix.
+    hires_grid: height and width of the latent at 1.5 times the scene.
+    hires_cuts: a second pass of another aspect shows a crop of the first.
+    refiner: settings that switch to it at a share of the steps.
+    titles, arguments: of scripts that differ from A1111's.
+    clip: ControlNet's name for the image encoder of its IP-Adapter.
+    ip_weights: how many times ControlNet's IP-Adapter applies its weight.
+    eight_bits: flags and settings that store the UNet's weights in eight bits.
+    low_memory: flags that move models off the sampling device.
     """
 
     name: str
@@ -79,7 +85,7 @@ KINDS = {
     "forge_classic": Kind(
         "Forge classic",
         (*_COMMON, *_NO_MODEL, *_CPU),
-        # by default the first step has no unconditional rows, and nothing is pasted while there is a negative prompt
+        # by default the first step has no unconditional batch entries, and a negative prompt disables pasting
         settings={"skip_early_cond": -1.0, "paste_safe_guard": False},
         sparing=(1, 1, 1),
         ngms={},  # it means every step
@@ -90,12 +96,11 @@ KINDS = {
     "forge_neo": Kind(
         "Forge Neo",
         (*_COMMON, "--cpu", "--force-fp32"),
-        settings={"VERSION_UID": "PY313"},  # without it, a host whose config.json is there asks on the console
-        # its first start writes them; until the next one its paste button passes over a prompt that has no value of its
-        # own
+        settings={"VERSION_UID": "PY313"},  # without it the host waits for an answer on the console
+        # Its first start writes them. Until the next start its paste button skips a prompt without a value.
         page={f"{tab}/{label}/value": "" for tab in ("txt2img", "img2img") for label in ("Prompt", "Negative Prompt")},
         hires={"hr_upscaler": "None", **_SAME_MODULES},
-        early=(2, 1, 1, 2),  # the first step is never meant
+        early=(2, 1, 1, 2),  # never in the first step
         any_size=False,
         hires_grid=(24, 40),
         hires_cuts=False,
@@ -106,7 +111,7 @@ KINDS = {
         missing={
             **_NO_OUTPAINTING,
             "a second pass that cuts": "it stretches",
-            "its IP-Adapter": "no image encoder is loaded: it sets a `device` that is a property (read: real ones neither)",
+            "its IP-Adapter": "its image encoder is not loaded: it sets `device`, which is a property",
         },
     ),
 }

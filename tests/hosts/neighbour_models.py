@@ -1,4 +1,4 @@
-"""Files of other extensions for the tiny SDXL, as their users have them: a LoRA and a ControlNet, with random weights."""
+"""Files of other extensions for the tiny SDXL: a LoRA and a ControlNet with random weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ State = dict[str, torch.Tensor]
 
 
 def write_lora(checkpoint: Path, lora: Path, merged: Path) -> None:
-    """A LoRA for the checkpoint in kohya's names, and the checkpoint with it merged: W + alpha / rank * up @ down."""
+    """Write a LoRA in kohya's names, and the checkpoint with it merged: W + alpha / rank * up @ down."""
     weights = load_file(checkpoint)
     random = torch.Generator().manual_seed(11)
     adapter: State = {}
@@ -45,9 +45,7 @@ def write_lora(checkpoint: Path, lora: Path, merged: Path) -> None:
 
 
 def write_controlnet(checkpoint: Path, target: Path) -> None:
-    """A ControlNet of the checkpoint's size in the original names: the UNet's own first half, and open zero
-    convolutions.
-    """
+    """Write a ControlNet in the original names: the UNet's first half, and zero convolutions with random weights."""
     weights = load_file(checkpoint)
     copied = ("time_embed.", "label_emb.", "input_blocks.", "middle_block.")
     unet = {name.removeprefix(UNET): weight for name, weight in weights.items() if name.startswith(UNET)}
@@ -70,7 +68,7 @@ def write_controlnet(checkpoint: Path, target: Path) -> None:
 
 
 def _width(unet: State, block: str) -> int:
-    """Channels a block hands on: a convolution, a residual block or a downsampling."""
+    """Output channels of a block: a convolution, a residual block or a downsampling."""
     last = next(name for name in ("weight", "out_layers.3.weight", "op.weight") if f"{block}.{name}" in unet)
     return unet[f"{block}.{last}"].shape[0]
 

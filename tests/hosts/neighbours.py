@@ -1,4 +1,4 @@
-"""Jobs with other always-on scripts beside AnyMS, by the host's API."""
+"""Jobs with other always-on scripts beside AnyMS, through the host's API."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def listed(studio: Studio, kind: str = "txt2img") -> set[str]:
 
 
 def needs_script(studio: Studio, title: str, kind: str = "txt2img") -> str:
-    """The title of the script that begins so; ends a test of a neighbour this host does not have."""
-    for found in listed(studio, kind):
-        if found.startswith(title.lower()):
-            return found
+    """The title of the script that starts with `title`; skips the test if the host lacks it."""
+    for name in listed(studio, kind):
+        if name.startswith(title.lower()):
+            return name
     pytest.skip(f"host: not an option in {studio.kind.name}: it has no script {title}")
 
 
 def paint_beside(studio: Studio, scripts: Scripts, request: Any = None, kind: str = "txt2img", **changes: Any) -> Job:
-    """A job that must succeed; `request` is AnyMS's, None: AnyMS is not mentioned."""
-    told = {**scripts, **({"AnyMS": [request]} if request is not None else {})}
-    always_on = {title: {"args": arguments} for title, arguments in told.items()}
+    """A job that must succeed. `request`: AnyMS's, or None to leave AnyMS out."""
+    all_scripts = {**scripts, **({"AnyMS": [request]} if request is not None else {})}
+    always_on = {title: {"args": arguments} for title, arguments in all_scripts.items()}
     answer = studio.host.post(f"/sdapi/v1/{kind}", {**SCENE, **changes, "alwayson_scripts": always_on})
     assert answer.status == 200, f"{answer.body}\n{studio.host.tail()}"
     return Job(answer.body["images"], json.loads(answer.body["info"]))
@@ -46,6 +46,6 @@ def watch_beside(studio: Studio, scripts: Scripts, request: Any = None, **change
 
 
 def apart(one: bytes, other: bytes) -> int:
-    """The largest difference of two pictures' pixels, of 255."""
+    """The largest difference of two pictures' pixels, 0 to 255."""
     values = [np.frombuffer(pixels, np.uint8).astype(np.int16) for pixels in (one, other)]
     return int(np.abs(values[0] - values[1]).max())

@@ -1,8 +1,8 @@
-"""A host's whole job made once more on diffusers: same words, noise and sigmas, so picture and UNet calls must agree.
+"""Repeat a host's whole job on diffusers: same words, noise and sigmas, so picture and UNet calls must agree.
 
-Hosts reach diffusers' schedule (leading, one step in) by the scheduler "DDIM" where the steps divide 1000, and its
-first noise by their setting "SGM noise multiplier". Hosts cut pixels off to 8 bits where diffusers rounds: one step of
-255 is left.
+Hosts have diffusers' schedule (leading, offset by one step) with the scheduler "DDIM" if the steps divide 1000, and
+its first noise with the setting "SGM noise multiplier". Hosts cut pixels off to 8 bits and diffusers rounds, so they
+differ by one of 255.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lib_anyms.job.request import Request
 from lib_anyms.standalone.generate import Models, sample
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles
+from lib_anyms.standalone.sampling import Sampling
 from tests.hosts.studio import SCENE, Call, Studio, encoded
 
 SCHEDULE = {"sampler_name": "Euler", "scheduler": "DDIM"}
@@ -31,7 +32,7 @@ PICTURE = {"width": 256, "height": 256, "steps": 8, "cfg_scale": 4.0, **SCHEDULE
 
 @dataclass(frozen=True)
 class Made:
-    """A picture as base64, and for every step what the UNet saw and said, row 0 unconditional, row 1 conditional."""
+    """A picture as base64, and the UNet's input and output of every step: entry 0 unconditional, 1 conditional."""
 
     image: str
     steps: list[dict[str, torch.Tensor]]
@@ -43,8 +44,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a host is from diffusers: the largest difference over all steps as a share of diffusers' largest value
-    there; for the pixels, of 255, the largest and the mean.
+    """How far a host is from diffusers.
+
+    Latents and outputs: the largest difference over all steps, divided by diffusers' largest value there. Pixels: the
+    largest and the mean difference, 0 to 255.
     """
 
     shares: dict[str, float]
@@ -70,28 +73,30 @@ class Peer:
     def make(self, request: Any = None, **changes: Any) -> Made:
         """The same arguments as `on_host`."""
         scene = {**SCENE, **PICTURE, **changes}
-        wanted = Request.from_json(request or {"enabled": False})
+        parsed = Request.from_json(request or {"enabled": False})
         adapters = {path.name: path for path in self.files.adapters.values()}
         models = Models(
-            self.files.checkpoint, adapters.get(wanted.adapter, self.files.adapters["base"]), self.files.encoder
+            self.files.checkpoint, adapters.get(parsed.adapter, self.files.adapters["base"]), self.files.encoder
         )
         with self._watched() as steps:
-            made = sample(
+            result = sample(
                 self.pipeline,
                 models,
-                wanted,
+                parsed,
                 scene["prompt"],
-                scene["negative_prompt"],
-                scene["seed"],
-                scene["steps"],
-                (scene["width"], scene["height"]),
-                scene["cfg_scale"],
+                Sampling(
+                    scene["seed"],
+                    scene["steps"],
+                    scene["cfg_scale"],
+                    (scene["width"], scene["height"]),
+                    scene["negative_prompt"],
+                ),
             )
-        return Made(encoded(made.picture), steps)
+        return Made(encoded(result.picture), steps)
 
     @contextmanager
     def reading_as(self, prediction: str) -> Iterator[None]:
-        """The UNet's output taken for something else for a while."""
+        """Change how the scheduler reads the UNet's output."""
         scheduler = self.pipeline.scheduler
         declared = scheduler.config.prediction_type
         scheduler.register_to_config(prediction_type=prediction)
@@ -104,11 +109,11 @@ class Peer:
     def _watched(self) -> Iterator[list[dict[str, torch.Tensor]]]:
         steps: list[dict[str, torch.Tensor]] = []
 
-        def see(_unet: Any, args: tuple[Any, ...], given: dict[str, Any], output: Any) -> None:
-            told = {"x": args[0], "context": given["encoder_hidden_states"], "output": output[0]}
-            told["pooled"] = given["added_cond_kwargs"]["text_embeds"]
-            told["timesteps"] = args[1].float().expand(len(args[0]))
-            steps.append({name: tensor.detach().clone() for name, tensor in told.items()})
+        def see(_unet: Any, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            step = {"x": args[0], "context": named["encoder_hidden_states"], "output": output[0]}
+            step["pooled"] = named["added_cond_kwargs"]["text_embeds"]
+            step["timesteps"] = args[1].float().expand(len(args[0]))
+            steps.append({name: tensor.detach().clone() for name, tensor in step.items()})
 
         hook = self.pipeline.unet.register_forward_hook(see, with_kwargs=True)
         try:

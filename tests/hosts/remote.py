@@ -1,6 +1,4 @@
-"""This checkout as a git remote on loopback, served by git's own daemon: what a host's "Install from URL" clones and
-updates.
-"""
+"""This checkout as a git remote on loopback, for a host's "Install from URL" and updates."""
 
 from __future__ import annotations
 
@@ -25,21 +23,21 @@ _VERSION = re.compile(r'(?<=__version__ = ")[^"]+')
 
 @dataclass(frozen=True)
 class Remote:
-    """`work` is a clone whose commits go to the bare repository that is served."""
+    """A served bare repository. Commits of the clone `work` go to it."""
 
     url: str
     work: Path
 
     def publish(self, version: str) -> None:
-        """One commit more, in which nothing but the version is another."""
-        told = self.work / "lib_anyms" / "__init__.py"
-        told.write_text(_VERSION.sub(version, told.read_text(encoding="utf-8")), encoding="utf-8")
+        """Publish a commit that changes only the version."""
+        source = self.work / "lib_anyms" / "__init__.py"
+        source.write_text(_VERSION.sub(version, source.read_text(encoding="utf-8")), encoding="utf-8")
         _commit(self.work, version)
 
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Remote]:
-    """This checkout with its history, and what is not committed yet as one commit more, at git://127.0.0.1."""
+    """Serve this checkout at git://127.0.0.1, with its history and uncommitted changes as one more commit."""
     bare, work, port = folder / "served" / f"{EXTENSION}.git", folder / "work", free_port()
     git("clone", "--quiet", "--bare", "--no-hardlinks", str(CHECKOUT), str(bare))
     git("config", "uploadpack.allowFilter", "true", at=bare)  # hosts ask for blobs of one commit only, as GitHub allows
@@ -57,7 +55,7 @@ def serve(folder: Path) -> Iterator[Remote]:
 
 
 def git(*arguments: str, at: Path | None = None) -> str:
-    """What git prints; fails with what it says."""
+    """Run git -> its output. Fails with git's message."""
     done = subprocess.run(["git", *arguments], cwd=at, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"git {arguments[0]}: {done.stderr}"
     return done.stdout

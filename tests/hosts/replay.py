@@ -1,6 +1,4 @@
-"""A host's recorded UNet calls run once more on diffusers: same weights, same inputs, image tokens made in this
-process.
-"""
+"""Repeat a host's recorded UNet calls on diffusers: same weights and inputs, image tokens from this process."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class Given(nn.Module):
-    """In place of diffusers' embedding of sizes and crop: what the host had embedded."""
+    """Replaces diffusers' embedding of sizes and crop by the host's values."""
 
     def __init__(self, embedded: torch.Tensor) -> None:
         super().__init__()
@@ -38,24 +36,24 @@ class Given(nn.Module):
 
 
 class Replay:
-    """diffusers' UNet of the host's checkpoint, with AnyMS on it when a request is given."""
+    """diffusers' UNet with the host's checkpoint, and AnyMS on it if there is a request."""
 
     def __init__(self, files: RandomFiles) -> None:
         self.files = files
         self.unet = load_pipeline(files.checkpoint, CPU, torch.float32).unet
 
     def differences(self, calls: Sequence[Call], request: Any = None) -> list[float]:
-        """For each call the largest absolute difference of its output to the host's."""
+        """The largest absolute difference to the host's output, for each call."""
         current: list[UNetCall] = []
         stream = self._stream(Request.from_json(request), current) if request is not None else None
         if stream is not None:
             stream.inject()
         try:
-            found = []
+            differences = []
             for call in calls:
                 current[:] = [UNetCall(CondMap(call.is_cond), call.progress)]
-                found.append((self._run(call) - call.tensors["output"]).abs().max().item())
-            return found
+                differences.append((self._run(call) - call.tensors["output"]).abs().max().item())
+            return differences
         finally:
             if stream is not None:
                 stream.eject()
@@ -72,8 +70,8 @@ class Replay:
 
     @torch.no_grad()
     def _run(self, call: Call) -> torch.Tensor:
-        given = call.tensors
+        recorded = call.tensors
         width = self.unet.config.projection_class_embeddings_input_dim - 6 * self.unet.config.addition_time_embed_dim
-        self.unet.add_time_proj = Given(given["y"][:, width:])
-        added = {"text_embeds": given["y"][:, :width], "time_ids": torch.zeros(len(given["y"]), 6)}
-        return self.unet(given["x"], given["timesteps"], given["context"], added_cond_kwargs=added).sample
+        self.unet.add_time_proj = Given(recorded["y"][:, width:])
+        added = {"text_embeds": recorded["y"][:, :width], "time_ids": torch.zeros(len(recorded["y"]), 6)}
+        return self.unet(recorded["x"], recorded["timesteps"], recorded["context"], added_cond_kwargs=added).sample

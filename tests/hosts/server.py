@@ -1,9 +1,8 @@
-"""One real host as its own server process: found by environment variables, with a data folder of its own, offline, on
-the CPU.
+"""A real host as a server process: found by environment variables, with a separate data folder, offline, on the CPU.
 
 ANYMS_A1111_DIR, ANYMS_FORGE_DIR, ANYMS_REFORGE_DIR, ANYMS_FORGE_CLASSIC_DIR and ANYMS_FORGE_NEO_DIR name the hosts'
-folders; their Python is venv/ in there, or the one named by the same variable ending in _PYTHON. Models, extensions,
-settings and pictures lie in the data folder, so the host's own folder stays as it is.
+folders. Their Python is venv/ in there, or the file in the same variable ending in _PYTHON. Models, extensions,
+settings and pictures are in the data folder, so the host's own folder does not change.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from lib_anyms.standalone.processes import CHECKOUT
 from tests.hosts.kinds import KINDS, Kind
 
 START_SECONDS, STOP_SECONDS, JOB_SECONDS = 300, 20, 300
-STARTED = "Startup time:"  # Forge answers before it can make a picture; both print this when they can
+STARTED = "Startup time:"  # Forge answers before it can make a picture; all hosts print this when they can
 EXTENSION = "sd-webui-anyms"
 
 # The default preview downloads a model and, offline, fails the job.
@@ -48,12 +47,12 @@ class Place:
 
 
 def find(name: str) -> Place | str:
-    """The host, or why there is none: a reason to skip."""
+    """Find a host -> its place, or the reason to skip."""
     variable = f"ANYMS_{name.upper()}_DIR"
-    given = os.environ.get(variable)
-    if not given:
+    folder_name = os.environ.get(variable)
+    if not folder_name:
         return f"host: {variable} is not set"
-    folder = Path(given).absolute()
+    folder = Path(folder_name).absolute()
     scripts = "Scripts/python.exe" if os.name == "nt" else "bin/python"
     python = Path(os.environ.get(f"ANYMS_{name.upper()}_PYTHON") or folder / "venv" / scripts)
     for path in (folder / "launch.py", python):
@@ -63,14 +62,14 @@ def find(name: str) -> Place | str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API said; `body` is parsed JSON."""
+    """The API's answer; `body` is parsed JSON."""
 
     status: int
     body: Any
 
     @property
     def sentence(self) -> str:
-        """The message of a failure, wherever this host puts it."""
+        """The message of a failure; hosts put it into different fields."""
         return self.body.get("errors") or self.body.get("message") or str(self.body)
 
 
@@ -86,13 +85,13 @@ class HostServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when the host can make pictures; fails with the end of its log."""
+        """Wait until the host can make pictures. Fails with the end of its log."""
         kind = self.place.kind
         for name, content in (("config.json", {**SETTINGS, **kind.settings}), ("ui-config.json", kind.page)):
             if content and not (self.data / name).exists():
                 (self.data / name).write_text(json.dumps(content), encoding="utf-8")
         command = [str(self.place.python), "launch.py", *kind.flags, "--data-dir", str(self.data)]
-        # with another data folder, Forge serves its own scripts no more
+        # with a separate data folder Forge does not serve its own scripts
         command += [
             "--api",
             "--port",
@@ -106,23 +105,23 @@ class HostServer:
                 "stdin": subprocess.DEVNULL,
                 "stdout": out,
                 "stderr": out,
-            }  # Forge Neo may ask something on the console
+            }  # Forge Neo may wait for an answer on the console
             self._process = subprocess.Popen(
                 command, cwd=self.place.folder, env=self._environ(), start_new_session=True, **streams
             )
         self.wait_for_start(1)
 
     def wait_for_start(self, times: int) -> None:
-        """Until the process has started so many times: "Reload UI" makes it start once more."""
+        """Wait until the host has started `times` times; "Reload UI" counts as a start."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
-        while not (self._told().count(STARTED) >= times and self._alive()):
+        while not (self._log().count(STARTED) >= times and self._alive()):
             assert self._process.poll() is None, f"{self.place.name} ended at its start\n{self.tail()}"
             assert time.monotonic() < deadline, f"{self.place.name} did not start in {START_SECONDS} s\n{self.tail()}"
             time.sleep(0.5)
 
     def wait_for_end(self) -> None:
-        """Of a process that something else ends."""
+        """Wait for the end of the process, which something else stops."""
         assert self._process is not None
         self._process.wait(START_SECONDS)
 
@@ -145,17 +144,17 @@ class HostServer:
         return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), head))
 
     def cpu_seconds(self) -> float:
-        """What the process has computed; 0 where the system does not tell."""
+        """CPU seconds of the process; 0 where the system does not report them."""
         assert self._process is not None
-        told = Path(f"/proc/{self._process.pid}/stat")
-        if not told.is_file():
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        if not stat.is_file():
             return 0.0
-        fields = told.read_text(encoding="utf-8").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # of its own and the system's
+        fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system time
 
     def tail(self, lines: int = 40) -> str:
         """The end of the log, for messages of failed tests."""
-        return f"--- the end of {self.place.name}'s log\n" + "\n".join(self._told().splitlines()[-lines:])
+        return f"--- the end of {self.place.name}'s log\n" + "\n".join(self._log().splitlines()[-lines:])
 
     def _ask(self, request: urllib.request.Request) -> Answer:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -171,7 +170,7 @@ class HostServer:
         except OSError:
             return False
 
-    def _told(self) -> str:
+    def _log(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def _environ(self) -> dict[str, str]:
@@ -185,7 +184,7 @@ class HostServer:
             "HF_HOME": str(self.data / "huggingface"),
             "GRADIO_TEMP_DIR": str(self.data / "gradio"),
             "XDG_CACHE_HOME": str(self.data / "cache"),
-            "OMP_NUM_THREADS": "1",  # for so small a model, threads that wait for a busy core cost ten times the work
+            "OMP_NUM_THREADS": "1",  # for a small model, threads that wait for a busy core cost ten times the work
         }
         return kept | ours
 
@@ -196,9 +195,9 @@ def install_extension(data: Path) -> Path:
 
 
 def copy_checkout(target: Path) -> Path:
-    """This checkout as a clone of it would be, and what is not committed yet."""
-    asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, check=True).stdout.decode()
+    """The files of this checkout, committed or not, without ignored ones."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, listed.split("\0")):
         if (CHECKOUT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -207,17 +206,17 @@ def copy_checkout(target: Path) -> Path:
 
 
 def listing(folder: Path) -> dict[str, int]:
-    """Every file of the host's own folder and when it was written; without its Python and the byte code Python writes."""
-    found = {}
+    """Every file of the host's folder with its time of change, without its Python and byte code."""
+    times = {}
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in ("__pycache__", ".git", "venv")]
         kept = [os.path.join(place, name) for name in names if not name.startswith("cache.db")]  # Forge classic's own
-        found.update({path: os.lstat(path).st_mtime_ns for path in kept})
-    return found
+        times.update({path: os.lstat(path).st_mtime_ns for path in kept})
+    return times
 
 
 def free_port() -> int:
-    """Of loopback."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What the tests ask of a running host: pictures by its API, with AnyMS and with the probe."""
+"""Pictures from a running host's API, with AnyMS and with the probe."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from safetensors import safe_open
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.kinds import Kind
 from tests.hosts.server import Answer, HostServer
+from tests.ui.editor import EXTRA_OUTPUT
 
 SCENE: dict[str, Any] = {
     "prompt": "a cat and a dog on a beach",
@@ -37,7 +38,13 @@ SCENE: dict[str, Any] = {
 LAYERS = 70
 _SLOT = ("pictures", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks", "use")
 _SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "order")
-LABELS = ["request", "AnyMS", *_SETTINGS, *(f"{name} {number}" for number in range(1, 13) for name in _SLOT), "asked"]
+LABELS = [
+    "request",
+    "AnyMS",
+    *_SETTINGS,
+    *(f"{name} {number}" for number in range(1, 13) for name in _SLOT),
+    EXTRA_OUTPUT,
+]
 _numbers = itertools.count()
 
 
@@ -59,7 +66,7 @@ def pixels_of(image: str) -> bytes:
 
 
 def two_subjects(**settings: Any) -> dict[str, Any]:
-    """A whole request as in the issue. The boxes overlap, and the roles would be ordered the other way round."""
+    """A request with every usual field. The boxes overlap, and the order is not the proposed one."""
     cat = {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.1, 0.6, 0.95], "role": "attribute"}
     dog = {
         "name": "dog",
@@ -73,7 +80,7 @@ def two_subjects(**settings: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """An answered request: its pictures as base64, and its information as the API gives it."""
+    """The API's answer: pictures as base64, and its information."""
 
     images: list[str]
     info: dict[str, Any]
@@ -109,13 +116,13 @@ class Studio:
         return self.host.place.kind
 
     def needs(self, case: str) -> None:
-        """Ends a test of what is not an option on this host; its table tells why."""
+        """Skip the test if this host cannot do `what`, with the reason from kinds.py."""
         if case in self.kind.missing:
             pytest.skip(f"host: not an option in {self.kind.name}: {self.kind.missing[case]}")
 
     @cached_property
     def baseline(self) -> Job:
-        """Without AnyMS, made before anything else was."""
+        """A picture without AnyMS, made before all others."""
         return self.paint()
 
     @cached_property
@@ -129,7 +136,7 @@ class Studio:
     def ask(
         self, request: Any = None, probe: dict[str, Any] | None = None, kind: str = "txt2img", **changes: Any
     ) -> Answer:
-        """One job; `request` is AnyMS's JSON object, None: AnyMS is not mentioned."""
+        """One job. `request`: AnyMS's JSON object, or None to leave AnyMS out."""
         scripts: dict[str, Any] = {}
         if request is not None:
             scripts["AnyMS"] = {"args": [request]}
@@ -153,7 +160,7 @@ class Studio:
         return job, read_calls(folder)
 
     def hooks_after_sampling(self, request: Any) -> int:
-        """How many hooks hang on the UNet where other extensions of the same job may use it again."""
+        """The number of hooks on the UNet when other extensions of the same job may use it again."""
         return int((self._watch(request)[1] / "hooks").read_text(encoding="utf-8"))
 
     def _watch(self, request: Any, **changes: Any) -> tuple[Job, Path]:
@@ -161,18 +168,18 @@ class Studio:
         return self.paint(request, probe={"record": str(folder)}, **changes), folder
 
     def parameters(self, image: str) -> dict[str, Any]:
-        """What the host's own parser reads from the infotext within a picture."""
+        """The infotext in a picture, read by the host's own parser."""
         answer = self.host.post("/sdapi/v1/png-info", {"image": image})
         assert answer.status == 200
         return answer.body["parameters"]
 
     def hooks(self) -> int:
-        """How many hooks hang on the UNet, the probe's own not counted."""
+        """The number of hooks on the UNet, without the probe's."""
         return self.host.get("/anyms-probe/hooks").body["hooks"]
 
     @contextlib.contextmanager
     def options(self, **values: Any) -> Iterator[None]:
-        """The host's settings changed for a while; `override_settings` would leak into later jobs."""
+        """Change the host's settings inside the block; `override_settings` would leak into later jobs."""
         before = self.host.get("/sdapi/v1/options").body
         assert not values.keys() - before.keys()
         try:
@@ -184,13 +191,13 @@ class Studio:
 
 @contextlib.contextmanager
 def started_again(studio: Studio, data: Path, *flags: str, extension: Path | None = None) -> Iterator[Studio]:
-    """The same host as a second process, on a copy of its data, with further flags or one extension more."""
+    """The same host as a second process on a copy of its data, with more flags or one more extension."""
     shutil.copytree(
         studio.host.data, data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("calls *", "outputs", "gradio")
     )
     if extension is not None:
         shutil.copytree(extension, data / "extensions" / extension.name)
-    (data / "tmp").mkdir(exist_ok=True)  # Forge Neo makes it after its page, for which Forge Couple needs it
+    (data / "tmp").mkdir(exist_ok=True)  # Forge Couple needs it for the page; Forge Neo creates it later
     host = HostServer(studio.host.place, data, *flags)
     try:
         host.start()
@@ -201,7 +208,7 @@ def started_again(studio: Studio, data: Path, *flags: str, extension: Path | Non
 
 @contextlib.contextmanager
 def as_before(studio: Studio) -> Iterator[Studio]:
-    """Before and after, the host makes the same picture, with nothing on its UNet."""
+    """Check that the host makes the same picture before and after, with no hooks on its UNet."""
     before, hooks = studio.baseline, studio.hooks_at_rest
     yield studio
     assert studio.paint().pixels == before.pixels
@@ -210,7 +217,7 @@ def as_before(studio: Studio) -> Iterator[Studio]:
 
 @contextlib.contextmanager
 def renamed(*files: Path) -> Iterator[None]:
-    """The files are away for a while."""
+    """Move the files away inside the block."""
     away = {path: path.rename(path.with_suffix(".away")) for path in files}
     try:
         yield
@@ -220,12 +227,12 @@ def renamed(*files: Path) -> Iterator[None]:
 
 
 def read_calls(folder: Path) -> list[Call]:
-    """What the probe recorded, in order."""
+    """The probe's records, in order."""
     return [_read_call(path) for path in sorted(folder.glob("*.safetensors"))]
 
 
 def _read_call(path: Path) -> Call:
     with safe_open(str(path), framework="pt") as file:
-        told = file.metadata()
+        metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    return Call(tensors, int(told["fired"]), int(told["changed"]), float(told["progress"]))
+    return Call(tensors, int(metadata["fired"]), int(metadata["changed"]), float(metadata["progress"]))

@@ -1,4 +1,4 @@
-"""What tests/ui drives on its small page, driven on the hosts' own pages: the same functions, one table of them."""
+"""The editor tests of tests/ui on the hosts' own pages: one table of the same functions."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from tests.hosts.conftest import with_sprites
 from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
 from tests.support.programs import find_program
-from tests.ui import test_aids, test_editor, test_pictures
+from tests.ui import test_editor, test_pictures, test_tools
 from tests.ui.editor import picture
 
 ABILITIES: tuple[Callable[..., None], ...] = (
-    test_editor.test_two_pictures_are_enough_and_a_dragged_box_is_what_is_sent,
-    test_editor.test_generate_right_after_a_gesture_has_it,
+    test_editor.test_two_pictures_are_enough_and_a_dragged_box_is_sent,
+    test_editor.test_generate_right_after_a_drag_sends_the_new_box,
     test_editor.test_eight_handles_move_their_edges_and_the_grip_moves_a_covered_box,
     test_editor.test_a_box_snaps_to_tokens_unless_alt_is_held,
-    test_editor.test_escape_while_dragging_brings_the_box_back_and_does_not_reach_the_host,
+    test_editor.test_escape_cancels_a_drag_and_does_not_reach_the_host,
     test_editor.test_the_keyboard_alone,
-    test_editor.test_rows_are_the_way_without_dragging,
-    test_editor.test_twelve_slots_of_which_two_are_shown,
+    test_editor.test_the_list_edits_boxes_without_dragging,
+    test_editor.test_two_of_twelve_slots_are_shown_at_first,
     test_editor.test_a_removed_subject_takes_no_part_and_comes_back_with_its_picture,
-    test_editor.test_a_subject_is_off_for_a_while_and_stays_where_it_is,
-    test_editor.test_presets_and_who_lies_on_top,
+    test_editor.test_a_subject_that_is_off_keeps_its_box,
+    test_editor.test_presets_and_the_layer_order,
     test_editor.test_a_picture_dropped_on_a_box_goes_into_its_slot,
-    test_editor.test_the_stage_follows_the_picture_s_size_at_once,
-    test_editor.test_a_pasted_infotext_is_shown_and_its_boxes_stay_as_they_are,
+    test_editor.test_the_canvas_follows_the_picture_s_size_at_once,
+    test_editor.test_a_pasted_infotext_is_shown_and_its_boxes_are_not_rounded,
     test_editor.test_a_layout_is_saved_to_a_file_and_opened_again,
     test_editor.test_a_pen_drags,
     test_editor.test_a_finger_drags_and_resizes_and_a_second_one_changes_nothing,
     test_pictures.test_several_pictures_of_a_subject_are_ordered_and_removed,
-    test_pictures.test_pictures_are_undone_as_boxes_are,
-    test_pictures.test_names_are_undone_word_by_word,
+    test_pictures.test_undo_covers_pictures,
+    test_pictures.test_names_are_undone_one_word_at_a_time,
     test_pictures.test_a_picture_is_pasted_into_the_focused_slot,
-    test_pictures.test_a_picture_of_ours_restores_what_made_it_and_on_a_box_it_is_a_reference,
-    test_pictures.test_what_cannot_be_taken_is_said,
-    test_aids.test_the_words_are_those_of_the_host_s_language,
-    test_aids.test_the_owner_of_each_token_is_shown_at_either_level,
-    test_aids.test_own_arrangements_are_kept_used_deleted_and_taken_along,
+    test_pictures.test_a_picture_of_anyms_restores_its_layout_and_on_a_box_it_is_a_reference,
+    test_pictures.test_a_rejected_file_is_explained,
+    test_tools.test_labels_are_in_the_host_s_language,
+    test_tools.test_the_token_map_shows_the_owner_of_each_token,
+    test_tools.test_arrangements_are_saved_applied_deleted_and_exchanged,
 )
 
 
@@ -84,7 +84,7 @@ def other(studio: Studio) -> Iterator[Studio]:
         yield visited
 
 
-def test_another_checkpoint_is_held_against_the_adapter_at_once(
+def test_another_checkpoint_is_compared_with_the_adapter_at_once(
     other: Studio, editor: HostEditor, studio: Studio
 ) -> None:
     editor.give(1, "orange")
@@ -96,7 +96,7 @@ def test_another_checkpoint_is_held_against_the_adapter_at_once(
     shown = editor.page.locator("#setting_sd_model_checkpoint input, .model_selection input").first
     shown.fill(studio.files.checkpoint.name)
     shown.press("Enter")
-    notice.filter(has_text="so pictures are made without AnyMS").wait_for()
+    notice.filter(has_text="so images are made without AnyMS").wait_for()
     editor.keep("checkpoint")
     shown.fill(other.files.checkpoint.name)
     shown.press("Enter")
@@ -106,20 +106,20 @@ def test_another_checkpoint_is_held_against_the_adapter_at_once(
 def test_prompt_last_picture_and_hires_fix_are_read_off_the_host_s_page(editor: HostEditor, studio: Studio) -> None:
     editor.give(1, "orange")
     editor.name(1, "cat")
-    hint = "root.querySelector('.row[data-slot=\"1\"] .hints .hint')"
+    hint = "root.querySelector('.subject[data-slot=\"1\"] .hints .hint')"
     editor.type("txt2img_prompt", "a beach")
     editor.inside(hint)
     editor.type("txt2img_prompt", "a cat on a beach")
     editor.inside(f"!{hint}")
     editor.root.get_by_label("Picture behind the boxes").select_option("last")
-    ground = editor.root.locator(".ground")
+    ground = editor.root.locator(".background")
     assert not ground.is_visible()
     editor.make()
     ground.wait_for()
     editor.inside(
-        "String(['naturalWidth', 'naturalHeight'].map((side) => root.querySelector('.ground')[side])) === '768,512'"
+        "String(['naturalWidth', 'naturalHeight'].map((side) => root.querySelector('.background')[side])) === '768,512'"
     )
-    cut = editor.root.locator(".cut")
+    cut = editor.root.locator(".hires-shade")
     assert not cut.is_visible()
     editor.page.locator("#txt2img_hr .label-wrap").first.click()
     for side in "xy":
@@ -146,14 +146,14 @@ def test_axe_finds_nothing_in_our_elements(browser: Any, studio: Studio, axe: st
     context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=theme)
     seen = HostEditor(context, studio)
     seen.open(f"?__theme={theme}")
-    test_aids.nothing_for_axe(seen, axe)
+    test_tools.assert_accessible(seen, axe)
     seen.keep(f"{theme}-{width}")
     inside = f".every((node) => node.getBoundingClientRect().right <= {width})"
     seen.inside(f"[...root.querySelectorAll('button, input, .box')]{inside}")
     seen.close()
 
 
-@pytest.mark.usefixtures("studio")  # known beforehand, for it stands for several hosts
+@pytest.mark.usefixtures("studio")  # one session for several hosts
 @pytest.mark.parametrize("ability", ABILITIES, ids=lambda ability: ability.__name__.removeprefix("test_"))
 def test_on_the_host_s_own_page(ability: Callable[..., None], request: pytest.FixtureRequest) -> None:
     ability(**{name: request.getfixturevalue(name) for name in inspect.signature(ability).parameters})

@@ -1,4 +1,4 @@
-"""What AnyMS promises, on every real host: the tiny SDXL, CPU, float32, by the host's own API."""
+"""AnyMS's contract on every real host: the tiny SDXL, CPU, float32, through the host's API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def infotext(studio: Studio, image: str) -> dict[str, Any]:
 
 
 class TestContract:
-    """Each test runs on every host that is there."""
+    """Each test runs on every available host."""
 
     def test_the_script_is_listed_with_its_arguments(self, studio: Studio) -> None:
         listed = studio.host.get("/sdapi/v1/scripts").body
@@ -58,22 +58,22 @@ class TestContract:
         assert studio.hooks_after_sampling(two_subjects()) == studio.hooks_at_rest
 
     def test_the_infotext_holds_the_layout(self, studio: Studio) -> None:
-        told = infotext(studio, studio.composed.images[0])
-        given = two_subjects()
-        assert {name: told[name] for name in ("version", "enabled", "scale", "mode")} == {
-            name: given[name] for name in ("version", "enabled", "scale", "mode")
+        entry = infotext(studio, studio.composed.images[0])
+        request_json = two_subjects()
+        assert {name: entry[name] for name in ("version", "enabled", "scale", "mode")} == {
+            name: request_json[name] for name in ("version", "enabled", "scale", "mode")
         }
         without_pictures = [
-            {name: value for name, value in row.items() if name != "pictures"} for row in told["subjects"]
+            {name: value for name, value in row.items() if name != "pictures"} for row in entry["subjects"]
         ]
-        placed = [{name: value for name, value in row.items() if name != "images"} for row in given["subjects"]]
+        placed = [{name: value for name, value in row.items() if name != "images"} for row in request_json["subjects"]]
         expected = Layout.from_json({"version": 1, "subjects": placed})
         assert Layout.from_json({"version": 1, "subjects": without_pictures}) == expected
-        assert [len(row["pictures"]) for row in told["subjects"]] == [1, 1]
+        assert [len(row["pictures"]) for row in entry["subjects"]] == [1, 1]
 
     def test_subjects_keep_their_order(self, studio: Studio) -> None:
-        given = two_subjects()
-        turned = studio.paint({**given, "subjects": given["subjects"][::-1]})
+        request_json = two_subjects()
+        turned = studio.paint({**request_json, "subjects": request_json["subjects"][::-1]})
         assert [row["name"] for row in infotext(studio, studio.composed.images[0])["subjects"]] == ["cat", "dog"]
         assert [row["name"] for row in infotext(studio, turned.images[0])["subjects"]] == ["dog", "cat"]
         assert turned.pixels != studio.composed.pixels
@@ -85,14 +85,14 @@ class TestContract:
         request = two_subjects(adapter=studio.files.adapters[adapter].name) if adapter else None
         calls = studio.record(request)
         assert {flag for call in calls for flag in call.is_cond} == {True, False}
-        found = replay.differences(calls, request)
+        differences = replay.differences(calls, request)
         largest = max(call.tensors["output"].abs().max().item() for call in calls)
         what = f"AnyMS with {adapter}" if adapter else "plain UNet"
-        told = f"at most {max(found):.1e} from diffusers in {len(found)} calls, values to {largest:.1f}"
-        measured.append(f"{studio.host.place.name}, {what}: {told}")
-        assert max(found) < CLOSE
+        line = f"at most {max(differences):.1e} from diffusers in {len(differences)} calls, values to {largest:.1f}"
+        measured.append(f"{studio.host.place.name}, {what}: {line}")
+        assert max(differences) < CLOSE
         if request:
-            assert max(replay.differences(calls)) > 100 * CLOSE  # the image stream is what was compared
+            assert max(replay.differences(calls)) > 100 * CLOSE  # the comparison covers the image stream
 
     @pytest.mark.parametrize(
         "setting", [{"enabled": False}, {"enabled": False, "subjects": []}, {"scale": 0}, {"mode": OFF}]
@@ -121,13 +121,13 @@ class TestContract:
 
     BAD = {
         "unknown field": (two_subjects(colour="red"), "no field named 'colour'"),
-        "box outside": (only(box=[1.2, 0.1, 1.6, 0.9]), "lies wholly outside the picture"),
+        "box outside": (only(box=[1.2, 0.1, 1.6, 0.9]), "is completely outside the image"),
         "no picture": (only(images=["not base64!"]), "not base64"),
         "version": (two_subjects(version=9), "has version 9"),
         "unknown adapter": (two_subjects(adapter="nothing.safetensors"), "no model file named 'nothing.safetensors'"),
         "no object": ("[1]", "not a JSON object (got list)"),
         "no JSON": ("{", "not JSON"),
-        "no subject": (two_subjects(subjects=[]), "0 subjects were given"),
+        "no subject": (two_subjects(subjects=[]), "the request has 0 subjects"),
     }
 
     @pytest.mark.parametrize("fault", BAD)
@@ -158,12 +158,12 @@ class TestContract:
             lora.unlink()
 
     def test_an_adapter_of_another_family_is_stepped_aside_for(self, studio: Studio, other_family: str) -> None:
-        assert studio.paint(two_subjects()).pixels == studio.composed.pixels  # auto passes over it
+        assert studio.paint(two_subjects()).pixels == studio.composed.pixels  # auto ignores it
         job = studio.paint(two_subjects(adapter=other_family))
         assert job.pixels == studio.baseline.pixels
-        told = studio.parameters(job.images[0])
-        assert told["AnyMS skipped"].startswith("AnyMS: the loaded model is not of the adapter's family")
-        assert "AnyMS" not in told
+        parameters = studio.parameters(job.images[0])
+        assert parameters["AnyMS skipped"].startswith("AnyMS: the loaded model is not of the adapter's family")
+        assert "AnyMS" not in parameters
 
     def test_two_pictures_at_once(self, studio: Studio) -> None:
         calls = studio.record(two_subjects(), batch_size=2)
@@ -193,7 +193,7 @@ class TestContract:
 
     def test_prompts_of_unequal_length(self, studio: Studio, replay: Replay) -> None:
         calls = studio.record(two_subjects(), prompt="a cat, " * 120)
-        assert sorted(call.is_cond for call in calls) == [(False,)] * 3 + [(True,)] * 3  # too unequal for one call
+        assert sorted(call.is_cond for call in calls) == [(False,)] * 3 + [(True,)] * 3  # too different for one call
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
         assert max(replay.differences(calls, two_subjects())) < CLOSE
 
@@ -204,7 +204,7 @@ class TestContract:
         assert max(replay.differences(calls, two_subjects())) < CLOSE
 
     def test_steps_without_unconditional_rows(self, studio: Studio) -> None:
-        with studio.options(s_min_uncond=100.0):  # reForge does not look at the request's
+        with studio.options(s_min_uncond=100.0):  # reForge ignores the request's
             calls = studio.record(two_subjects(), s_min_uncond=100.0)
         assert tuple(len(call.is_cond) for call in calls) == studio.kind.sparing
         assert {sum(call.is_cond) for call in calls} == {1}
@@ -246,6 +246,6 @@ def test_prompts_padded_to_one_length(studio: Studio, replay: Replay) -> None:
 
 
 def all_layers_as_diffusers(calls: list[Call], replay: Replay) -> bool:
-    """Every layer fires and changes its output in every call, whose output is diffusers'."""
+    """Every layer acts and changes its output in every call; the UNet's output equals diffusers'."""
     fired = {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
     return fired and max(replay.differences(calls, two_subjects())) < CLOSE

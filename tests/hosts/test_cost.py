@@ -1,8 +1,8 @@
-"""What a job takes with AnyMS against one without, by the API and on the page: measured, never judged.
+"""The time of a job with and without AnyMS, through the API and on the page: measured, not judged.
 
-The two take turns. The model is the small world's, untrained: its layers are narrow, so AnyMS is some 60 times as large
-a part of a step as in SDXL, and what is told here is an upper bound. Wall seconds depend on what else the machine does;
-the process's own CPU seconds, told beside them, hardly.
+The two take turns. The model is the small world's, untrained. Its layers are narrow, so AnyMS is about 60 times as
+large a part of a step as in SDXL: the results are upper bounds. Wall seconds depend on other programs; the process's
+CPU seconds hardly do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLAIN = "without AnyMS"
 
 
 def row_of(count: int, **settings: Any) -> dict[str, Any]:
-    """A request of so many subjects side by side."""
+    """A request of `count` subjects side by side."""
     step = 0.96 / count
     subjects = [
         {"name": f"s{number}", "images": [encoded(reference("orange"))], "box": [left, 0.1, left + step, 0.9]}
@@ -36,7 +36,7 @@ def row_of(count: int, **settings: Any) -> dict[str, Any]:
 
 
 def costs(studio: Studio, jobs: dict[str, Callable[[], object]]) -> list[str]:
-    """A line for each of `jobs` but the plain one."""
+    """One line for each of `jobs` but the plain one."""
     cpu: dict[str, list[float]] = {name: [] for name in jobs}
 
     def timed(name: str) -> Callable[[], None]:
@@ -53,14 +53,16 @@ def costs(studio: Studio, jobs: dict[str, Callable[[], object]]) -> list[str]:
     for name in jobs:
         if name != PLAIN:
             shown = [
-                f"{kind} {told(of[name], of[PLAIN])}" for kind, of in (("wall", wall), ("CPU", own)) if min(of[PLAIN])
+                f"{kind} {described(of[name], of[PLAIN])}"
+                for kind, of in (("wall", wall), ("CPU", own))
+                if min(of[PLAIN])
             ]
             lines.append(f"{name} against {PLAIN}, {PAIRS} pairs: {'; '.join(shown)}")
     return lines
 
 
-def told(mine: list[float], theirs: list[float]) -> str:
-    """The ratio with its interval, and what it comes to."""
+def described(mine: list[float], theirs: list[float]) -> str:
+    """The ratio with its interval, and the difference."""
     middle, low, high = ratio(mine, theirs)
     more = float(np.median(np.array(mine) - np.array(theirs)))
     return f"{middle:.3f} ({low:.3f} to {high:.3f}), {1000 * more:+.0f} ms of {1000 * float(np.median(theirs)):.0f}"
@@ -84,7 +86,7 @@ class Timed(Page):
         self.ours("enabled-visible-checkbox").set_checked(on)
 
     def again(self) -> str:
-        """Generate once more -> the new picture's address."""
+        """Generate again -> the new picture's address."""
         first = "document.querySelector('#txt2img_gallery img')?.src ?? ''"
         before = self.tab.evaluate(first)
         self.tab.locator("#txt2img_generate").click()
@@ -92,7 +94,7 @@ class Timed(Page):
         return str(self.tab.evaluate(first))
 
     def parameters(self, address: str) -> dict[str, Any]:
-        """Of the picture at `address`."""
+        """The infotext of the picture at `address`."""
         return self.studio.parameters(base64.b64encode(self.tab.request.get(address).body()).decode())
 
 
@@ -114,5 +116,5 @@ def test_jobs_on_the_page(untrained: Studio, measured: list[str]) -> None:
         measured.extend(f"{untrained.host.place.name}, on the page, {line}" for line in costs(untrained, jobs))
 
 
-def test_a_line_tells_the_ratio_and_the_difference() -> None:
-    assert told([2.0, 4.0, 3.0], [1.0, 2.0, 1.5]) == "2.000 (2.000 to 2.000), +1500 ms of 1500"
+def test_a_line_has_the_ratio_and_the_difference() -> None:
+    assert described([2.0, 4.0, 3.0], [1.0, 2.0, 1.5]) == "2.000 (2.000 to 2.000), +1500 ms of 1500"

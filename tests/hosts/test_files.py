@@ -1,6 +1,4 @@
-"""Model files and subject cards on the hosts' own pages: what lacks is said and fetched, and a card needs no encoder
-any more.
-"""
+"""Model files and subject cards on the hosts' pages: missing files are downloaded; cards need no encoder."""
 
 from __future__ import annotations
 
@@ -21,10 +19,12 @@ from tests.hosts.drive import NAMES, Page, opened
 from tests.hosts.neighbours import apart
 from tests.hosts.studio import Studio, encoded, pixels_of, reference, renamed, two_subjects
 from tests.support.file_server import FileServer, file_server
+from tests.ui.editor import CARDS_MESSAGE
 
 MIRROR = "anyms_mirror"  # our setting
-ROUNDING = 2  # of 255: a card's tokens are kept in half precision
+ROUNDING = 2  # of 255: a card stores tokens in half precision
 SUBJECTS = {"cat": [0.05, 0.15, 0.48, 0.95], "straw hat": [0.52, 0.15, 0.95, 0.95]}
+FILES_MESSAGE = CARDS_MESSAGE.replace("cards", "files")  # an element id
 SOON = 60  # seconds
 ENCODER = known_file(FIRST_ADAPTER.encoder)
 
@@ -49,21 +49,21 @@ class Files(Page):
         entry.press("Tab")
 
     def press(self, name: str) -> None:
-        """A button of ours, which is gradio's element itself or lies in it."""
+        """Our button: gradio's element itself, or inside it."""
         self.tab.locator(f"button#script_txt2img_anyms_{name}, #script_txt2img_anyms_{name} button").first.click()
 
     def says(self, where: str, sentence: str) -> None:
         self.tab.locator(where).get_by_text(sentence).first.wait_for()
 
-    def tells(self, part: str, sentence: str) -> None:
+    def shows(self, part: str, sentence: str) -> None:
         self.says(f"#script_txt2img_anyms_{part}", sentence)
 
     def refused(self, sentence: str) -> None:
         self.tab.locator("#txt2img_generate").click()
         self.says("#html_log_txt2img", sentence)
 
-    def generate_anew(self) -> str:
-        """-> the picture's file, as base64; the gallery may have another one still."""
+    def generate_again(self) -> str:
+        """Return the picture's file as base64; the gallery may still show an older one."""
         shown = self.tab.locator("#txt2img_gallery img").first
         before = shown.get_attribute("src") if shown.count() else ""
         self.tab.locator("#txt2img_generate").click()
@@ -85,8 +85,8 @@ class Files(Page):
     def put(self, file: str, slot: int, as_: str = "card") -> None:
         self.pick("cards_slot", str(slot))
         self.card(file, as_).click()
-        self.tells("cards_told", f"Subject {slot} is")
-        self.tab.wait_for_timeout(500)  # gradio takes the slot's values over
+        self.shows(CARDS_MESSAGE, f"Subject {slot} is")
+        self.tab.wait_for_timeout(500)  # gradio copies the slot's values
 
 
 @pytest.fixture
@@ -95,33 +95,33 @@ def page(studio: Studio) -> Iterator[Files]:
     rest = studio.hooks()
     yield from opened(Files, studio)
     assert studio.hooks() == rest
-    told = studio.host.tail(100_000)
+    log = studio.host.tail(100_000)
     for colour in NAMES.values():
-        assert encoded(reference(colour))[40:100] not in told, "a picture's content is in the log"
+        assert encoded(reference(colour))[40:100] not in log, "a picture's content is in the log"
 
 
 @contextlib.contextmanager
 def fetched_from(
     studio: Studio, content: bytes, file: KnownFile = FIRST_ADAPTER, gives: Sequence[tuple[str, int]] = ()
 ) -> Iterator[FileServer]:
-    """A mirror whose `file` is `content`, which is an encoder that `gives` such widths. What was fetched is removed."""
-    told = {"name": file.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "gives": gives}
-    before = studio.host.post("/anyms-probe/known-file", told).body
+    """A mirror whose `file` has `content`, an encoder with the widths `gives`. Removes the download afterwards."""
+    facts = {"name": file.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "gives": gives}
+    before = studio.host.post("/anyms-probe/known-file", facts).body
     try:
         with file_server(content) as server:
             studio.host.post("/sdapi/v1/options", {MIRROR: server.address})
             yield server
     finally:
-        studio.host.post("/sdapi/v1/options", {MIRROR: HOME})  # Forge tells no setting that was never changed
+        studio.host.post("/sdapi/v1/options", {MIRROR: HOME})  # Forge does not report a setting that never changed
         studio.host.post("/anyms-probe/known-file", before)
         for left in (studio.host.data / "models" / file.folder).glob(f"{file.name}*"):
             left.unlink()
 
 
 def request(**subject: Any) -> dict[str, Any]:
-    """What the page's two subjects are through the API; `subject`: name -> what it has in its pictures' place."""
+    """The page's two subjects as an API request; `subject`: name -> fields instead of its pictures."""
     roles = {"straw hat": {"role": "attribute"}}
-    given = [
+    subjects = [
         {
             "name": name,
             "box": box,
@@ -130,12 +130,12 @@ def request(**subject: Any) -> dict[str, Any]:
         }
         for name, box in SUBJECTS.items()
     ]
-    return two_subjects(subjects=given, scale=0.6)
+    return two_subjects(subjects=subjects, scale=0.6)
 
 
 def sampling(studio: Studio, picture: str) -> dict[str, Any]:
-    told = studio.parameters(picture)
-    return {"sampler_name": told["Sampler"], "scheduler": told["Schedule type"]}
+    parameters = studio.parameters(picture)
+    return {"sampler_name": parameters["Sampler"], "scheduler": parameters["Schedule type"]}
 
 
 def test_a_missing_adapter_is_named_fetched_with_consent_and_used(page: Files, measured: list[str]) -> None:
@@ -145,32 +145,32 @@ def test_a_missing_adapter_is_named_fetched_with_consent_and_used(page: Files, m
         page.set_up()
         page.refused("no IP-Adapter for SDXL was found")
         page.says("#html_log_txt2img", f"Put {name}")
-        assert server.asked == []
+        assert server.ranges == []
 
         page.unfold("files", "files_download")
         busy(studio, name)
-        assert server.asked == []
+        assert server.ranges == []
         measured.append(f"{studio.host.place.name}, a download: {fetch(page, server, FIRST_ADAPTER)}")
-        made = page.generate_anew()
-        by_api = studio.paint({**request(), "adapter": name}, **sampling(studio, made))
-        assert pixels_of(made) == by_api.pixels[0]
+        picture = page.generate_again()
+        by_api = studio.paint({**request(), "adapter": name}, **sampling(studio, picture))
+        assert pixels_of(picture) == by_api.pixels[0]
     assert (
-        studio.paint({**request(), "adapter": studio.files.adapters["plus"].name}, **sampling(studio, made)).pixels
+        studio.paint({**request(), "adapter": studio.files.adapters["plus"].name}, **sampling(studio, picture)).pixels
         == by_api.pixels
     )
 
 
 def fetch(page: Files, server: FileServer, file: KnownFile) -> Path:
-    """Presses the button for what is chosen, and sees it through; -> the page as it looked meanwhile."""
+    """Press the button for the chosen file and wait for the download -> a screenshot taken meanwhile."""
     server.behaviours = [f"slow {len(server.content) // 150}"]
     page.press("files_download")
     bar = "document.querySelector('#script_txt2img_anyms_files_progress progress')?.value"
     page.tab.wait_for_function(f"{bar} > 0 && {bar} < 100")
     seen = page.keep(f"download-{file.folder}")
-    page.tells("files_progress", f"{file.name} is there and its SHA-256 is right")
-    told = page.studio.host.tail(400)
-    assert f"AnyMS fetches {file.name} (" in told
-    assert f"AnyMS fetches {file.name}: 50 %" in told
+    page.shows("files_progress", f"{file.name} is installed; its SHA-256 is right")
+    log = page.studio.host.tail(400)
+    assert f"AnyMS downloads {file.name} (" in log
+    assert f"AnyMS downloads {file.name}: 50 %" in log
     assert (page.studio.host.data / "models" / file.folder / file.name).read_bytes() == server.content
     return seen
 
@@ -186,18 +186,18 @@ def test_where_nothing_is_there_the_button_fetches_the_adapter_and_then_its_enco
             page.set_up()
             page.unfold("files", "files_download")
             fetch(page, first, FIRST_ADAPTER)
-            page.tells("files_told", f"Put {ENCODER.name}")
-            page.refused("no image encoder that gives")
+            page.shows(FILES_MESSAGE, f"Put {ENCODER.name}")
+            page.refused("no image encoder with")
             studio.host.post("/sdapi/v1/options", {MIRROR: second.address})
-            assert second.asked == []
-            fetch(page, second, ENCODER)  # the list has it chosen by now
-            page.tells("files_told", "An adapter and its image encoder are there.")
-            made = page.generate_anew()
-        assert studio.paint({**request(), **own}, **sampling(studio, made)).pixels == [pixels_of(made)]
+            assert second.ranges == []
+            fetch(page, second, ENCODER)  # the list has selected it by now
+            page.shows(FILES_MESSAGE, "An adapter and its image encoder are installed.")
+            picture = page.generate_again()
+        assert studio.paint({**request(), **own}, **sampling(studio, picture)).pixels == [pixels_of(picture)]
 
 
 def busy(studio: Studio, name: str) -> None:
-    """While a picture is made, none begins."""
+    """No download starts while an image is generating."""
     job = threading.Thread(target=lambda: studio.ask(steps=150))
     job.start()
     deadline = time.monotonic() + SOON
@@ -207,7 +207,7 @@ def busy(studio: Studio, name: str) -> None:
     studio.host.post("/sdapi/v1/interrupt", {})
     job.join()
     assert answer.status == 409
-    assert "a picture is being made" in str(answer.body)
+    assert "is not downloaded while an image is generating" in str(answer.body)
 
 
 def test_cards_are_saved_found_and_used_without_an_encoder_and_with_another_adapter_say_so(
@@ -215,12 +215,12 @@ def test_cards_are_saved_found_and_used_without_an_encoder_and_with_another_adap
 ) -> None:
     studio = page.studio
     page.set_up()
-    pictured = page.generate_anew()
+    pictured = page.generate_again()
     page.unfold("cards", "cards_save")
     for slot, file in enumerate(("cat.safetensors", "straw-hat.safetensors"), 1):
         page.pick("cards_slot", str(slot))
         page.press("cards_save")
-        page.tells("cards_told", f"Saved as {file} in anyms-cards.")
+        page.shows(CARDS_MESSAGE, f"Saved as {file} in anyms-cards.")
     search = page.ours("cards_search").locator("textarea, input").first
     search.fill("hat")
     page.card("cat.safetensors").wait_for(state="detached")
@@ -231,7 +231,7 @@ def test_cards_are_saved_found_and_used_without_an_encoder_and_with_another_adap
     measured.append(f"{studio.host.place.name}, cards: {page.keep('cards')}")
 
     with renamed(studio.files.encoder):
-        carded = page.generate_anew()
+        carded = page.generate_again()
         difference = apart(pixels_of(carded), pixels_of(pictured))
         measured.append(f"{studio.host.place.name}: the cards' picture is the pictures' own to {difference} of 255")
         assert difference <= ROUNDING
@@ -248,6 +248,6 @@ def test_cards_are_saved_found_and_used_without_an_encoder_and_with_another_adap
     page.says("#html_log_txt2img", "Use its pictures on the page")
     for slot, file in enumerate(("cat.safetensors", "straw-hat.safetensors"), 1):
         page.put(file, slot, "pictures")
-    again = page.generate_anew()
+    again = page.generate_again()
     assert studio.parameters(again)["AnyMS"].count("card") == 0
     assert pixels_of(again) != pixels_of(carded)

@@ -1,6 +1,4 @@
-"""What a picture tells of how it was made, in the real hosts: pasted in both tabs, varied by the X/Y/Z plot, asked by
-the API.
-"""
+"""Infotexts in the real hosts: pasted in both tabs, changed by the X/Y/Z plot, read through the API."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ PICTURES = {1: reference("orange"), 2: reference("navy", mode="RGBA")}
 
 
 def awkward(**settings: Any) -> dict[str, Any]:
-    """Two subjects whose order nobody would propose, with everything the page can show away from its default."""
-    given = two_subjects(scale=0.55, mode="masked-sum", unconditional="cond-only", fit="crop", **settings)
-    given["subjects"][0] |= {"name": AWKWARD, "start": 0.25, "weight": 1.25}
-    given["subjects"][1] |= {"end": 0.75, "blocks": "style"}
-    return given
+    """Two subjects in an order that is not proposed; every field of the page differs from its default."""
+    request = two_subjects(scale=0.55, mode="masked-sum", unconditional="cond-only", fit="crop", **settings)
+    request["subjects"][0] |= {"name": AWKWARD, "start": 0.25, "weight": 1.25}
+    request["subjects"][1] |= {"end": 0.75, "blocks": "style"}
+    return request
 
 
-def told_by(studio: Studio, job: Job) -> str:
+def infotext_of(studio: Studio, job: Job) -> str:
     return job.info["infotexts"][0]
 
 
@@ -45,16 +43,16 @@ def test_the_host_s_quoting_loses_nothing(studio: Studio) -> None:
 
 
 def test_the_api_s_own_infotext_field_loses_no_subject_silently(studio: Studio) -> None:
-    plain = studio.ask(infotext=told_by(studio, studio.baseline))
+    plain = studio.ask(infotext=infotext_of(studio, studio.baseline))
     if "parameterized generic" in str(plain.body):
         pytest.skip("host: its API's field `infotext` fails for a picture made without AnyMS, too")
     assert plain.status == 200
     assert pixels_of(plain.body["images"][0]) == studio.baseline.pixels[0]
-    told = told_by(studio, studio.composed)
-    answer = studio.ask(infotext=told)
+    text = infotext_of(studio, studio.composed)
+    answer = studio.ask(infotext=text)
     assert answer.status == 500
     assert answer.sentence.startswith("AnyMS: subject 'cat' has no reference picture")
-    assert studio.paint(two_subjects(), infotext=told).pixels == studio.composed.pixels
+    assert studio.paint(two_subjects(), infotext=text).pixels == studio.composed.pixels
 
 
 class Tab(Page):
@@ -71,7 +69,7 @@ class Tab(Page):
         return self
 
     def paste(self, text: str) -> None:
-        """Ends when the prompt has taken the place of the infotext."""
+        """Paste and wait until the prompt replaces the infotext."""
         prompt = self.tab.locator(f"#{self.kind}_prompt textarea")
         prompt.fill(text)
         prompt.press("Tab")
@@ -85,15 +83,15 @@ class Tab(Page):
         return self.ours(name).locator("textarea, input:not([type=range])").first.input_value()
 
     def shows(self, **values: str) -> None:
-        """Waits until each of our components shows its value: fields arrive one after the other."""
+        """Wait until each of our components shows its value: fields arrive one after the other."""
         for name, value in values.items():
             field = f"document.querySelector('#script_{self.kind}_anyms_{name}')"
             entry = f"{field}.querySelector('textarea, input:not([type=range])')"
             self.until(f"{entry} && {entry}.value === {json.dumps(value)}")
 
     def note(self, *words: str) -> str:
-        """The sentence above the accordion, once it has come."""
-        shown = self.ours("note").last  # within the block of the same id
+        """Wait for the sentence above the accordion -> its text."""
+        shown = self.ours("note").last  # inside the block of the same id
         for each in words:
             shown.filter(has_text=each).wait_for()
         return shown.inner_text()
@@ -108,7 +106,7 @@ class Tab(Page):
         return self.ours(f"slot{number}_shown").locator(".thumb")
 
     def forget(self) -> None:
-        """Nothing is kept of earlier jobs' pictures."""
+        """Remove the cached reference pictures of earlier jobs."""
         for picture in self.studio.host.data.rglob("cache/anyms/pictures/*.png"):
             picture.unlink()
 
@@ -133,9 +131,9 @@ SHOWN = {
 
 
 def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
-    made = tab.studio.paint(awkward())
+    job = tab.studio.paint(awkward())
     tab.forget()
-    tab.paste(told_by(tab.studio, made))
+    tab.paste(infotext_of(tab.studio, job))
     tab.shows(**SHOWN)
     assert tab.value("slot1_name") == AWKWARD
     assert tab.ours("enabled-visible-checkbox").is_checked()
@@ -143,56 +141,56 @@ def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
     for number in PICTURES:
         tab.drop(number)
     again = tab.generate()
-    assert tab.studio.parameters(again)["AnyMS"] == tab.studio.parameters(made.images[0])["AnyMS"]
-    assert pixels_of(again) == made.pixels[0]
+    assert tab.studio.parameters(again)["AnyMS"] == tab.studio.parameters(job.images[0])["AnyMS"]
+    assert pixels_of(again) == job.pixels[0]
 
-    # the pictures are the infotext's own now: they stay, and nothing is missing
-    tab.paste(told_by(tab.studio, made))
+    # the pictures belong to the infotext now: they stay, and nothing is missing
+    tab.paste(infotext_of(tab.studio, job))
     tab.ours("note").last.wait_for(state="hidden")
     assert [tab.thumbs(number).count() for number in PICTURES] == [1, 1]
 
-    # and "Send to img2img" takes them along
+    # "Send to img2img" takes them along
     tab.tab.locator("#txt2img_send_to_img2img").click()
     tab.go("img2img").shows(**SHOWN)
     for number in PICTURES:
         tab.thumbs(number).first.wait_for()
     tab.tab.locator("#img2img_generate").click()
-    assert tab.studio.parameters(tab.made("img2img"))["AnyMS"] == tab.studio.parameters(made.images[0])["AnyMS"]
+    assert tab.studio.parameters(tab.shown_picture("img2img"))["AnyMS"] == tab.studio.parameters(job.images[0])["AnyMS"]
 
 
 def test_kept_pictures_come_back_and_make_the_same_picture(tab: Tab) -> None:
-    made = tab.studio.paint(awkward())
-    tab.paste(told_by(tab.studio, made))
+    job = tab.studio.paint(awkward())
+    tab.paste(infotext_of(tab.studio, job))
     tab.shows(**SHOWN)
     for number in PICTURES:
         tab.thumbs(number).first.wait_for()
     assert tab.ours("note").last.is_hidden()
-    assert pixels_of(tab.generate()) == made.pixels[0]
+    assert pixels_of(tab.generate()) == job.pixels[0]
 
-    name = json.loads(tab.studio.parameters(made.images[0])["AnyMS"])["subjects"][0]["pictures"][0]
+    name = json.loads(tab.studio.parameters(job.images[0])["AnyMS"])["subjects"][0]["pictures"][0]
     answer = tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{name}")
     assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
     assert tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{'0' * 12}").status == 404
 
 
 def test_an_infotext_is_pasted_in_img2img_too(tab: Tab) -> None:
-    made = tab.studio.paint(awkward())
+    job = tab.studio.paint(awkward())
     tab.forget()
-    tab.go("img2img").paste(told_by(tab.studio, made))
+    tab.go("img2img").paste(infotext_of(tab.studio, job))
     tab.shows(**SHOWN)
     assert tab.value("slot1_name") == AWKWARD
     assert "dog" in tab.note("Add again that of:")
 
 
 @pytest.mark.parametrize("fault", ["version", "damaged"])
-def test_an_unreadable_infotext_is_told_and_the_rest_is_pasted(tab: Tab, fault: str) -> None:
-    told = told_by(tab.studio, tab.studio.composed)
+def test_an_unreadable_infotext_is_reported_and_the_rest_is_pasted(tab: Tab, fault: str) -> None:
+    text = infotext_of(tab.studio, tab.studio.composed)
     right, wrong = {"version": ('\\"version\\":1', '\\"version\\":7'), "damaged": ('{\\"version\\"', '\\"version\\"')}[
         fault
     ]
-    assert told.count(right) == 1
-    tab.paste(told.replace(right, wrong))
-    sentence = tab.note("AnyMS: the picture's AnyMS entry ")
+    assert text.count(right) == 1
+    tab.paste(text.replace(right, wrong))
+    sentence = tab.note("AnyMS: the image's AnyMS entry ")
     assert {"version": "has version 7", "damaged": "cannot be read (not JSON)"}[fault] in sentence
     assert tab.tab.locator("#txt2img_steps input[type=number]").input_value() == str(SCENE["steps"])
     assert not tab.ours("enabled-visible-checkbox").is_checked()
@@ -212,8 +210,8 @@ def test_the_doctor_s_button_writes_the_report(tab: Tab) -> None:
 
 
 def axes_of(studio: Studio, kind: str = "txt2img") -> list[str]:
-    told = studio.host.get("/sdapi/v1/script-info").body
-    plot = next(row for row in told if row["name"] == "x/y/z plot" and row["is_img2img"] == (kind == "img2img"))
+    scripts = studio.host.get("/sdapi/v1/script-info").body
+    plot = next(row for row in scripts if row["name"] == "x/y/z plot" and row["is_img2img"] == (kind == "img2img"))
     return plot["args"][0]["choices"]
 
 
@@ -229,7 +227,7 @@ def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""
 def test_the_axes_are_there_once(studio: Studio, kind: str) -> None:
     ours = [label for label in axes_of(studio, kind) if "AnyMS" in label]
     assert ours == [f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter")]
-    assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's own stay where they were
+    assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's axes keep their places
 
 
 def cells(answer: Any) -> list[str]:
@@ -238,22 +236,29 @@ def cells(answer: Any) -> list[str]:
 
 
 def test_cells_are_the_pictures_the_changed_requests_make(studio: Studio) -> None:
-    found = cells(plot(studio, ("[AnyMS] scale", "0.3,0"), ("[AnyMS] order", "as given,reversed")))
-    given = two_subjects(scale=0.3)
-    turned = {**given, "subjects": given["subjects"][::-1]}
-    expected = [studio.paint(given), studio.baseline, studio.paint(turned), studio.baseline]
-    assert [pixels_of(cell) for cell in found] == [job.pixels[0] for job in expected]
-    told = [studio.parameters(cell) for cell in found]
-    assert [json.loads(cell["AnyMS"])["scale"] if "AnyMS" in cell else None for cell in told] == [0.3, None, 0.3, None]
+    pictures = cells(plot(studio, ("[AnyMS] scale", "0.3,0"), ("[AnyMS] order", "as given,reversed")))
+    request = two_subjects(scale=0.3)
+    turned = {**request, "subjects": request["subjects"][::-1]}
+    expected = [studio.paint(request), studio.baseline, studio.paint(turned), studio.baseline]
+    assert [pixels_of(cell) for cell in pictures] == [job.pixels[0] for job in expected]
+    parameters = [studio.parameters(cell) for cell in pictures]
+    assert [json.loads(cell["AnyMS"])["scale"] if "AnyMS" in cell else None for cell in parameters] == [
+        0.3,
+        None,
+        0.3,
+        None,
+    ]
 
-    found = cells(plot(studio, ("[AnyMS] mode", "crop-merge,global-sum"), ("[AnyMS] weight of all", "0.5")))
+    pictures = cells(plot(studio, ("[AnyMS] mode", "crop-merge,global-sum"), ("[AnyMS] weight of all", "0.5")))
     weighed = [{**subject, "weight": 0.5} for subject in two_subjects()["subjects"]]
     jobs = [studio.paint(two_subjects(mode=mode, subjects=weighed)) for mode in ("crop-merge", "global-sum")]
-    assert [pixels_of(cell) for cell in found] == [job.pixels[0] for job in jobs]
+    assert [pixels_of(cell) for cell in pictures] == [job.pixels[0] for job in jobs]
 
     names = [path.name for path in studio.files.adapters.values()]
-    found = cells(plot(studio, ("[AnyMS] adapter", ",".join(names))))
-    assert [pixels_of(cell) for cell in found] == [studio.paint(two_subjects(adapter=name)).pixels[0] for name in names]
+    pictures = cells(plot(studio, ("[AnyMS] adapter", ",".join(names))))
+    assert [pixels_of(cell) for cell in pictures] == [
+        studio.paint(two_subjects(adapter=name)).pixels[0] for name in names
+    ]
 
 
 @pytest.mark.parametrize(
@@ -271,17 +276,17 @@ def test_a_value_out_of_bounds_is_refused(studio: Studio, axis: str, values: str
 
 def test_an_axis_of_anyms_without_anyms_is_refused(studio: Studio) -> None:
     answer = plot(studio, ("[AnyMS] scale", "0.5"), request={"enabled": False})
-    assert "an axis of the X/Y/Z plot changes AnyMS, which is off" in answer.sentence
+    assert "an axis of the X/Y/Z plot changes AnyMS, but AnyMS is off" in answer.sentence
 
 
 # -- AnyMS's own addresses ---------------------------------------------------------------------------------------------
 
 
-def test_what_the_api_tells(studio: Studio) -> None:
+def test_what_the_api_reports(studio: Studio) -> None:
     ask = studio.host.get
-    told = ask("/anyms/v1/version").body
-    assert told["request"] == 1
-    assert told["host"] == studio.kind.name
+    version = ask("/anyms/v1/version").body
+    assert version["request"] == 1
+    assert version["host"] == studio.kind.name
     assert set(ask("/anyms/v1/schema").body["properties"]) >= {"subjects", "scale", "mode"}
     models = ask("/anyms/v1/models").body
     assert models["checkpoint"]["attn2"] == LAYERS
@@ -308,7 +313,7 @@ def test_the_doctor_after_a_job_and_after_a_refusal(studio: Studio, measured: li
 def fetch(
     host: server.HostServer, path: str, form: dict[str, str] | None = None, **headers: str
 ) -> tuple[int, str, Any]:
-    """Status, text and headers, with headers of our own or a form; unlike the API's client, any kind of answer."""
+    """Send a request with our headers or a form -> status, text and headers of any kind of answer."""
     data = urllib.parse.urlencode(form).encode() if form else None
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -320,10 +325,10 @@ def fetch(
 
 @pytest.fixture
 def locked(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.HostServer]:
-    """The same host once more, with both kinds of login."""
+    """The same host again, with both kinds of login."""
     flags = ("--api-auth", "bob:pw", "--gradio-auth", "ann:secret")
-    with started_again(studio, tmp_path_factory.mktemp("locked"), *flags) as found:
-        yield found.host
+    with started_again(studio, tmp_path_factory.mktemp("locked"), *flags) as locked:
+        yield locked.host
 
 
 def test_behind_the_host_s_logins(locked: server.HostServer) -> None:

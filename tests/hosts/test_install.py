@@ -1,7 +1,6 @@
-"""AnyMS comes to a host and goes as users do it: "Install from URL", restart, update, "Reload UI", removal of the
-folder.
+"""Install and remove AnyMS as users do: "Install from URL", restart, update, "Reload UI", removal of the folder.
 
-Everything is done on the host's own page, with a git remote on loopback.
+All of it on the host's own page, with a git remote on loopback.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from tests.hosts.kinds import KINDS
 from tests.hosts.remote import Remote, git, serve
 from tests.hosts.studio import SCENE, Studio, two_subjects
 
-PULLED, UPDATED = "0.999.1", "0.999.2"  # versions that are published while the host has this one
+PULLED, UPDATED = "0.999.1", "0.999.2"  # published while the host has this one
 RESTART = "restart the WebUI"
-PATIENCE = 300_000  # milliseconds; git is asked over the network, the host builds its page anew
+PATIENCE = 300_000  # milliseconds; git uses the network, and the host builds its page again
 INSTALLED = "#extensions_installed_html"
 
 
@@ -38,7 +37,7 @@ class Extensions(Page):
         self.tab.set_default_timeout(PATIENCE)
         self.tab.goto(self.studio.host.url, wait_until="load")
         self.tab.locator("#txt2img_generate").wait_for()
-        for _ in range(20):  # a page that is still being built loses a click
+        for _ in range(20):  # an unfinished page loses a click
             self.turn_to("Extensions")
             with contextlib.suppress(TimeoutError):
                 return self.tab.locator(INSTALLED).get_by_text("anyms-probe").wait_for(timeout=PATIENCE / 20)
@@ -49,7 +48,7 @@ class Extensions(Page):
         spelling = re.compile(rf"^\s*{name}\s*$", re.IGNORECASE)
         self.tab.locator(".tab-nav button").get_by_text(
             spelling
-        ).first.click()  # Neo's settings have a tab of that name too
+        ).first.click()  # Neo's settings have a tab of the same name
 
     def press(self, name: str) -> None:
         self.tab.locator("#tab_extensions").get_by_role("button", name=name, exact=True).click()
@@ -65,14 +64,14 @@ class Extensions(Page):
         self.tab.locator(INSTALLED).get_by_text("new commits").wait_for()
 
     def apply(self) -> None:
-        """Updates what is marked, as it is once a check has found something new, and ends the host."""
+        """Apply the marked updates, which a check has found; this stops the host."""
         self.press("Apply and quit")
         self.studio.host.wait_for_end()
 
     def reload(self) -> None:
-        """ "Reload UI", which is not a restart.
+        """Press "Reload UI", which is not a restart.
 
-        A page that reloads itself may do so too early, so it is opened anew.
+        The page may reload itself too early, so it is opened again.
         """
         self.tab.locator("#footer a").get_by_text("Reload UI", exact=True).click()
         self.studio.host.wait_for_start(2)
@@ -83,7 +82,7 @@ class Extensions(Page):
 def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Studio]:
     """A started host without AnyMS.
 
-    What it keeps of an update in its own folder is removed; nothing else may be left there.
+    Files of an update in the host's own folder are removed; nothing else may remain there.
     """
     place = server.find(request.param)
     if isinstance(place, str):
@@ -146,7 +145,7 @@ def install(studio: Studio, remote: Remote, folder: Path, measured: list[str]) -
 
 
 def reload_after_a_pull(studio: Studio, remote: Remote, folder: Path, baseline: list[bytes]) -> None:
-    """The files are new, what the process has imported is not: page and API say what to do, other jobs go on."""
+    """New files, old imports: page and API say what to do, and other jobs still work."""
     remote.publish(PULLED)
     git("pull", "--quiet", at=folder)
     with extensions(studio) as page:
@@ -161,7 +160,7 @@ def reload_after_a_pull(studio: Studio, remote: Remote, folder: Path, baseline: 
 
 
 def update(studio: Studio, remote: Remote, measured: list[str]) -> None:
-    """By the host's own way; it ends the host."""
+    """Update as the host does it; this stops the host."""
     remote.publish(UPDATED)
     with extensions(studio) as page:
         began = time.monotonic()
@@ -173,10 +172,10 @@ def update(studio: Studio, remote: Remote, measured: list[str]) -> None:
 
 
 def works(studio: Studio, version: str, baseline: list[bytes]) -> bool:
-    """Whether this version answers, paints within the boxes, and leaves pictures without it as they were."""
-    told = studio.host.get("/anyms/v1/version")
-    assert told.status == 200
-    assert told.body["anyms"] == version
+    """Check that this version answers, acts inside the boxes, and leaves pictures without it unchanged."""
+    answer = studio.host.get("/anyms/v1/version")
+    assert answer.status == 200
+    assert answer.body["anyms"] == version
     request = two_subjects()
     job = studio.paint(request)
     assert "AnyMS" in studio.parameters(job.images[0])

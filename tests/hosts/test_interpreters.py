@@ -1,8 +1,7 @@
-"""The laws and the unit tests once more with each host's own Python: its torch, transformers, Pillow, numpy and
-safetensors.
+"""The laws and unit tests with each host's Python: its torch, transformers, Pillow, numpy and safetensors.
 
-A host's environment has neither pytest nor hypothesis: add them to a test environment of it. It has no diffusers (or
-another than the standalone's), so tests that need the standalone stay out.
+A host's environment has neither pytest nor hypothesis: add them to a copy of it. It has no diffusers (or another
+version than the standalone's), so tests of the standalone are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lib_anyms.standalone.processes import CHECKOUT
 from tests.hosts import server
 from tests.hosts.kinds import KINDS
 
-# Test files whose words these are need diffusers, or what `install.py` brings beside it.
+# Test files with these words need diffusers, or packages that come with it.
 STANDALONE = re.compile(r"lib_anyms\.standalone|tests\.support\.files|import diffusers")
 AT_LEAST = 400
 SECONDS = 1500

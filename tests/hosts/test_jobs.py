@@ -1,6 +1,4 @@
-"""Every kind of job users start: samplers, batches, passes, scripts, jobs stopped and jobs within jobs, on every real
-host.
-"""
+"""All kinds of jobs on every real host: samplers, batches, passes, scripts, stopped jobs, jobs inside jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from tests.hosts.neighbours import apart, paint_beside
 from tests.hosts.studio import LAYERS, Call, Studio, encoded, pixels_of, reference, two_subjects
 
 pytestmark = pytest.mark.usefixtures("untouched")
-ROUNDING = 1  # of 255: rows of another batch are summed in another order
+ROUNDING = 1  # of 255: other batches sum in another order
 START = {"kind": "img2img", "denoising_strength": 0.8}
 
 
@@ -45,7 +43,7 @@ SAMPLERS = {
     "DDIM": {},
     "UniPC": {},
     "LCM": {},
-    "Restart": {"scheduler": "Karras", "steps": 20},  # it restarts from 20 steps on
+    "Restart": {"scheduler": "Karras", "steps": 20},  # it restarts with 20 steps or more
 }
 
 
@@ -95,8 +93,8 @@ def test_three_pictures_at_once_are_three_single_jobs(studio: Studio) -> None:
     assert min(apart(singles[0], other) for other in singles[1:]) > 20 * ROUNDING
 
 
-def test_each_picture_of_a_count_begins_anew(studio: Studio) -> None:
-    """A subject's end in the first picture must not outlive it."""
+def test_each_picture_of_a_count_starts_over(studio: Studio) -> None:
+    """A subject's end in the first picture must not affect the next one."""
     request = placed(end=0.5)
     job, calls = studio.watch(request, n_iter=3, steps=4)
     assert [call.changed for call in calls] == [LAYERS, LAYERS, 0, 0] * 3
@@ -116,7 +114,7 @@ def test_jobs_in_a_row_know_nothing_of_each_other(studio: Studio) -> None:
 
 
 def touched(call: Call) -> torch.Tensor:
-    """Which tokens of the first layer AnyMS changed, (height, width); the same in every row."""
+    """The tokens of the first layer that AnyMS changed, (height, width); the same in every batch entry."""
     rows = call.tensors["touched"].bool()
     assert (rows == rows[:1]).all()
     height, width = call.tensors["x"].shape[-2:]
@@ -124,7 +122,7 @@ def touched(call: Call) -> torch.Tensor:
 
 
 def expected(shape: torch.Size, box: tuple[float, float, float, float]) -> torch.Tensor:
-    """The same for one subject: ends rounded half up on a grid half the latent's, itself rounded up."""
+    """The expected tokens of one subject: ends rounded half up on half the latent's grid, itself rounded up."""
     height, width = ((side + 1) // 2 for side in shape)
     left, top, right, bottom = (int(edge * side + 0.5) for edge, side in zip(box, (width, height, width, height)))
     grid = torch.zeros(height, width, dtype=torch.bool)
@@ -152,12 +150,12 @@ def test_hires_fix_at_odd_sizes(studio: Studio, times: float) -> None:
         assert torch.equal(touched(call), expected(shape, box)), f"{tuple(shape)}\n{touched(call).int()}"
 
 
-# -- what is shown meanwhile -------------------------------------------------------------------------------------------
+# -- progress -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def in_the_background(studio: Studio, request: Any, **changes: Any) -> Iterator[list[Any]]:
-    """A job whose answer is in the list as soon as it is there."""
+    """Start a job; its answer is appended to the list."""
     answers: list[Any] = []
     job = threading.Thread(target=lambda: answers.append(studio.ask(request, **changes)))
     job.start()
@@ -168,13 +166,13 @@ def in_the_background(studio: Studio, request: Any, **changes: Any) -> Iterator[
 
 
 def progress(studio: Studio, answers: list[Any]) -> Iterator[dict[str, Any]]:
-    """What the host's progress bar would show, until the job is answered."""
+    """The texts of the host's progress bar until the job has its answer."""
     while not answers:
         yield studio.host.get("/sdapi/v1/progress").body
 
 
 def noise_pictures(count: int) -> list[str]:
-    """Pictures no job has shown yet, so large that reading them takes a while."""
+    """New pictures, so large that encoding them takes a while."""
     return [encoded(Image.frombytes("RGB", (1024, 1024), os.urandom(3 * 1024**2))) for _ in range(count)]
 
 
@@ -228,15 +226,15 @@ def test_a_stopped_job_leaves_nothing_behind(studio: Studio, tmp_path: Path, but
 
 def test_prompts_from_a_text(studio: Studio) -> None:
     lines = ["a cat at sea", "a dog in snow"]
-    given = [False, False, "start", "\n".join(lines), *([] if studio.kind.name == "A1111" else [False])]
-    script = {"script_name": "prompts from file or textbox", "script_args": given, "prompt": ""}
-    made = studio.paint(two_subjects(), **script)
-    assert made.pixels == [studio.paint(two_subjects(), prompt=line).pixels[0] for line in lines]
-    assert [made.info["infotexts"][number].count('AnyMS: "{') for number in (0, 1)] == [1, 1]
+    arguments = [False, False, "start", "\n".join(lines), *([] if studio.kind.name == "A1111" else [False])]
+    script = {"script_name": "prompts from file or textbox", "script_args": arguments, "prompt": ""}
+    result = studio.paint(two_subjects(), **script)
+    assert result.pixels == [studio.paint(two_subjects(), prompt=line).pixels[0] for line in lines]
+    assert [result.info["infotexts"][number].count('AnyMS: "{') for number in (0, 1)] == [1, 1]
 
 
 def test_loopback(studio: Studio) -> None:
-    """The second round redraws the first one's picture, subjects at their places again."""
+    """The second round redraws the first one's picture, with the subjects in their boxes."""
     job = {**START, "init_images": [encoded(reference("green", (192, 128)))]}
     once, calls = studio.watch(two_subjects(), **job)
     loop = {"script_name": "loopback", "script_args": [2, 0.8, "Linear", "None"]}
@@ -253,16 +251,16 @@ def test_img2img_batch(studio: Studio, tmp_path: Path) -> None:
         picture.save(tmp_path / f"{number}.png")
     job = {**START, "init_images": [encoded(pictures[0])]}
     batch = {"script_name": "AnyMS test batch", "script_args": [str(tmp_path)]}
-    made, calls = studio.watch(two_subjects(), **job, **batch)
+    result, calls = studio.watch(two_subjects(), **job, **batch)
     assert all_layers(calls)
     singles = [
         studio.paint(two_subjects(), **{**job, "init_images": [encoded(picture)]}).pixels[0] for picture in pictures
     ]
-    assert [apart(*pair) <= ROUNDING for pair in zip(made.pixels, singles)] == [True, True]
-    assert len(made.pixels) == 2
+    assert [apart(*pair) <= ROUNDING for pair in zip(result.pixels, singles)] == [True, True]
+    assert len(result.pixels) == 2
 
 
-# -- jobs within jobs --------------------------------------------------------------------------------------------------
+# -- jobs inside jobs --------------------------------------------------------------------------------------------------
 
 
 INNER = {"bare": "baseline", "copy": "composed", "copy without AnyMS": "baseline"}  # whose picture the inner job's is
@@ -270,7 +268,7 @@ INNER = {"bare": "baseline", "copy": "composed", "copy without AnyMS": "baseline
 
 @pytest.mark.parametrize("like", INNER)
 def test_a_job_within_a_job(studio: Studio, tmp_path: Path, like: str) -> None:
-    """Made where other extensions make theirs (adetailer): with scripts and settings of its own, or a copy of our job."""
+    """A job where other extensions make theirs (adetailer): with its own scripts and settings, or a copy of our job."""
     if like == "bare":
         studio.needs("a job without scripts")
     nested = {"AnyMS test nested": [{"folder": str(tmp_path), "like": like}]}
@@ -281,7 +279,7 @@ def test_a_job_within_a_job(studio: Studio, tmp_path: Path, like: str) -> None:
     assert inner == getattr(studio, INNER[like]).pixels * 2
 
 
-# -- the host begins anew ----------------------------------------------------------------------------------------------
+# -- "Reload UI" ----------------------------------------------------------------------------------------------
 
 
 def test_reload_ui(studio: Studio) -> None:

@@ -1,8 +1,8 @@
-"""Other extensions at work in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
+"""Other extensions in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
 
-Each test's picture is held against the neighbour's alone and against AnyMS's alone; where another way to compute it is
-cheap, against that. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host brings along:
-sd-forge-couple and, for A1111, sd-webui-controlnet (its requirements in A1111's environment).
+Each test compares the picture with the neighbour's alone and with AnyMS's alone and, where it is cheap, with another
+computation. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host has: sd-forge-couple and, for
+A1111, sd-webui-controlnet (its requirements in A1111's environment).
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from tests.hosts.studio import LAYERS, Call, Job, Studio, as_before, encoded, re
 
 pytestmark = pytest.mark.usefixtures("untouched")
 CLOSE = 1e-4
-SQUARE = reference("orange", (224, 224))  # of the image encoder's own size: nothing is left to fit
+SQUARE = reference("orange", (224, 224))  # the image encoder's size: no fitting needed
 
 
 @contextlib.contextmanager
 def once_more(studio: Studio, extension: str, data: Path) -> Iterator[Studio]:
-    """The same host as a second process, with one extension more."""
+    """The same host as a second process, with one more extension."""
     folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
     if not folder:
         pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
-    with started_again(studio, data, extension=Path(folder) / extension) as found:
-        yield found
+    with started_again(studio, data, extension=Path(folder) / extension) as loaded:
+        yield loaded
 
 
 def all_layers(calls: list[Call], times: int = 1) -> bool:
-    """`times` the UNet runs within each of its calls."""
+    """Make a picture whose UNet runs `times` times in each call."""
     return bool(calls) and {(call.fired, call.changed) for call in calls} == {(times * LAYERS, times * LAYERS)}
 
 
 def beside(
     studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any
 ) -> tuple[Job, list[Call]]:
-    """A picture with both, in which every layer fires and which neither makes alone, and its UNet calls."""
+    """A picture with both, which neither makes alone, and its UNet calls; every layer acts."""
     request = request or two_subjects()
     job, calls = watch_beside(studio, scripts, request, **changes)
     assert all_layers(calls, times)
@@ -64,7 +64,7 @@ def beside(
 
 @dataclass(frozen=True)
 class Lora:
-    """`merged`: the model's files with the LoRA's weights added to the checkpoint's."""
+    """A LoRA file, and `merged`: the model's files with the LoRA merged into the checkpoint."""
 
     word: str
     merged: RandomFiles
@@ -80,7 +80,7 @@ def lora(studio: Studio, tmp_path: Path) -> Iterator[Lora]:
 
 
 def test_a_lora(studio: Studio, lora: Lora) -> None:
-    """The UNet gives what diffusers gives with the LoRA merged into its weights and AnyMS on it."""
+    """The UNet's output equals diffusers' with the LoRA merged and AnyMS on it."""
     prompt = f"a cat and a dog on a beach {lora.word}"
     job, calls = studio.watch(two_subjects(), prompt=prompt)
     assert all_layers(calls)
@@ -94,10 +94,10 @@ def test_a_lora(studio: Studio, lora: Lora) -> None:
     assert max(Replay(studio.files).differences(calls, two_subjects())) > 100 * CLOSE
 
 
-# -- what Forge brings along -------------------------------------------------------------------------------------------
+# -- what Forge has built in -------------------------------------------------------------------------------------------
 
 FREEU, SAG, PAG = (f"{name} Integrated" for name in ("FreeU", "SelfAttentionGuidance", "PerturbedAttentionGuidance"))
-GUIDANCE: dict[str, tuple[list[Any], int]] = {  # how a title begins -> arguments, UNet calls a step
+GUIDANCE: dict[str, tuple[list[Any], int]] = {  # start of a title -> arguments, UNet calls a step
     FREEU: ([True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], 1),
     SAG: ([True, 0.5, 2.0, 1.0], 2),
     PAG: ([True, 3.0, 0.0, 0.0, 1.0], 2),
@@ -112,14 +112,12 @@ def test_guidance(studio: Studio, title: str) -> None:
     assert {call.is_cond for call in calls[1::times]} == (
         {(False,)} if title == SAG else {(True,)} if title == PAG else {(False, True)}
     )
-    if title == SAG:  # its further call predicts from the negative text, and sees what the unconditional prediction saw
+    if title == SAG:  # its additional call uses the negative text, so it sees the same as the unconditional call
         assert max(Replay(studio.files).differences(calls, two_subjects())) < CLOSE
 
 
 def test_kohya_hrfix(studio: Studio) -> None:
-    """It halves the feature map from block 3 on, for all steps here: the first layer has 4 x 6 tokens instead of 8 x
-    12.
-    """
+    """HRFix halves the feature map from block 3 on, here in all steps: the first layer has 4 x 6 tokens, not 8 x 12."""
     title = needs_script(studio, "Kohya HRFix Integrated")
     request = two_subjects(subjects=[{"name": "cat", "images": [encoded(SQUARE)], "box": [0.5, 0, 1, 0.5]}])
     _, calls = beside(studio, {title: [True, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic"]}, request)
@@ -131,7 +129,7 @@ def test_kohya_hrfix(studio: Studio) -> None:
 
 @pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
 def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
-    """In txt2img; where a host has them in img2img only, there."""
+    """In txt2img, or in img2img if the host has them only there."""
     name, start = (
         "MultiDiffusion Integrated",
         {"init_images": [encoded(reference("green", (192, 128)))], "kind": "img2img"},
@@ -141,9 +139,9 @@ def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
     paint_beside(studio, tiles, **changes)  # a host's first img2img job differs from its later ones, without AnyMS too
     job = paint_beside(studio, tiles, two_subjects(), **changes)
     assert job.pixels == paint_beside(studio, tiles, **changes).pixels != studio.paint(**changes).pixels
-    told = studio.parameters(job.images[0])
-    assert "samples the picture in tiles of its own" in told["AnyMS skipped"]
-    assert "AnyMS" not in told
+    parameters = studio.parameters(job.images[0])
+    assert "samples the image in separate tiles" in parameters["AnyMS skipped"]
+    assert "AnyMS" not in parameters
 
 
 # -- ControlNet --------------------------------------------------------------------------------------------------------
@@ -151,24 +149,24 @@ def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
 
 @pytest.fixture(scope="module")
 def with_controlnet(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A host that brings it along, or A1111 once more with sd-webui-controlnet."""
+    """A host with ControlNet built in, or A1111 again with sd-webui-controlnet."""
     if studio.kind.name != "A1111":
         needs_script(studio, "ControlNet")
         yield studio
         return
-    with once_more(studio, "sd-webui-controlnet", tmp_path_factory.mktemp("controlled")) as found:
-        yield found
+    with once_more(studio, "sd-webui-controlnet", tmp_path_factory.mktemp("controlled")) as loaded:
+        yield loaded
 
 
 @pytest.fixture
 def controlled(with_controlnet: Studio) -> Iterator[Studio]:
-    with as_before(with_controlnet) as found:
-        yield found
+    with as_before(with_controlnet) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="module")
 def control_files(with_controlnet: Studio) -> Iterator[dict[str, str]]:
-    """What ControlNet calls a ControlNet and an IP-Adapter that lie among its models."""
+    """ControlNet's names of a ControlNet and an IP-Adapter in its model folder."""
     folder = with_controlnet.host.data / "models" / "ControlNet"
     files = {"hint": folder / "tiny-control.safetensors", "base": folder / "tiny-forge-ip.safetensors"}
     write_controlnet(with_controlnet.files.checkpoint, files["hint"])
@@ -181,7 +179,7 @@ def control_files(with_controlnet: Studio) -> Iterator[dict[str, str]]:
 
 
 def unit(model: str, picture: Image.Image, module: str = "", weight: float = 1.0) -> Scripts:
-    """One unit of ControlNet; its own default is a unit without a preprocessor, which hosts call differently."""
+    """One ControlNet unit without a preprocessor; hosts name that value differently."""
     fields = {"enabled": True, "model": model, "image": encoded(picture), "weight": weight}
     preprocessor = {"module": module} if module else {}
     return {"ControlNet": [{**fields, **preprocessor, "processor_res": 224, "save_detected_map": False}]}
@@ -199,13 +197,13 @@ def test_controlnet(controlled: Studio, control_files: dict[str, str]) -> None:
 
 
 def test_controlnet_s_own_ip_adapter(controlled: Studio, control_files: dict[str, str]) -> None:
-    """With one subject in the whole picture AnyMS is IP-Adapter, so each may take a part of the other's weight."""
+    """With one subject in the whole picture AnyMS is IP-Adapter, so the two can share the weight."""
     controlled.needs("its IP-Adapter")
     kind = controlled.kind
     own = unit(control_files["base"], SQUARE, kind.clip, 0.4 ** (1 / kind.ip_weights))
     cat = {"name": "cat", "images": [encoded(SQUARE)], "box": [0, 0, 1, 1]}
-    wanted = chosen(controlled, scale=0.4, subjects=[cat])
-    _, both = beside(controlled, own, wanted)
+    half = chosen(controlled, scale=0.4, subjects=[cat])
+    _, both = beside(controlled, own, half)
     whole = controlled.record(chosen(controlled, scale=0.8, subjects=[cat]))
     assert len(both) == len(whole)
     for one, other in zip(both, whole):
@@ -218,11 +216,11 @@ def test_controlnet_s_own_ip_adapter_beside_two_subjects(controlled: Studio, con
 
 
 def test_controlnet_s_reference(controlled: Studio) -> None:
-    """It runs the UNet on its own picture too: in A1111 within the same call, in Forge's family in a call of its own."""
+    """It also runs the UNet on its own picture: in A1111 in the same call, in Forge's family in a separate call."""
     a1111 = controlled.kind.name == "A1111"
     picture = unit(
         "None", reference("green", (192, 128)), "reference_only", 2.0
-    )  # so heavy, it acts on layers so narrow too
+    )  # a high weight, to act on narrow layers too
     _, calls = beside(controlled, picture, chosen(controlled), times=2 if a1111 else 1)
     assert len(calls) == (3 if a1111 else 6)
 
@@ -234,21 +232,21 @@ def test_controlnet_s_reference(controlled: Studio) -> None:
 def with_couple(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     if studio.kind.name == "A1111":
         pytest.skip("host: not an option in A1111: Forge Couple is made for the Forge family")
-    with once_more(studio, "sd-forge-couple", tmp_path_factory.mktemp("coupled")) as found:
-        yield found
+    with once_more(studio, "sd-forge-couple", tmp_path_factory.mktemp("coupled")) as loaded:
+        yield loaded
 
 
 @pytest.fixture
 def coupled(with_couple: Studio) -> Iterator[Studio]:
-    with as_before(with_couple) as found:
-        yield found
+    with as_before(with_couple) as loaded:
+        yield loaded
 
 
 LINES = "a cat on the left\na dog on the right"
 
 
 def couple(background: str = "None") -> Scripts:
-    """Columns of equal width, a line of the prompt each."""
+    """Columns of equal width, one line of the prompt each."""
     return {
         "Forge Couple": [
             True,
@@ -269,7 +267,7 @@ def couple(background: str = "None") -> Scripts:
 
 @pytest.mark.parametrize("lines", [2, 3])
 def test_regional_texts_and_regional_pictures(coupled: Studio, lines: int) -> None:
-    """The conditional row stands in a layer once for itself and once a line, made even: each copy gets the same."""
+    """The conditional entry is in a layer's batch once, and once a line, padded to even: each copy gets the same."""
     prompt = "\n".join(["a beach", *LINES.splitlines()][-lines:])
     _, calls = beside(coupled, couple(), prompt=prompt)
     for call in calls:
@@ -281,11 +279,11 @@ def test_regional_texts_and_regional_pictures(coupled: Studio, lines: int) -> No
         assert (copies - copies[:1]).abs().max() < CLOSE
         assert (
             added[1 + lines if conditional == 0 else 0] - copies[0]
-        ).abs().max() > 100 * CLOSE  # the unconditional row
+        ).abs().max() > 100 * CLOSE  # the unconditional entry
 
 
 def test_equal_regional_texts_are_one_text(coupled: Studio) -> None:
-    """Masks that sum to 1 over one text: the UNet gives what diffusers gives for that text and our pictures."""
+    """Masks that sum to 1 over one text: the UNet's output equals diffusers' for that text and our pictures."""
     plain = coupled.record(two_subjects(), prompt="a cat and a dog")
     _, calls = beside(coupled, couple(), prompt="a cat and a dog\na cat and a dog")
     with_one_text = [replace(call, tensors={**call.tensors, "context": plain[0].tensors["context"]}) for call in calls]

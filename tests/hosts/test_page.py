@@ -1,4 +1,4 @@
-"""The host's page in a real browser: what a user does with the mouse gives what the API gives."""
+"""The host's page in a real browser: the mouse gives the same as the API."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def test_the_page_makes_what_the_api_makes(page: Page, measured: list[str]) -> N
     page.switch_on()
     page.set_subjects()
     page.set_scene()
-    made = page.generate()
+    picture = page.generate()
     measured.append(f"{page.studio.host.place.name}, its page: {page.keep('page')}")
 
-    told = page.studio.parameters(made)
+    parameters = page.studio.parameters(picture)
     subjects = [
         {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.05, 0.15, 0.48, 0.95]},
         {
@@ -33,14 +33,14 @@ def test_the_page_makes_what_the_api_makes(page: Page, measured: list[str]) -> N
         },
     ]
     request = two_subjects(subjects=subjects, scale=0.6)
-    by_api = page.studio.paint(request, sampler_name=told["Sampler"], scheduler=told["Schedule type"])
-    assert told["AnyMS"] == page.studio.parameters(by_api.images[0])["AnyMS"]
-    assert pixels_of(made) == by_api.pixels[0]
-    plain = page.studio.paint(sampler_name=told["Sampler"], scheduler=told["Schedule type"])
+    by_api = page.studio.paint(request, sampler_name=parameters["Sampler"], scheduler=parameters["Schedule type"])
+    assert parameters["AnyMS"] == page.studio.parameters(by_api.images[0])["AnyMS"]
+    assert pixels_of(picture) == by_api.pixels[0]
+    plain = page.studio.paint(sampler_name=parameters["Sampler"], scheduler=parameters["Schedule type"])
     assert by_api.pixels != plain.pixels
 
 
-def test_a_bad_box_is_told_on_the_page(page: Page) -> None:
+def test_a_bad_box_is_reported_on_the_page(page: Page) -> None:
     page.switch_on()
     page.set_subjects()
     page.set_scene()
@@ -48,18 +48,18 @@ def test_a_bad_box_is_told_on_the_page(page: Page) -> None:
     page.fill(page.ours("slot1_x0"), 1.2)
     page.fill(page.ours("slot1_x1"), 1.4)
     page.tab.locator("#txt2img_generate").click()
-    sentence = "AnyMS: the box 1.2, 0.15, 1.4, 0.95 lies wholly outside the picture"
+    sentence = "AnyMS: the box 1.2, 0.15, 1.4, 0.95 is completely outside the image"
     page.tab.locator("#html_log_txt2img").get_by_text(sentence).first.wait_for()
     assert sentence in page.studio.host.tail()
     page.keep("refused")
     assert page.tab.locator("#txt2img_gallery img").count() == 0
 
-    page.fill(page.ours("slot1_x0"), 0.05)  # and the page goes on working
+    page.fill(page.ours("slot1_x0"), 0.05)  # the page still works
     page.fill(page.ours("slot1_x1"), 0.48)
     assert "AnyMS" in page.studio.parameters(page.generate())
 
 
-def test_stepping_aside_is_told_on_the_page(page: Page, other_family: str) -> None:
+def test_stepping_aside_is_reported_on_the_page(page: Page, other_family: str) -> None:
     page.switch_on()
     page.set_subjects()
     page.set_scene()
@@ -67,5 +67,5 @@ def test_stepping_aside_is_told_on_the_page(page: Page, other_family: str) -> No
     adapter.fill(other_family)
     adapter.press("Enter")
     assert "AnyMS skipped" in page.studio.parameters(page.generate())
-    page.tab.locator("#html_log_txt2img").get_by_text("so the picture was made without AnyMS").first.wait_for()
+    page.tab.locator("#html_log_txt2img").get_by_text("so the image was made without AnyMS").first.wait_for()
     page.keep("skipped")

@@ -1,4 +1,4 @@
-"""scripts/anyms.py as a WebUI loads and runs it, without a WebUI: stand-ins for `modules` and `gradio`, no diffusers."""
+"""scripts/anyms.py as a WebUI loads it, without a WebUI: stand-ins for `modules` and `gradio`, no diffusers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.tiny_unet import tiny_unet
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A WebUI's data folder with our extension; its path holds a space and a letter beyond ASCII."""
+    """A WebUI's data folder with our extension; its path has a space and a non-ASCII letter."""
     folder = tmp_path_factory.mktemp("hôst data")
     (folder / "models" / "ipadapter").mkdir(parents=True)
     (folder / "models" / "clip_vision").mkdir()
@@ -34,23 +34,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def play(kind: str, extension: Path, data: Path) -> dict[str, Any]:
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     command = [sys.executable, "-I", "-B", webui_job.__file__, kind, str(extension), str(data)]
-    told = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout.splitlines()[-1])
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
 def test_a_whole_job(data: Path, kind: str) -> None:
     extension = data / "extensions" / "sd-webui-anyms"
-    told = play(kind, extension, data)
-    assert told["from"] == str(extension)
-    assert told["loaded"] == []
-    assert (told["classes"], told["title"], told["labels"]) == (1, "AnyMS", LABELS)
-    assert (told["sentence"], told["comments"]) == ("", [])
-    assert told["changed"] == [True, True]
-    assert told["disabled"] == [False, False]
-    assert (told["hooks"], told["after"]) == (0, True)
-    infotext = json.loads(told["infotext"]["AnyMS"])
+    played = play(kind, extension, data)
+    assert played["from"] == str(extension)
+    assert played["loaded"] == []
+    assert (played["classes"], played["title"], played["labels"]) == (1, "AnyMS", LABELS)
+    assert (played["sentence"], played["comments"]) == ("", [])
+    assert played["changed"] == [True, True]
+    assert played["disabled"] == [False, False]
+    assert (played["hooks"], played["after"]) == (0, True)
+    infotext = json.loads(played["infotext"]["AnyMS"])
     assert [row["name"] for row in infotext["subjects"]] == ["cat", "dog"]
 
 
@@ -58,10 +58,13 @@ def test_a_whole_job(data: Path, kind: str) -> None:
 def test_an_import_failure_is_shown_and_refuses_requests(data: Path, tmp_path: Path, kind: str) -> None:
     extension = install_extension(tmp_path / "hôst data")
     (extension / "lib_anyms" / "geometry.py").write_text("raise RuntimeError('half an update')\n", encoding="utf-8")
-    told = play(kind, extension, data)
-    assert told["title"] == "AnyMS"
-    assert any(text.startswith("AnyMS could not be loaded") for text in told["shown"])
-    assert any("RuntimeError: half an update" in text for text in told["shown"])
-    assert told["sentence"] == "AnyMS: it could not be loaded (RuntimeError: half an update). Restart the WebUI."
-    assert told["disabled"] == [False, False]
-    assert (told["hooks"], told["after"]) == (0, True)
+    played = play(kind, extension, data)
+    assert played["title"] == "AnyMS"
+    assert any(text.startswith("AnyMS could not be loaded") for text in played["shown"])
+    assert any("RuntimeError: half an update" in text for text in played["shown"])
+    assert (
+        played["sentence"]
+        == "AnyMS: the extension could not be loaded (RuntimeError: half an update). Restart the WebUI."
+    )
+    assert played["disabled"] == [False, False]
+    assert (played["hooks"], played["after"]) == (0, True)

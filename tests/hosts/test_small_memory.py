@@ -1,4 +1,4 @@
-"""Weights kept in eight bits, or away from where the UNet samples: hosts' ways for small GPUs, here on the CPU."""
+"""Weights in eight bits, or off the sampling device: the hosts' options for small GPUs, here on the CPU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.hosts.studio import LAYERS, Studio, as_before, started_again, two_sub
 
 
 def works(studio: Studio) -> None:
-    """Every layer fires and changes its output, in a picture that is not the one without AnyMS; nothing stays behind."""
-    with as_before(studio) as found:
-        job, calls = found.watch(two_subjects())
+    """Every layer acts, the picture differs from the one without AnyMS, and nothing stays behind."""
+    with as_before(studio) as host:
+        job, calls = host.watch(two_subjects())
         assert calls
         assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
-        assert job.pixels[0] != found.baseline.pixels[0]
-        assert "AnyMS" in found.parameters(job.images[0])
+        assert job.pixels[0] != host.baseline.pixels[0]
+        assert "AnyMS" in host.parameters(job.images[0])
 
 
 def test_weights_in_eight_bits(studio: Studio, tmp_path: Path) -> None:
-    """So few bits move the picture without AnyMS too, else they would not be in use."""
+    """Eight bits also change the picture without AnyMS; otherwise they are not in use."""
     studio.needs("eight bits")
     flags, settings = studio.kind.eight_bits
     with started_again(studio, tmp_path / "eight bits", *flags) as small, small.options(**settings):
@@ -31,7 +31,7 @@ def test_weights_in_eight_bits(studio: Studio, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_models_kept_away(studio: Studio, tmp_path: Path, number: int) -> None:
-    """The same picture as with all of the model in one place."""
+    """The same picture as with the whole model on one device."""
     if number >= len(studio.kind.low_memory):
         pytest.skip(
             f"host: not an option in {studio.kind.name}: on the CPU its memory manager keeps everything in place"

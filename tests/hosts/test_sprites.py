@@ -1,6 +1,6 @@
-"""The trained sprites in real hosts: a scene of three subjects, by the host's API and by diffusers, is one picture.
+"""The trained small world in real hosts: a scene of three subjects is the same picture from the API and from diffusers.
 
-Run after the tests that compare pictures of one loaded model: it loads another one for a while.
+Runs after the tests that compare pictures of one loaded model, since it loads another one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from tests.hosts.peer import Peer, gap, on_host
 from tests.hosts.studio import Studio, encoded
 
-CLOSE = 1e-4  # of the largest value of what is compared
-ROUNDING = 1  # of 255: hosts cut off where diffusers rounds
+CLOSE = 1e-4  # of the largest value compared
+ROUNDING = 1  # of 255: hosts cut off, diffusers rounds
 LAYERS = len(attn2_layers(SPRITES))
 WORDS = {"prompt": "a star, a fish and a house on grass", "negative_prompt": "night", "steps": 20, "seed": 11}
 SUBJECTS = {
@@ -28,7 +28,7 @@ SUBJECTS = {
 
 
 def scene(**settings: Any) -> dict[str, Any]:
-    """A request with a reference picture a subject, drawn as the world draws them."""
+    """A request with one drawn reference picture a subject."""
     placed = [
         {"name": name, "images": [encoded(to_image(draw_reference(identity, Random(seed), 128)))], "box": box}
         for seed, (name, (identity, box)) in enumerate(SUBJECTS.items())
@@ -46,13 +46,13 @@ def test_three_subjects_are_diffusers_picture(sprites: Studio, peer: Peer, measu
     sprites.needs("diffusers' timesteps")
     request = scene(adapter=sprites.files.adapters[kind].name)
     host = on_host(sprites, request, **WORDS)
-    found = gap(host, peer.make(request, **WORDS))
+    difference = gap(host, peer.make(request, **WORDS))
     plain = gap(host, peer.make(**WORDS))
-    told = f"{sprites.host.place.name}, three sprites with {kind}"
-    measured += [f"{told}: {found}", f"{told}, against diffusers without AnyMS: {plain}"]
-    assert max(found.shares.values()) < CLOSE
-    assert found.pixels <= ROUNDING
-    assert plain.pixels > 20 * ROUNDING  # the image stream is what was compared
+    label = f"{sprites.host.place.name}, three sprites with {kind}"
+    measured += [f"{label}: {difference}", f"{label}, against diffusers without AnyMS: {plain}"]
+    assert max(difference.shares.values()) < CLOSE
+    assert difference.pixels <= ROUNDING
+    assert plain.pixels > 20 * ROUNDING  # the comparison covers the image stream
 
 
 def test_every_layer_fires(sprites: Studio) -> None:

@@ -1,4 +1,4 @@
-"""Boxes stay where the user drew them, whichever part of the picture a pass shows: told by the tokens AnyMS changed.
+"""Boxes stay where the user drew them, whatever crop a pass renders: checked by the tokens AnyMS changed.
 
 The first cross-attention layer works on half the latent's grid: 12 x 8 tokens at the scene's 192 x 128 pixels.
 """
@@ -47,7 +47,7 @@ def inpaint(mask: tuple[int, int, int, int], **changes: Any) -> dict[str, Any]:
 
 
 def touched(call: Call) -> torch.Tensor:
-    """Which tokens of the first layer AnyMS changed, (height, width); the same in every row."""
+    """The tokens of the first layer that AnyMS changed, (height, width); the same in every batch entry."""
     rows = call.tensors["touched"].bool()
     assert (rows == rows[:1]).all()
     height, width = call.tensors["x"].shape[-2:]
@@ -72,13 +72,13 @@ def check(calls: list[Call], expected: torch.Tensor) -> None:
 def settled(studio: Studio, **job: Any) -> list[bytes]:
     """The pixels of an img2img job without AnyMS.
 
-    A host's first one of a kind differs from all later ones by up to 6 of 255.
+    A host's first job of a kind differs from all later ones by up to 6 of 255.
     """
     studio.paint(**job)
     return studio.paint(**job).pixels
 
 
-def told(studio: Studio, job: Job) -> dict[str, Any]:
+def parameters(studio: Studio, job: Job) -> dict[str, Any]:
     return studio.parameters(job.images[0])
 
 
@@ -104,14 +104,14 @@ def test_only_masked_shows_the_masked_part(studio: Studio) -> None:
     plain = settled(studio, **inpaint(QUARTER))
     job, calls = studio.watch(at(IN, OUT), **inpaint(QUARTER))
     check(calls, tokens(8, 12, (0, 4, 6, 12)))
-    kept = json.loads(told(studio, job)["AnyMS"])["subjects"]
+    kept = json.loads(parameters(studio, job)["AnyMS"])["subjects"]
     assert [subject["box"] for subject in kept] == [list(IN), list(OUT)]
     assert job.pixels == studio.paint(at(IN), **inpaint(QUARTER)).pixels  # the other subject takes no part
     assert job.pixels != plain
 
 
 def test_only_masked_with_padding(studio: Studio) -> None:
-    """The host's region is (168, 8) to (384, 152): a box of exactly that is every token, its left third four columns."""
+    """The host's region is (168, 8) to (384, 152): that box has every token, its left third four columns."""
     region = (168 / 384, 8 / 256, 1, 152 / 256)
     padded = inpaint((220, 40, 340, 120), inpaint_full_res_padding=32)
     check(studio.record(at(region), **padded), tokens(8, 12, (0, 8, 0, 12)))
@@ -120,8 +120,9 @@ def test_only_masked_with_padding(studio: Studio) -> None:
 
 
 def test_a_masked_part_too_wide_for_the_pass(studio: Studio) -> None:
-    """The host fits 370 x 256 pixels into 128 x 128 as 128 x 88, from row 20 on: tokens 1.25 to 6.75 of 8 show the
-    picture.
+    """The host fits 370 x 256 pixels into 128 x 128 as 128 x 88, from line 20 on.
+
+    So tokens 1.25 to 6.75 of 8 show the picture.
     """
     wide = inpaint((10, 20, 380, 60), width=128, height=128)
     check(studio.record(at((0, 0, 1, 1)), **wide), tokens(8, 8, (1, 7, 0, 8)))
@@ -132,8 +133,8 @@ def test_no_subject_in_the_masked_part(studio: Studio) -> None:
     job, calls = studio.watch(at(OUT), **inpaint(QUARTER))
     assert {(call.fired, call.changed) for call in calls} == {(0, 0)}
     assert job.pixels == plain
-    assert told(studio, job)["AnyMS skipped"].startswith("AnyMS: no subject's box reaches into a part of the picture")
-    assert "AnyMS" not in told(studio, job)
+    assert parameters(studio, job)["AnyMS skipped"].startswith("AnyMS: no subject's box overlaps a part of the image")
+    assert "AnyMS" not in parameters(studio, job)
 
 
 def square(studio: Studio) -> dict[str, Any]:
@@ -142,9 +143,9 @@ def square(studio: Studio) -> dict[str, Any]:
 
 
 def test_hires_fix_to_another_aspect(studio: Studio) -> None:
-    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 are left.
+    """192 x 128 is enlarged to 288 x 192 and loses 48 pixels left and right: columns 1/6 to 5/6 remain.
 
-    Or it is stretched.
+    Forge Neo stretches it instead.
     """
     job, calls = studio.watch(at((0, 0, 1 / 6, 1), (0.5, 0, 1, 0.5)), **square(studio))
     first = [call for call in calls if call.tensors["x"].shape[-2] == 16]
@@ -152,7 +153,7 @@ def test_hires_fix_to_another_aspect(studio: Studio) -> None:
     assert len(first) + len(second) == len(calls)
     check(first, tokens(8, 12, (0, 8, 0, 2), (0, 4, 6, 12)))
     check(second, tokens(12, 12, *([(0, 6, 6, 12)] if studio.kind.hires_cuts else [(0, 12, 0, 2), (0, 6, 6, 12)])))
-    assert [subject["box"][2] for subject in json.loads(told(studio, job)["AnyMS"])["subjects"]] == [1 / 6, 1]
+    assert [subject["box"][2] for subject in json.loads(parameters(studio, job)["AnyMS"])["subjects"]] == [1 / 6, 1]
 
 
 def test_a_second_pass_without_a_subject(studio: Studio) -> None:
@@ -160,11 +161,11 @@ def test_a_second_pass_without_a_subject(studio: Studio) -> None:
     job, calls = studio.watch(at((0, 0, 1 / 6, 1)), **square(studio))
     changed = {(call.tensors["x"].shape[-2], call.changed) for call in calls}
     assert changed == {(16, LAYERS), (24, 0)}
-    assert {"AnyMS", "AnyMS skipped"} <= told(studio, job).keys()
+    assert {"AnyMS", "AnyMS skipped"} <= parameters(studio, job).keys()
 
 
 def test_each_tile_that_is_an_inpainting_is_at_its_place(studio: Studio) -> None:
-    """Four tiles of one job, as Ultimate SD upscale has them: only the upper right one shows the subject."""
+    """Four tiles of one job, as in Ultimate SD upscale: only the upper right one shows the subject."""
     tiles = {
         **START,
         "init_images": [encoded(reference("green", INIT))],
@@ -196,12 +197,12 @@ def test_parts_at_unknown_places_are_stepped_aside_for(studio: Studio, script: s
         "script_args": studio.kind.arguments.get(script, IN_PARTS[script]),
     }
     plain = settled(studio, **job)
-    said = f"the script {studio.kind.titles.get(script, script)} makes the picture in parts"
+    said = f"the script {studio.kind.titles.get(script, script)} makes the image in parts"
     before = studio.host.tail(10_000).count(said)
-    made, calls = studio.watch(at((0, 0, 1, 1)), **job)
+    result, calls = studio.watch(at((0, 0, 1, 1)), **job)
     assert {(call.fired, call.changed) for call in calls} == {(0, 0)}
-    assert made.pixels == plain
-    infotext = made.info["infotexts"][0]  # a script's own picture holds none
+    assert result.pixels == plain
+    infotext = result.info["infotexts"][0]  # a script's own picture has none
     assert f'AnyMS skipped: "AnyMS: {said}' in infotext
     assert 'AnyMS: "{' not in infotext
-    assert studio.host.tail(10_000).count(said) == before + 1  # however many parts
+    assert studio.host.tail(10_000).count(said) == before + 1  # for any number of tiles

@@ -1,4 +1,4 @@
-"""Small SDXLs in a host's data folder: weights where users put them, and what makes the host read them at their size."""
+"""Small SDXLs in a host's data folder: the weights, and files that make the host accept their size."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from lib_anyms.standalone.structure import (
 )
 
 PROBE = Path(__file__).parent / "probe"
-FAMILIES = {"tiny": TINY, "sprites": SPRITES}  # what every host here is taught to read
+FAMILIES = {"tiny": TINY, "sprites": SPRITES}  # every host here learns to read them
 READ_A_YAML = ("a1111", "reforge", "forge_classic")  # beside the checkpoint
 
 
 def install(host: str, data: Path, family: str = "tiny", files: RandomFiles | None = None) -> RandomFiles:
-    """Write the probe extension for `host` (see kinds.py) below `data`, and a model as `place` does."""
+    """Write the probe extension for `host` (see kinds.py) into `data`, and a model as `place` does."""
     extension = _extension(data)
     shutil.copytree(PROBE, extension, ignore=shutil.ignore_patterns("__pycache__"))
-    told = {name: _TEACH[host](extension / name, name) for name in FAMILIES}
-    _write(extension / "tiny.json", {"host": host, "families": told})
+    families = {name: _TEACH[host](extension / name, name) for name in FAMILIES}
+    _write(extension / "tiny.json", {"host": host, "families": families})
     return place(host, data, family, files)
 
 
 def place(
     host: str, data: Path, family: str = "tiny", files: RandomFiles | None = None, name: str | None = None
 ) -> RandomFiles:
-    """Copy a model of that family to where users of `host` put theirs, random where no files are given.
+    """Copy a model of `family` into the model folders of `host`; without `files` its weights are random.
 
-    `name` is the checkpoint's and starts the other files'; as the family's, where none is given.
+    `name` names the checkpoint and starts the other files' names. Default: the family's name.
     """
     name, models = name or family, data / "models"
     with tempfile.TemporaryDirectory(prefix="anyms-") as folder:
-        made = files or write_random_sdxl(Path(folder), FAMILIES[family])
+        sources = files or write_random_sdxl(Path(folder), FAMILIES[family])
         placed = RandomFiles(
-            checkpoint=_copy(made.checkpoint, models / "Stable-diffusion" / f"{name}.safetensors"),
-            encoder=_copy(made.encoder, models / "clip_vision" / f"{name}-vit.safetensors"),
+            checkpoint=_copy(sources.checkpoint, models / "Stable-diffusion" / f"{name}.safetensors"),
+            encoder=_copy(sources.encoder, models / "clip_vision" / f"{name}-vit.safetensors"),
             adapters={
-                "base": _copy(made.adapters["base"], models / "ipadapter" / f"{name}-base.safetensors"),
-                "plus": _copy(made.adapters["plus"], models / "ControlNet" / f"{name}-plus.safetensors"),
+                "base": _copy(sources.adapters["base"], models / "ipadapter" / f"{name}-base.safetensors"),
+                "plus": _copy(sources.adapters["plus"], models / "ControlNet" / f"{name}-plus.safetensors"),
             },
         )
     if host in READ_A_YAML:
@@ -66,7 +66,7 @@ def remove(placed: RandomFiles) -> None:
 
 
 def _for_a1111(folder: Path, family: str) -> dict[str, Any]:
-    """A folder for CLIP-L, a description of the second encoder for open_clip; the rest is the yaml beside a checkpoint."""
+    """A folder for CLIP-L, and open_clip's description of the second encoder; the rest is in the checkpoint's yaml."""
     structure, configs = FAMILIES[family], folder / "configs"
     write_configs(configs, structure)
     shutil.copytree(configs / "tokenizer", _clip(folder))
@@ -83,7 +83,7 @@ def _for_forge(folder: Path, family: str) -> dict[str, Any]:
 
 
 def _for_ldm_patched(folder: Path, family: str) -> dict[str, Any]:
-    """The UNet is told from the weights, both text encoders' sizes and the VAE's are not; the rest is the yaml."""
+    """The host reads the UNet's size from the weights; the text encoders' and the VAE's are in the yaml."""
     structure, configs = FAMILIES[family], folder / "configs"
     write_configs(configs, structure)
     texts = [str(configs / name / "config.json") for name in ("text_encoder", "text_encoder_2")]
@@ -117,7 +117,7 @@ def _yaml(placed: RandomFiles) -> Path:
 
 
 def _open_clip_config(text: TextEncoder) -> dict[str, Any]:
-    """The image half is thrown away when the model is built."""
+    """The image half; the host removes it when it builds the model."""
     words = {
         "context_length": 77,
         "vocab_size": 49408,
@@ -129,7 +129,7 @@ def _open_clip_config(text: TextEncoder) -> dict[str, Any]:
     return {"embed_dim": text.projection, "text_cfg": words, "vision_cfg": pictures}
 
 
-# A1111 takes a UNet to predict v if its yaml names VScaling; Forge, if the checkpoint holds a weight named v_pred.
+# A1111 reads v-prediction from VScaling in the yaml; Forge, from a weight named v_pred in the checkpoint.
 _PREDICTS = {"epsilon": "Eps", "v_prediction": "V"}
 
 

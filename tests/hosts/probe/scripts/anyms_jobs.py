@@ -1,10 +1,9 @@
-"""Test only: jobs within jobs, as other extensions and the host's own batch page make them, and "Reload UI" by an
-address.
+"""Test only: jobs inside jobs, as other extensions and the host's batch page make them, and "Reload UI" by an address.
 
-"AnyMS test nested" takes an object: `folder`, where a picture made within each picture's postprocess_image is saved;
-`like`: "bare", a job of its own without scripts, "copy", the job itself once more with all its scripts, or "copy
-without AnyMS". "AnyMS test batch" redraws every picture of a folder, as the img2img tab's "Batch" does. POST
-/anyms-probe/reload is the settings page's button.
+"AnyMS test nested" takes an object: `folder`, where it saves a picture made inside each picture's postprocess_image;
+`like`: "bare", a new job without scripts, "copy", the same job with all its scripts, or "copy without AnyMS". "AnyMS
+test batch" redraws every picture of a folder, as the img2img tab's "Batch" does. POST /anyms-probe/reload is the
+settings page's button.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class NestedScript(scripts.Script):
     def ui(self, is_img2img):
         return [gr.Textbox("", visible=False, label="nested")]
 
-    def postprocess_image(self, p, made, wishes="", *_) -> None:
+    def postprocess_image(self, p, image, wishes="", *_) -> None:
         if NestedScript.busy or not isinstance(wishes, dict):
             return
         NestedScript.busy = True
@@ -66,7 +65,7 @@ def copied(p):
 
 
 def copied_without(p):
-    """As extensions do that pass on only the scripts they know."""
+    """Copy the job as extensions do that keep only the scripts they know."""
     inner = copied(p)
     ours = next(script for script in p.scripts.alwayson_scripts if script.title() == "AnyMS")
     values = list(p.script_args)

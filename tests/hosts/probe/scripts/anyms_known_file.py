@@ -1,6 +1,4 @@
-"""Test only: POST /anyms-probe/known-file makes a file that AnyMS can fetch one of another content, as small as a
-test's.
-"""
+"""Test only: POST /anyms-probe/known-file gives a downloadable file a small test content."""
 
 from __future__ import annotations
 
@@ -9,13 +7,13 @@ from modules import script_callbacks
 
 
 def change(name: str = Body(), size: int = Body(), sha256: str = Body(), gives: tuple = Body()) -> dict:
-    """`gives`: [kind of adapter, width] of an encoder. -> What it was before."""
-    from lib_anyms.models.known_files import known_file  # the extension's path is there by now
+    """`gives`: [kind of adapter, width] of an encoder -> the values before."""
+    from lib_anyms.models.known_files import known_file  # the extension's path is known by now
 
     row = known_file(name)
     before = {"name": name, "size": row.size, "sha256": row.sha256, "gives": row.gives}
     for field, value in (("size", size), ("sha256", sha256), ("gives", tuple(map(tuple, gives)))):
-        object.__setattr__(row, field, value)  # in place: many modules hold this very row
+        object.__setattr__(row, field, value)  # in place: many modules hold this object
     return before
 
 

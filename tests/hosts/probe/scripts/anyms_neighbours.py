@@ -1,9 +1,8 @@
-"""Test only: lets ControlNet and its IP-Adapter work with the tiny model, in A1111 (sd-webui-controlnet) as in Forge's
-family.
+"""Test only: makes ControlNet and its IP-Adapter work with the tiny model, in A1111 (sd-webui-controlnet) and Forge.
 
-They tell SDXL's IP-Adapter by a text of 2048 channels, an image encoder by its number of layers or its name, and SDXL's
-ControlNet has its size written there; all are told the tiny model's. The code that computes is theirs. POST /anyms-
-probe/refresh-controlnet looks for model files again.
+They recognise SDXL's IP-Adapter by a text of 2048 channels, and an image encoder by its number of layers or its name;
+SDXL's ControlNet has a fixed size. This script replaces these numbers by the tiny model's. The code is theirs.
+POST /anyms-probe/refresh-controlnet looks for model files again.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from modules import paths, script_callbacks
 
-TOLD = json.loads((Path(__file__).parents[1] / "tiny.json").read_text(encoding="utf-8"))["families"]["tiny"]
+SIZES = json.loads((Path(__file__).parents[1] / "tiny.json").read_text(encoding="utf-8"))["families"]["tiny"]
 SDXL_TEXT, TINY_TEXT = 2048, 80  # channels
 
 
@@ -32,19 +31,19 @@ def vision_config() -> dict:
 
 
 def takes_tiny_for_sdxl(method) -> None:
-    """In the host's own function, in place."""
+    """Replace the constant in the host's own function."""
     function = getattr(method, "__func__", method)
     constants = function.__code__.co_consts
     assert constants.count(SDXL_TEXT) == 1
-    told = tuple(TINY_TEXT if type(each) is int and each == SDXL_TEXT else each for each in constants)
-    function.__code__ = function.__code__.replace(co_consts=told)
+    constants_of_tiny = tuple(TINY_TEXT if type(each) is int and each == SDXL_TEXT else each for each in constants)
+    function.__code__ = function.__code__.replace(co_consts=constants_of_tiny)
 
 
 # -- Forge's family ----------------------------------------------------------------------------------------------------
 
 
 def own_encoder():
-    """The host's class, which takes a dict where there is backend/, else the path of a file."""
+    """The host's class; it takes a dict if the host has backend/, else a file's path."""
     from safetensors.torch import load_file
 
     if "backend.patcher.clipvision" in sys.modules:
@@ -88,12 +87,12 @@ def teach_forge() -> None:
 
 
 def teach_sd_webui_controlnet() -> None:
-    """Its preprocessor "ip-adapter_clip_h" is kept: it finds the tiny encoder where it would download its own to."""
+    """Keep its preprocessor "ip-adapter_clip_h": the tiny encoder is where it would download its own."""
     import torch
     from safetensors.torch import load_file
 
     known = sys.modules["scripts.controlnet_model_guess"].controlnet_sdxl_config
-    known.update({name: value for name, value in TOLD["unet"].items() if name in known})
+    known.update({name: value for name, value in SIZES["unet"].items() if name in known})
     takes_tiny_for_sdxl(sys.modules["scripts.ipadapter.ipadapter_model"].IPAdapterModel.load)
     clip = importlib.import_module("annotator.clipvision")
     clip.configs["clip_h"].update(vision_config())

@@ -1,13 +1,13 @@
-"""Test only: looks at the UNet from inside the host, and makes it fail on demand.
+"""Test only: records the UNet's calls inside the host, and makes the UNet fail on demand.
 
-The API's one argument is an object, for this job alone:
-  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (1 a row), added
-            (rows, tokens, channels: what AnyMS added to the input of the first layer's to_out), touched (rows, tokens: where
-            that is not 0) and, as metadata: fired (layers AnyMS counted), changed (layers whose input of to_out differs behind
-            AnyMS's hook), progress; and a file hooks with how many hung on the UNet when other extensions may use it again, the
-            probe's own taken off
-  raise_at  number of the UNet call, from 1, that raises a RuntimeError in the midst of the network
-GET /anyms-probe/hooks answers how many hooks hang on the UNet, the probe's own taken off.
+The API's one argument is an object, for this job only:
+  record    folder; for every UNet call a call-NNN.safetensors with x, timesteps, context, y, output, is_cond (batch),
+            added (batch, tokens, channels: what AnyMS added to the input of the first layer's to_out), touched (batch,
+            tokens: where that is not 0) and, as metadata: fired (layers AnyMS counted), changed (layers whose input of
+            to_out differs after AnyMS's hook), progress; and a file hooks with the number of hooks on the UNet when
+            other extensions may use it again, without the probe's
+  raise_at  number of the UNet call, from 1, that raises a RuntimeError inside the network
+GET /anyms-probe/hooks returns the number of hooks on the UNet, without the probe's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def live_stream():
 
 
 class Watch:
-    """One job's probe: attached before its first UNet call, behind AnyMS."""
+    """One job's probe: attached before its first UNet call, after AnyMS."""
 
     def __init__(self, job, wishes: dict, calls: int = 0) -> None:
         self.job = job
@@ -50,7 +50,7 @@ class Watch:
         self.stream = None
         self.calls = calls
         self.changed = 0
-        self.given = {}
+        self.recorded = {}
         self.before = {}
         self.uncond = None
 
@@ -60,7 +60,7 @@ class Watch:
         stream = live_stream()[1]
         if self.handles and stream is self.stream:
             return
-        self.detach()  # a pass that shows another part of the picture has a stream of its own: behind that one too
+        self.detach()  # a pass with another viewport has a new stream: attach after that one too
         self.stream = stream
         unet = find_unet()
         keep = self.handles.append
@@ -81,20 +81,20 @@ class Watch:
         self.calls += 1
         self.changed = 0
         named = {**dict(zip(ARGUMENTS, args)), **kwargs}
-        self.given = {name: stored(named[name]) for name in ARGUMENTS}
-        self.given["is_cond"] = self.conditional_rows(named)
+        self.recorded = {name: stored(named[name]) for name in ARGUMENTS}
+        self.recorded["is_cond"] = self.conditional_rows(named)
 
     def conditional_rows(self, named) -> torch.Tensor:
-        """Forge says it, but not of SAG's call; there and on A1111 told by the text tokens, which is not how AnyMS
-        tells it on A1111.
-        """
+        """Forge reports it, but not for SAG's call. There and on A1111 the probe compares text tokens, unlike AnyMS."""
         count = named["x"].shape[0]
         flags = (named.get("transformer_options") or {}).get("cond_or_uncond")
         if flags and (any(flags) or self.uncond is None):
             return torch.tensor([int(flag == 0) for flag in flags for _ in range(count // len(flags))])
-        # padded rows begin as they were
-        nobody = [any(torch.equal(row[: len(other)], other) for other in self.uncond) for row in named["context"]]
-        return torch.tensor([int(not flag) for flag in nobody])
+        # padded entries start with the original tokens
+        unconditional = [
+            any(torch.equal(row[: len(other)], other) for other in self.uncond) for row in named["context"]
+        ]
+        return torch.tensor([int(not flag) for flag in unconditional])
 
     def remember(self, number: int):
         def hook(_to_out, args) -> None:
@@ -107,8 +107,8 @@ class Watch:
             before = self.before.pop(number)
             self.changed += not torch.equal(before, args[0])
             if number == 0:
-                self.given["touched"] = stored((before != args[0]).any(-1))
-                self.given["added"] = stored(args[0] - before)
+                self.recorded["touched"] = stored((before != args[0]).any(-1))
+                self.recorded["added"] = stored(args[0] - before)
 
         return hook
 
@@ -120,13 +120,15 @@ class Watch:
         if self.folder is None:
             return
         live, stream = live_stream()
-        told = {
+        metadata = {
             "fired": str(stream._fired if stream else 0),
             "changed": str(self.changed),
             "progress": str(live.host.progress() if stream else 0.0),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file({**self.given, "output": stored(output)}, self.folder / f"call-{self.calls:03}.safetensors", told)
+        save_file(
+            {**self.recorded, "output": stored(output)}, self.folder / f"call-{self.calls:03}.safetensors", metadata
+        )
 
 
 def stored(tensor: torch.Tensor) -> torch.Tensor:
@@ -154,14 +156,14 @@ class ProbeScript(scripts.Script):
         return [gr.Textbox("", visible=False, label="probe")]
 
     def before_process(self, p, wishes="", *_) -> None:
-        again = Current.watch is not None and Current.watch.job is p  # a script makes tiles with one job
+        again = Current.watch is not None and Current.watch.job is p  # a script uses one job for all tiles
         calls = Current.watch.calls if again else 0
         Current.stop()
         if isinstance(wishes, dict):
             Current.watch = Watch(p, wishes, calls)
 
     def postprocess_batch(self, p, *_values, **_batch) -> None:
-        """After post_sample, where other extensions start jobs of their own."""
+        """After post_sample, where other extensions start their jobs."""
         watch = Current.watch
         if watch is not None and watch.folder is not None and watch.job is p:
             watch.detach()

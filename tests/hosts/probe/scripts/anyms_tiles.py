@@ -1,6 +1,4 @@
-"""Test only: redraws an img2img picture tile by tile, each an "Only masked" job on the whole, as Ultimate SD upscale
-does.
-"""
+"""Test only: redraws an img2img picture in tiles, each an "Only masked" job, as Ultimate SD upscale does."""
 
 from __future__ import annotations
 
@@ -26,6 +24,6 @@ class TilesScript(scripts.Script):
                 mask = Image.new("L", picture.size, 0)
                 mask.paste(255, (left, top, left + p.width, top + p.height))
                 p.init_images, p.image_mask = [picture], mask
-                made = processing.process_images(p)
-                picture = made.images[0]
-        return made
+                processed = processing.process_images(p)
+                picture = processed.images[0]
+        return processed
