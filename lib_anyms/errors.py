@@ -82,6 +82,7 @@ class Refused(AnyMSError):
         "card_too_large": "the subject card {card} is too large (got {got}, expected at most {high}). Save it again with fewer pictures or for fewer adapters.",
         "card_adapter": "the card of subject {name!r} has no tokens for the adapter {expected} (it has them for {got}). Pick one of its adapters, or encode its kept picture for this one: run `python -m lib_anyms card add`, or press Use its pictures on the page.",
         "card_unknown": "the library has no subject card named {got!r} (found: {expected}). Pick one of these, or add the file.",
+        "prompt_network": "{field} contains {got}, which acts on the whole image. Put it into the main prompt.",
         "card_and_pictures": "subject {name!r} has a card and pictures (expected only one of them). Remove one.",
         "card_pictures": "the card of subject {name!r} does not keep the requested picture. Add the subject's own pictures.",
         "card_unwritten": "the card cannot be written into the folder {folder} ({got}). Allow writing there, or set another folder.",
@@ -145,6 +146,7 @@ class Refused(AnyMSError):
         "cli_box_twice": "--subject {name} has a box, and --layout has one too (expected only one of them). Remove one.",
         "cli_layout_count": "{path} places {expected} subjects, but there are {got} --subject options (expected as many). Add or remove some.",
         "cli_file": "{path} cannot be read ({got}). Check the path.",
+        "cli_prompt": "{option} is {got!r} (expected NAME=TEXT, with one of these names: {expected}). Correct it.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was used with {got} (expected {expected}). Add it.",
         "cli_no_gpu": "torch {got} sees no GPU (expected one it supports). Measure the processor with --suite quick, or run this on a machine with a GPU.",
@@ -206,5 +208,6 @@ class Noted(AnyMSError):
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
         "no_comparison": "the other modes' images were not made for comparison ({got}). {remedy}",
+        "foreign_text": "another extension sets the text of each region, so the subjects' own prompts did not act. Turn one of the two off.",
         "plain_softmax": "this device cannot run torch's fused attention ({got}), so AnyMS uses plain softmax. This is slower; the image differs only by rounding.",
     }

@@ -58,7 +58,7 @@ class LocalText:
         self._cached_bytes = 0
 
     def begin_call(self, strengths: Sequence[float]) -> None:
-        """Read the texts of a UNet call. A subject without strength owns no tokens in it."""
+        """Read the texts of a UNet call. A subject without strength does not act in it."""
         conditional, unconditional = self._source()
         self._texts = {True: conditional, False: unconditional}
         self._active = tuple(strength != 0 for strength in strengths)
@@ -100,16 +100,19 @@ class LocalText:
         fused_localise_text(text, query, (sets[0], sets[1]), self._fused[case], layer.heads, self._share)
 
     def _owned(self, grid: TokenGrid, device: torch.device) -> tuple[Crop, ...]:
-        """A crop for each active subject, then one of all other tokens, whose number is that of the subjects."""
+        """A crop for each active subject, then one of the tokens without an owner, numbered after the last subject.
+
+        A subject that does not act in this step keeps its tokens: the host's text stays there.
+        """
         case = grid, self._active, device
         if case not in self._crops:
             visible = self._layout.visible_tokens(grid)
             free = set(range(grid.tokens))
             crops = []
             for subject, (tokens, active) in enumerate(zip(visible, self._active)):
+                free -= set(tokens)
                 if tokens and active:
                     crops.append(Crop(subject, torch.tensor(tokens, dtype=torch.long, device=device), 1.0))
-                    free -= set(tokens)
             if free:
                 rest = torch.tensor(sorted(free), dtype=torch.long, device=device)
                 crops.append(Crop(len(visible), rest, 1.0))

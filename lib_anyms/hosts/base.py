@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.hosts.prompts import PromptSchedule
 from lib_anyms.layout.geometry import Viewport
 
 
@@ -46,6 +48,15 @@ class Host(Protocol):
 
     def viewport(self) -> Viewport:
         """The crop of the canvas that this sampling pass renders. Raises SteppedAside where it is unknown."""
+
+    def prompt(self) -> str:
+        """The main prompt of the job, without extra networks."""
+
+    def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:
+        """Encode prompts, or negative ones, by the host's own text encoders."""
+
+    def schedule_step(self) -> int:
+        """The number of this denoiser step, as prompt schedules count it."""
 
     def begin_step(self, step: Any) -> None:
         """Read the host's own callback at the start of a denoiser step."""

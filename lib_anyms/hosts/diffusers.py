@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,22 @@ import torch
 from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.hosts.prompts import PromptSchedule, encode_diffusers_prompts
 from lib_anyms.layout.geometry import WHOLE, Viewport
 
 
 class Diffusers:
-    """One call of `pipeline`. files: adapter and encoder files, or folders of them, to choose from."""
+    """One call of `pipeline` with the prompt `prompt`.
+
+    files: adapter and encoder files, or folders of them, to choose from.
+    """
 
     name = "diffusers"
 
-    def __init__(self, pipeline: Any, files: list[Path]) -> None:
+    def __init__(self, pipeline: Any, files: list[Path], prompt: str = "") -> None:
         self._pipeline = pipeline
         self._files = files
+        self._prompt = prompt
         self._progress = 0.0
 
     def unet(self) -> nn.Module:
@@ -52,6 +58,16 @@ class Diffusers:
 
     def viewport(self) -> Viewport:
         return WHOLE
+
+    def prompt(self) -> str:
+        return self._prompt
+
+    def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:
+        return encode_diffusers_prompts(self._pipeline, prompts)
+
+    def schedule_step(self) -> int:
+        """Always the first: diffusers has no schedules."""
+        return 0
 
     def begin_step(self, step: float) -> None:
         """`step`: the share of the steps done, 0..1."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lib_anyms.cards.library import Library
+from lib_anyms.hosts.prompts import PromptSchedule, encode_webui_prompts
 from lib_anyms.hosts.viewport import viewport_of
 from lib_anyms.layout.geometry import Viewport
 
@@ -96,6 +98,7 @@ class WebUI:
     def __init__(self, p: Any) -> None:
         self.p = p
         self._progress = 0.0
+        self._step = 0
 
     def folders(self) -> list[Path]:
         return model_folders()
@@ -140,11 +143,22 @@ class WebUI:
     def viewport(self) -> Viewport:
         return viewport_of(self.p)
 
+    def prompt(self) -> str:
+        prompts = getattr(self.p, "prompts", None)
+        return str(prompts[0] if prompts else getattr(self.p, "prompt", ""))
+
+    def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:
+        return encode_webui_prompts(self.p, prompts, negative)
+
+    def schedule_step(self) -> int:
+        return self._step
+
     def begin_step(self, step: Any) -> None:
         """`step`: the host's CFGDenoiserParams. Second-order samplers make more calls than steps."""
         denoiser = step.denoiser
         total = getattr(denoiser, "total_steps", None) or step.total_sampling_steps or 1
         self._progress = min(denoiser.step / total, 1 - 1e-6)
+        self._step = int(denoiser.step)
 
     def progress(self) -> float:
         return self._progress

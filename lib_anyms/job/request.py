@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,8 @@ class Request:
     unconditional: str = "trained"
     fit: str = "pad"
     combine: str = "average"
+    elsewhere: str = ""
+    words: float = 1.0
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -55,6 +58,10 @@ class Request:
             if self.enabled:
                 raise Refused("subject_count", got=0, low=1, high=MAX_SUBJECTS)
             return
+        refuse_networks(self.elsewhere, "elsewhere")
+        for subject in self.layout.subjects:
+            refuse_networks(subject.prompt, f"the prompt of subject {subject.name!r}")
+            refuse_networks(subject.avoid, f"the text to avoid of subject {subject.name!r}")
         object.__setattr__(self, "cards", self.cards or (None,) * len(self.layout.subjects))
         for subject, pictures, card in zip(self.layout.subjects, self.pictures, self.cards, strict=True):
             if card is not None and pictures:
@@ -66,8 +73,15 @@ class Request:
 
     @property
     def active(self) -> bool:
-        """Whether AnyMS acts. Scale 0 and mode off leave the host untouched."""
-        return self.enabled and self.mode != OFF and self.scale > 0 and self.layout is not None
+        """Whether AnyMS acts. Mode off, or scale 0 without local text, leaves the host untouched."""
+        return self.enabled and self.mode != OFF and self.layout is not None and (self.scale > 0 or self.has_words)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether any text is local: a subject has a prompt or a text to avoid, or there is one for elsewhere."""
+        if self.layout is None or not self.words:
+            return False
+        return bool(self.elsewhere) or any(subject.prompt or subject.avoid for subject in self.layout.subjects)
 
     @classmethod
     def from_json(cls, data: Any, library: Library | None = None) -> Request:
@@ -90,6 +104,9 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels: each subject has the hashes of its pictures, or of its card."""
         settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
+        for name in ("elsewhere", "words"):  # only where they say something: other images keep their short infotext
+            if settings[name] == Request.__dataclass_fields__[name].default:
+                del settings[name]
         layout_subjects = self.layout.subjects if self.layout else ()
         subjects = []
         for subject, pictures, card in zip(layout_subjects, self.pictures, self.cards):
@@ -173,6 +190,13 @@ def _bytes_of(text: str, name: str) -> bytes:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refused("card_damaged", card=f"of subject {name!r}", got="text that is not base64") from error
+
+
+def refuse_networks(text: str, where: str) -> None:
+    """Raise Refused where `text` loads an extra network such as <lora:name:1>: that acts on the whole image."""
+    tag = re.search(r"<\w+:[^<>]*>", text)
+    if tag:
+        raise Refused("prompt_network", field=where, got=tag[0])
 
 
 def picture_hash(picture: Image.Image) -> str:

@@ -23,6 +23,7 @@ from lib_anyms.job.card_tokens import cards_fit
 from lib_anyms.job.job_report import JobReport, PassReport, report_pass
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
+from lib_anyms.job.words import local_text
 from lib_anyms.layout.fields import REQUEST_FIELDS
 from lib_anyms.layout.geometry import WHOLE
 from lib_anyms.layout.layout import Layout
@@ -93,16 +94,18 @@ class Session:
         pair = self._choose(request, unet, layers)
         if self._keys_values is None or pair != self.pair:
             self.pair, self._keys_values = pair, self._prepare(pair, request)
+        layout = Layout(tuple(subjects.values()))
         self.stream = ImageStream(
             unet,
             layers,
             self._keys_values.of_subjects(tuple(subjects)),
-            Layout(tuple(subjects.values())),
+            layout,
             request.scale,
             request.mode,
             self._read_call,
             self._aside_reason,
             self.influence,
+            local_text(self.host, request, layout),
         )
         self.viewport = viewport
         self.stream.inject()
@@ -215,9 +218,12 @@ class Session:
 
     def new_notes(self) -> list[Noted]:
         """Notes not shown to the user yet."""
-        not_fused = self.stream.result.not_fused if self.stream is not None else ""
-        if not_fused and all(note.cause != "plain_softmax" for note in self.notes):
-            self.notes.append(Noted("plain_softmax", got=not_fused))
+        result = self.stream.result if self.stream is not None else None
+        known = {note.cause for note in self.notes}
+        if result is not None and result.not_fused and "plain_softmax" not in known:
+            self.notes.append(Noted("plain_softmax", got=result.not_fused))
+        if result is not None and result.foreign_text and "foreign_text" not in known:
+            self.notes.append(Noted("foreign_text"))
         new = self.notes[self._shown_notes :]
         self._shown_notes = len(self.notes)
         return new

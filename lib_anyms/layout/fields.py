@@ -67,6 +67,7 @@ class Field:
 
 
 AUTO, OFF = "auto", "off"
+MAX_PROMPT = 4000  # characters
 # The functions behind these names: ablations.MERGES, references.FITS, tokens.COMBINE.
 MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", "one-softmax", OFF)
 UNCONDITIONALS = ("trained", "cond-only")
@@ -82,6 +83,13 @@ REQUEST_FIELDS = (
     Field("unconditional", "trained", "image stream of the unconditional batch entries", choices=UNCONDITIONALS),
     Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS),
     Field("combine", "average", "how several pictures of one subject are combined", choices=COMBINES),
+    Field(
+        "elsewhere",
+        "",
+        "prompt outside all boxes; empty for the main prompt, auto for the main prompt without the subjects",
+        high=MAX_PROMPT,
+    ),
+    Field("words", 1.0, "share of the subjects' own prompts and of elsewhere in the text stream"),
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lib_anyms.errors import Refused
-from lib_anyms.layout.fields import Field, read_fields
+from lib_anyms.layout.fields import MAX_PROMPT, Field, read_fields
 from lib_anyms.layout.geometry import Box, TokenGrid, Viewport
 
 VERSION = 1
@@ -16,6 +16,7 @@ HASHES = "pictures"  # key of an infotext's subject: hashes in place of its pict
 CARD = "card"  # key of a request's subject: the card in place of pictures; an infotext stores the card's hash
 ROLES = ("background", "subject", "attribute")  # in the proposed order, back to front
 BLOCKS = ("all", "style", "composition")
+PROMPTS = ("prompt", "avoid")  # fields that a layout stores only where they say something
 
 SUBJECT_FIELDS = (
     Field("name", "", "what the prompt calls the subject", high=80),
@@ -26,6 +27,8 @@ SUBJECT_FIELDS = (
     Field("start", 0.0, "fraction of the steps at which the subject starts"),
     Field("end", 1.0, "fraction of the steps at which the subject ends"),
     Field("blocks", "all", "UNet blocks in which the subject acts", choices=BLOCKS),
+    Field("prompt", "", "the subject's own prompt: in its box it replaces the main prompt", high=MAX_PROMPT),
+    Field("avoid", "", "the subject's own negative prompt: in its box it replaces the main one", high=MAX_PROMPT),
 )
 
 
@@ -40,6 +43,8 @@ class Subject:
     start: float = 0.0
     end: float = 1.0
     blocks: str = "all"
+    prompt: str = ""
+    avoid: str = ""
 
     def __post_init__(self) -> None:
         where = f"subject {self.name!r}"
@@ -127,7 +132,8 @@ class Layout:
 def subject_json(subject: Subject) -> dict[str, Any]:
     """A subject's JSON object; `read_subject` is the inverse."""
     box = subject.box
-    return {**asdict(subject), "box": [box.x0, box.y0, box.x1, box.y1]}
+    values = {**asdict(subject), "box": [box.x0, box.y0, box.x1, box.y1]}
+    return {name: value for name, value in values.items() if value or name not in PROMPTS}
 
 
 _ATTRIBUTES = frozenset("hat cap crown helmet glasses sunglasses mask scarf tie necklace earring bag backpack".split())

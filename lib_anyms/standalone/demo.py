@@ -23,7 +23,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import REQUEST_FIELDS, Field
 from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.sampling import Sampling
-from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes
+from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes, with_prompts
 
 if TYPE_CHECKING:
     from lib_anyms.job.request import Pictures, Request
@@ -95,6 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", type=Path, metavar="FILE", help=f"file of the {name}, with --checkpoint")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     add("--dtype", default="auto", choices=DTYPES, help="default float16 on a GPU, float32 on the CPU")
+    for name, replaced in (("prompt", "--prompt"), ("avoid", "--negative")):
+        described = f"text that replaces {replaced} in the box of subject NAME; repeat it"
+        add(f"--subject-{name}", action="append", default=[], metavar="NAME=TEXT", help=described)
     for field in REQUEST_FIELDS:
         if field.name not in ("enabled", *FILES):
             _add_field(parser, field)
@@ -112,7 +115,7 @@ def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
     elif field.choices:
         parser.add_argument(f"--{field.name}", default=field.default, choices=field.choices, help=described)
     else:
-        parser.add_argument(f"--{field.name}", default=field.default, type=float, help=described)
+        parser.add_argument(f"--{field.name}", default=field.default, type=type(field.default), help=described)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -213,6 +216,8 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
         return Request(default_scene.LAYOUT, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
     subjects = [parse_subject(text) for text in args.subject]
     layout = place_subjects(subjects, args.layout)
+    layout = with_prompts(layout, "prompt", args.subject_prompt)
+    layout = with_prompts(layout, "avoid", args.subject_avoid)
     cards, pictures = [], []
     for subject in subjects:
         files = () if subject.card else subject.files

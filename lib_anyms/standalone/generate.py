@@ -77,7 +77,7 @@ def sample(pipeline: Any, models: Models, request: Request, prompt: str, samplin
 
     The noise is drawn on the CPU, so that a seed gives the same image on every device.
     """
-    with _subject_session(pipeline, request, models.adapter, models.encoder) as (session, on_step_end):
+    with _subject_session(pipeline, request, models.adapter, models.encoder, prompt) as (session, on_step_end):
         picture = pipeline(
             prompt=prompt,
             negative_prompt=sampling.negative or None,  # None gives zeros, as in the WebUIs; "" would be encoded
@@ -107,10 +107,10 @@ def inject_subjects(
 
 @contextmanager
 def _subject_session(
-    pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None
+    pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None, prompt: str = ""
 ) -> Iterator[tuple[Session, StepCallback]]:
     files = [Path(file) for file in (adapter, encoder) if file is not None]
-    session = open_session(Session(Diffusers(pipeline, files), pipeline))
+    session = open_session(Session(Diffusers(pipeline, files, prompt), pipeline))
 
     def on_step_end(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         steps_done = step + 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,18 @@ def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) ->
     if len(placed.subjects) != len(arguments):
         raise Refused("cli_layout_count", path=layout.name, expected=len(placed.subjects), got=len(arguments))
     return placed
+
+
+def with_prompts(layout: Layout, field: str, arguments: Sequence[str]) -> Layout:
+    """`layout` with a field ("prompt" or "avoid") of the subjects that "NAME=TEXT" arguments name. Raises Refused."""
+    subjects = {subject.name: subject for subject in layout.subjects}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or name not in subjects:
+            raise Refused("cli_prompt", option=f"--subject-{field}", got=argument, expected=", ".join(subjects))
+        subject = subjects[name]
+        subjects[name] = replace(subject, prompt=text) if field == "prompt" else replace(subject, avoid=text)
+    return Layout(tuple(subjects[subject.name] for subject in layout.subjects))
 
 
 def read_bytes(file: Path) -> bytes:

@@ -124,7 +124,7 @@ def test_a_scene_is_decided_by_seed_layout_subjects_and_number_alone() -> None:
 
 def test_the_request_has_the_boxes_and_the_references() -> None:
     task = make_task("overlap-30", 3, 0)
-    request = task.request("masked-sum", 0.8)
+    request = task.request(MODES["masked-sum"], 0.8)
     assert (request.mode, request.scale, request.layout) == ("masked-sum", 0.8, task.layout)
     assert [picture.size for (picture,) in request.pictures] == [(128, 128)] * 3
     assert list(task.boxes) == boxes("overlap-30", 3, 0)

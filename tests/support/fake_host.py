@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,15 @@ import torch
 from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
+from lib_anyms.hosts.prompts import PromptSchedule
 from lib_anyms.layout.geometry import WHOLE, Viewport
-from tests.support.tiny_unet import inputs
+from tests.support.tiny_unet import CONTEXT, inputs
+
+
+def text_context(prompt: str) -> torch.Tensor:
+    """(5, CONTEXT), decided by the prompt alone."""
+    make = torch.Generator().manual_seed(sum(prompt.encode()))
+    return torch.randn(5, CONTEXT, generator=make)
 
 
 class FakeHost:
@@ -28,6 +36,8 @@ class FakeHost:
         self.room: list[int] = []
         self.shown = WHOLE
         self.step = SimpleNamespace(progress=0.0)
+        self.main_prompt = "a cat and a dog on grass"
+        self.encoded: list[tuple[str, bool]] = []  # (prompt, negative) in order
 
     def unet(self) -> nn.Module:
         return self.current
@@ -60,6 +70,21 @@ class FakeHost:
 
     def viewport(self) -> Viewport:
         return self.shown
+
+    def prompt(self) -> str:
+        return self.main_prompt
+
+    def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:
+        """Random contexts; a prompt with "->" changes at step 1."""
+        schedules = []
+        for prompt in prompts:
+            self.encoded.append((prompt, negative))
+            parts = prompt.split("->")
+            schedules.append(PromptSchedule(tuple((step, text_context(part)) for step, part in enumerate(parts))))
+        return schedules
+
+    def schedule_step(self) -> int:
+        return int(getattr(self.step, "number", 0))
 
     def begin_step(self, step: Any) -> None:
         self.step = step

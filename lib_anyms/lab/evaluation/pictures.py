@@ -143,7 +143,7 @@ class DiffusersPainter:
             if adapter not in self._peers:
                 self._peers[adapter] = Peer(self._pipeline, self._files, adapter)
             return self._peers[adapter].paint(task, settings, self._side)
-        models, request = self._files.models(adapter), task.request(MODES[mode].stream, settings.scale)
+        models, request = self._files.models(adapter), task.request(MODES[mode], settings.scale)
         sampling = Sampling(task.noise, settings.steps, settings.guidance, (self._side, self._side))
         return sample(self._pipeline, models, request, task.prompt, sampling).picture
 

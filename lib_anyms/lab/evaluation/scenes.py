@@ -6,13 +6,13 @@ All identities are held out of every training; the unseen layouts have shapes or
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from PIL import Image
 
 from lib_anyms.job.request import Pictures, Request
-from lib_anyms.lab.evaluation.suites import DEMO, DEMO_SEEDS
+from lib_anyms.lab.evaluation.suites import BACKGROUND, DEMO, DEMO_SEEDS, Mode
 from lib_anyms.lab.world.captions import ANYTHING, prompt
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import SHAPES, UNSEEN_SHAPES, Identity, held_out_identity, unseen_identity
@@ -69,9 +69,16 @@ class Task:
             pictures.append((to_image(draw_reference(figure.identity, random, _REFERENCE_SIDE)),))
         return tuple(pictures)
 
-    def request(self, stream: str, scale: float) -> Request:
-        """AnyMS's request in its mode `stream`."""
-        return Request(self.layout, self.references(), mode=stream, scale=scale)
+    def request(self, mode: Mode, scale: float) -> Request:
+        """AnyMS's request in this mode."""
+        layout, elsewhere = self.layout, mode.elsewhere
+        if mode.words:
+            background = self.scene.background
+            worded = [replace(one, prompt=prompt([one.name], background)) for one in layout.subjects]
+            layout = Layout(tuple(worded))
+            elsewhere = background if elsewhere == BACKGROUND else elsewhere
+        pictures, scale = self.references(), scale if mode.adapter else 0.0
+        return Request(layout, pictures, mode=mode.stream, scale=scale, words=mode.words or 1.0, elsewhere=elsewhere)
 
     def rendering(self, side: int = 256) -> Image.Image:
         """The scene as the world draws it, `side` pixels wide."""

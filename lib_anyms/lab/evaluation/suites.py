@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from lib_anyms.standalone import default_scene
 
 REAL, TEXT, OURS, PEER = "real", "text-only", "crop-merge", "diffusers-masks"
+WORDS, BACKGROUND = "words", "background"
 GLOBALS = ("global-sum", "global-mean", "one-softmax")
 BASE, PLUS = "base", "plus"  # adapters of 4 and 16 tokens
 QUICK, HOSTS, FULL, DEMO = "quick", "hosts", "full", "demo"
@@ -27,6 +28,8 @@ class Mode:
     stream: str = ""
     adapter: bool = True
     on_hosts: bool = True  # a WebUI with AnyMS can make it
+    words: float = 0.0  # share of local text: each subject's own prompt in its box
+    elsewhere: str = ""  # "background": the background's words outside the boxes; "auto"; "" for the main prompt
 
 
 MODES = {
@@ -38,6 +41,11 @@ MODES = {
     "masked-sum": Mode("every subject masked to its box, summed where boxes overlap", "masked-sum"),
     PEER: Mode("diffusers' own IP-Adapter, with its masks where there are several boxes", on_hosts=False),
     OURS: Mode("AnyMS", "crop-merge"),
+    WORDS: Mode("AnyMS, each subject's own prompt in its box, background elsewhere", OURS, True, True, 1, BACKGROUND),
+    "words-auto": Mode("the same, elsewhere the main prompt without the subjects", OURS, True, True, 1, "auto"),
+    "words-half": Mode("the same as words, with half of the text stream", OURS, True, True, 0.5, BACKGROUND),
+    "words-inside": Mode("own prompts in the boxes, the main prompt elsewhere", OURS, True, True, 1),
+    "words-only": Mode("the local text of words, and no image stream", OURS, False, True, 1, BACKGROUND),
 }
 
 
