@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.faults.fault import Fault
 
+WORDS = "tests/unit/test_words.py"
+
 SESSION = "tests/unit/test_session.py"
 
 FAULTS = (
@@ -104,5 +106,33 @@ FAULTS = (
         "self.outcome, self._refusal = error.cause, str(error)",
         'self.outcome, self._refusal = error.cause, ""',
         "tests/unit/test_web_api.py -k refusal",
+    ),
+    Fault(
+        "words: the text to avoid is encoded as a prompt",
+        "lib_anyms/job/words.py",
+        "host.encode_prompts(distinct, negative)",
+        "host.encode_prompts(distinct, False)",
+        WORDS,
+    ),
+    Fault(
+        "words: prompt editing stops at the first step",
+        "lib_anyms/job/words.py",
+        "step = host.schedule_step()",
+        "step = 0",
+        WORDS,
+    ),
+    Fault(
+        "words: an extra network in a subject's prompt is not seen",
+        "lib_anyms/job/request.py",
+        "if tag:",
+        "if False:",
+        WORDS,
+    ),
+    Fault(
+        "words: share 0 still encodes",
+        "lib_anyms/job/request.py",
+        "if self.layout is None or not self.words:",
+        "if self.layout is None:",
+        WORDS,
     ),
 )

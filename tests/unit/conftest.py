@@ -1,4 +1,4 @@
-"""What tests of a generation's life share: model files for the TinyUNet, and no session left live."""
+"""Fixtures of jobs: model files for the TinyUNet, and no session left live."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with every encoding."""
+    """Gets an entry with every encoding."""
     counted: list[int] = []
     whole = encoding.image_tokens
     monkeypatch.setattr(encoding, "image_tokens", lambda *args: counted.append(1) or whole(*args))
@@ -32,11 +32,8 @@ def encodings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture(autouse=True)
-def _files_as_windows_has_them(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (
-        request.module.__name__ != "tests.cli.test_environment"
-    ):  # Windows keeps a lock file its own process would discard
-        windows_files.follow(monkeypatch)
+def _files_as_windows_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows_files.follow(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

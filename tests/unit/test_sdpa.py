@@ -140,7 +140,7 @@ def test_plain_softmax_is_noted_once_a_job_and_the_image_is_the_same(
     for times in (1, 2):
         plain = play(job)
         assert len(job.comments) == times
-        assert "plain softmax takes its place" in job.comments[-1]
+        assert "so AnyMS uses plain softmax" in job.comments[-1]
         report = live().report()
         assert report is not None
         assert report.notes == ("plain_softmax",)

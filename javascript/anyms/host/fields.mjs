@@ -1,10 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=1b1b442f";
-import { isOff, shows } from "../model/layout.mjs?v=1b1b442f";
-import { allSlots, writeOrder } from "../model/order.mjs?v=1b1b442f";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=1b1b442f";
+import { pictureSize } from "./page.mjs?v=8cb3f974";
+import { PROMPTS } from "../model/exchange.mjs?v=8cb3f974";
+import { isOff, shows } from "../model/layout.mjs?v=8cb3f974";
+import { allSlots, writeOrder } from "../model/order.mjs?v=8cb3f974";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=8cb3f974";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */
@@ -17,7 +18,7 @@ export const EXTRA_OUTPUT = "asked";
 export const CROP_RESPONSE = "cut_told";
 
 export const EDGES = ["x0", "y0", "x1", "y1"];
-const SETTINGS = ["name", "role", "weight", "start", "end", "blocks"];
+const SETTINGS = ["name", "role", "weight", "start", "end", "blocks", ...PROMPTS];
 
 /**
  * Sets a value as typing does: gradio listens to the event.
@@ -124,7 +125,8 @@ export class Fields {
     const settings = {};
     for (const name of SETTINGS) {
       const entry = this.entry(`slot${slot}_${name}`);
-      settings[name] = entry.type === "number" ? entry.valueAsNumber : entry.value;
+      const value = entry.type === "number" ? entry.valueAsNumber : entry.value;
+      if (value !== "" || !PROMPTS.includes(name)) settings[name] = value;
     }
     return settings;
   }

@@ -1,10 +1,11 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=1b1b442f";
+import { ROLES } from "./order.mjs?v=8cb3f974";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**
- * @typedef {{name: string, box: Box, role: string, weight: number, start: number, end: number, blocks: string}} Subject
+ * @typedef {{name: string, box: Box, role: string, weight: number, start: number, end: number, blocks: string,
+ *   prompt?: string, avoid?: string}} Subject
  */
 /** @typedef {{fallback: string | number, low?: number, high?: number, choices?: readonly string[]}} Rule */
 
@@ -18,7 +19,10 @@ const RULES = {
   start: { fallback: 0, low: 0, high: 1 },
   end: { fallback: 1, low: 0, high: 1 },
   blocks: { fallback: "all", choices: ["all", "style", "composition"] },
+  prompt: { fallback: "", high: 4000 },
+  avoid: { fallback: "", high: 4000 },
 };
+export const PROMPTS = ["prompt", "avoid"]; // a layout file has them only where they say something
 const IGNORED = ["box", "pictures", "card"]; // an infotext also has the hashes of pictures and card
 
 /** An invalid layout file. `cause` is an error name of lib_anyms/errors.py. */
@@ -63,7 +67,8 @@ function readSubject(entry, where) {
   const subject = {};
   for (const [name, rule] of Object.entries(RULES)) {
     const value = name in entry ? entry[name] : rule.fallback; // null is a value, and an invalid one
-    subject[name] = readField(value, rule, `${name} of ${where}`);
+    const field = readField(value, rule, `${name} of ${where}`);
+    if (field !== "" || !PROMPTS.includes(name)) subject[name] = field;
   }
   subject.box = readBox(entry.box, where);
   if (subject.start >= subject.end) throw new NoLayout("subject_window", where);

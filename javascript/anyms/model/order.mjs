@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=1b1b442f";
+import { area } from "./boxes.mjs?v=8cb3f974";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { fitted } from "./boxes.mjs?v=1b1b442f";
+import { fitted } from "./boxes.mjs?v=8cb3f974";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

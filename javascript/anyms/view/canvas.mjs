@@ -1,9 +1,9 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=1b1b442f";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=1b1b442f";
-import { hasPictures } from "../host/files.mjs?v=1b1b442f";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=1b1b442f";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=8cb3f974";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=8cb3f974";
+import { hasPictures } from "../host/files.mjs?v=8cb3f974";
+import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=8cb3f974";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,9 +1,9 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text } from "./dom.mjs?v=1b1b442f";
-import { hints } from "../model/hints.mjs?v=1b1b442f";
-import { prompts } from "../host/page.mjs?v=1b1b442f";
-import { allSlots } from "../model/order.mjs?v=1b1b442f";
+import { attribute, icon, make, t, text } from "./dom.mjs?v=8cb3f974";
+import { hints } from "../model/hints.mjs?v=8cb3f974";
+import { prompts } from "../host/page.mjs?v=8cb3f974";
+import { allSlots } from "../model/order.mjs?v=8cb3f974";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=1b1b442f";
-import { hiresCrop } from "../host/page.mjs?v=1b1b442f";
+import { make, outside, t } from "./dom.mjs?v=8cb3f974";
+import { hiresCrop } from "../host/page.mjs?v=8cb3f974";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=1b1b442f";
-import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=1b1b442f";
-import { hasPictures } from "../host/files.mjs?v=1b1b442f";
-import { samePictures } from "../model/layout.mjs?v=1b1b442f";
-import { allSlots } from "../model/order.mjs?v=1b1b442f";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=1b1b442f";
-import { STYLES } from "./styles.mjs?v=1b1b442f";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=1b1b442f";
+import { isCard } from "../model/mask.mjs?v=8cb3f974";
+import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=8cb3f974";
+import { hasPictures } from "../host/files.mjs?v=8cb3f974";
+import { samePictures } from "../model/layout.mjs?v=8cb3f974";
+import { allSlots } from "../model/order.mjs?v=8cb3f974";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=8cb3f974";
+import { STYLES } from "./styles.mjs?v=8cb3f974";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=8cb3f974";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

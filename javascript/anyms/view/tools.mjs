@@ -1,15 +1,15 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=1b1b442f";
-import { HiresOverlay } from "./hires-overlay.mjs?v=1b1b442f";
-import { HintList } from "./hint-list.mjs?v=1b1b442f";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=1b1b442f";
-import { checkpoint, generate, watchPage } from "../host/page.mjs?v=1b1b442f";
-import { takesPart } from "../model/layout.mjs?v=1b1b442f";
-import { allSlots } from "../model/order.mjs?v=1b1b442f";
-import { SavedList } from "./saved-list.mjs?v=1b1b442f";
-import { TokenMap } from "./token-map.mjs?v=1b1b442f";
+import { button, make, t } from "./dom.mjs?v=8cb3f974";
+import { HiresOverlay } from "./hires-overlay.mjs?v=8cb3f974";
+import { HintList } from "./hint-list.mjs?v=8cb3f974";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=8cb3f974";
+import { checkpoint, generate, watchPage } from "../host/page.mjs?v=8cb3f974";
+import { takesPart } from "../model/layout.mjs?v=8cb3f974";
+import { allSlots } from "../model/order.mjs?v=8cb3f974";
+import { SavedList } from "./saved-list.mjs?v=8cb3f974";
+import { TokenMap } from "./token-map.mjs?v=8cb3f974";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

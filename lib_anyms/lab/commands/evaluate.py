@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from lib_anyms.lab.evaluation.suites import Cell
 
 # Copies from evaluation/suites.py and evaluation/pictures.py, which need torch; a test compares them.
-SUITES = ("quick", "hosts", "full", "single", "disjoint", "priority", "adapters", "overlap", "scaling", "demo")
+SUITES = (
+    *("quick", "hosts", "full", "single", "disjoint", "priority"),
+    *("adapters", "overlap", "scaling", "words", "demo"),
+)
 STEPS, GUIDANCE, SCALE = 20, 4.0, 2.0
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 OWN_FILES = ("checkpoint", "adapter", "encoder")

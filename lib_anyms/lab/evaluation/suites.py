@@ -120,6 +120,7 @@ _SCALING = (
     SuiteRow("disjoint", (7,), {OURS: _SOME, TEXT: _SOME}),
     SuiteRow("disjoint", (7, 12), _each((*GLOBALS, PEER), _FEW)),
 )
+_LOCAL_TEXT = (SuiteRow("disjoint", (1, 3), _each((OURS, TEXT, *(name for name in MODES if MODES[name].words)), _FEW)),)
 _DEMO = (SuiteRow(DEMO, (len(default_scene.IDENTITIES),), {OURS: DEMO_SEEDS}),)
 _QUICK = (
     SuiteRow("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 18)),
@@ -131,13 +132,14 @@ SUITES: dict[str, tuple[SuiteRow, ...]] = {
     QUICK: _QUICK,
     # Only ours: a WebUI makes one image at a time.
     HOSTS: tuple(replace(row, scenes={OURS: row.scenes[OURS]}) for row in _QUICK),
-    FULL: (*_SINGLE, *_DISJOINT, *_PRIORITY, *_ADAPTERS, *_OVERLAP, *_SCALING, *_DEMO),
+    FULL: (*_SINGLE, *_DISJOINT, *_PRIORITY, *_ADAPTERS, *_OVERLAP, *_SCALING, *_LOCAL_TEXT, *_DEMO),
     "single": _SINGLE,
     "disjoint": _DISJOINT,
     "priority": _PRIORITY,
     "adapters": _ADAPTERS,
     "overlap": _OVERLAP,
     "scaling": _SCALING,
+    WORDS: _LOCAL_TEXT,
     DEMO: _DEMO,
 }
 

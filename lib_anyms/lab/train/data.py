@@ -26,6 +26,9 @@ _LEAST = {16: 5.4, 24: 4.6, 32: 4.2}  # smallest radius by canvas side: on the s
 _TRIES = 40
 # Numbers of figures in captioned scenes, and their weights, by canvas side.
 _COUNTS = {16: ((0, 1), (1, 9)), 24: ((0, 1, 2), (1, 5, 5)), 32: ((0, 1, 2, 3, 4), (2, 8, 4, 6, 4))}
+# Copies of the one figure in images with its reference, and their weights. With one figure only, the UNet would learn
+# that a stream means one figure, and would leave boxes empty where the stream acts in several.
+_COPIES = {16: ((1,), (1,)), 24: ((1, 2), (6, 4)), 32: ((1, 2, 3, 4), (3, 3, 3, 1))}
 # How the caption of an image with a reference names its figure, and how often. Without a name the image stream alone
 # makes the figure appear: later that keeps the figure in its box.
 _NAMED = {"shape": 0.55, ANYTHING: 0.20, "": 0.25}
@@ -35,7 +38,7 @@ _NAMED = {"shape": 0.55, ANYTHING: 0.20, "": 0.25}
 class Batch:
     """latents (n, 4, side, side); covered (n, 1, side, side), the share of each cell under a figure.
 
-    identities: of the one figure with a reference, None for an image without a reference.
+    identities: of the figure with a reference and of its copies, None for an image without a reference.
     """
 
     latents: torch.Tensor
@@ -88,7 +91,7 @@ class Maker:
         identities: list[Identity | None] = []
         for number in range(count):
             referenced = number < round(self.referenced * count)
-            figures = self._place(1 if referenced else random.choices(*_COUNTS[self.side])[0], random)
+            figures = self._copies(random) if referenced else self._scene(random)
             background = random.choice(BACKGROUNDS)
             cells[number] = rgb(background)[:, None, None]
             for identity, mask, top, left in figures:
@@ -98,27 +101,42 @@ class Maker:
             names = [identity.shape for identity, *_ in figures]
             if referenced:
                 name = random.choices(list(_NAMED), list(_NAMED.values()))[0]
-                names = {"shape": names, ANYTHING: [ANYTHING], "": []}[name]
+                names = {"shape": names, ANYTHING: [ANYTHING] * len(names), "": []}[name]
             captions.append(caption(names, background, random))
             identities.append(figures[0][0] if referenced else None)
         return Batch(latents_of(torch.from_numpy(cells)), torch.from_numpy(covered), captions, identities)
 
-    def _place(self, count: int, random: Random) -> list[Placed]:
-        """Random figures whose boxes do not meet."""
+    def _copies(self, random: Random) -> list[Placed]:
+        """One identity in one or several poses; once where it is held out, for probes."""
+        copies = 1 if self.held_out else random.choices(*_COPIES[self.side])[0]
+        return self._place([self._identity(random)] * copies, random)
+
+    def _scene(self, random: Random) -> list[Placed]:
+        """Several identities."""
+        count = random.choices(*_COUNTS[self.side])[0]
+        return self._place([self._identity(random) for _ in range(count)], random)
+
+    def _identity(self, random: Random) -> Identity:
+        return held_out_identity(random) if self.held_out else trained_identity(random)
+
+    def _place(self, identities: Sequence[Identity], random: Random) -> list[Placed]:
+        """Figures of these identities whose boxes do not meet."""
+        count = len(identities)
         least, most = _LEAST[self.side], BANK_RADII[1]
         if count > 1:  # smaller: several figures need room
             most = max(least + 0.5, RADII[count][1] * min(1.0, self.side / CELLS + 0.25))
         while True:
             figures: list[Placed] = []
             taken = np.zeros((self.side, self.side), bool)
-            for _ in range(count):
-                figures += self._placed(taken, (least, most), random)
+            for identity in identities:
+                figures += self._placed(identity, taken, (least, most), random)
             if len(figures) == count:
                 return figures
 
-    def _placed(self, taken: np.ndarray, radii: tuple[float, float], random: Random) -> list[Placed]:
+    def _placed(
+        self, identity: Identity, taken: np.ndarray, radii: tuple[float, float], random: Random
+    ) -> list[Placed]:
         """One figure on cells that are not `taken`, marked there; none after too many tries."""
-        identity = held_out_identity(random) if self.held_out else trained_identity(random)
         for _ in range(_TRIES):
             mask = self.bank.draw(identity, *radii, random)
             height, width = mask.shape[1:]

@@ -86,8 +86,9 @@ def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
     """The values of a slot; defaults if there is no subject for it."""
     if number > len(subjects):
         return {**SLOT_DEFAULTS, **dict(zip(EDGES, SLOT_BOXES[number - 1]))}
-    subject = subject_json(subjects[number - 1])
-    return {USE: True, **{name: subject[name] for name in SLOT_FIELDS}, **dict(zip(EDGES, subject["box"]))}
+    subject = subjects[number - 1]
+    box = subject_json(subject)["box"]
+    return {USE: True, **{name: getattr(subject, name) for name in SLOT_FIELDS}, **dict(zip(EDGES, box))}
 
 
 def arrived(params: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from lib_anyms.layout.fields import AUTO, REQUEST_FIELDS, Field
 from lib_anyms.layout.layout import (
     CARD,
     MAX_SUBJECTS,
+    PROMPTS,
     ROLES,
     SUBJECT_FIELDS,
     Subject,
@@ -29,7 +30,8 @@ SHOWN_FIRST = 2  # slots that the region editor shows at first
 EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
 SLOT_FIELDS = tuple(field.name for field in SUBJECT_FIELDS)
 PICTURES = "pictures"  # of a slot: a JSON list of base64 texts, written by the page's script
-SLOT_VALUES = (PICTURES, "name", "role", *EDGES, *(name for name in SLOT_FIELDS if name not in ("name", "role")), USE)
+_MIDDLE = tuple(name for name in SLOT_FIELDS if name not in ("name", "role", *PROMPTS))
+SLOT_VALUES = (PICTURES, "name", "role", *EDGES, *_MIDDLE, USE, *PROMPTS)  # the order of earlier versions first
 SLOT_DEFAULTS = {**{field.name: field.default for field in SUBJECT_FIELDS}, "role": AUTO, USE: True}
 FIELDS: dict[str, Field] = {
     **{field.name: field for field in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
