@@ -229,7 +229,7 @@ def test_presets_and_the_layer_order(editor: Editor) -> None:
     editor.press("Bring subject 1 forward")
     assert (editor.visibility(1), editor.visibility(2), editor.visibility(3)) == ("100 % visible", "hidden", "hidden")
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "straw hat", "beach"]
-    assert "The order is yours." in editor.root.locator(".rule").inner_text()
+    assert "The order is yours." in editor.root.locator(".order-line").inner_text()
     editor.keep("overlap")
 
 
