@@ -92,6 +92,7 @@ class Refused(AnyMSError):
         "card_full": "the card {card} has tokens for {high} adapters already. Save a new card for this one.",
         # the model and the adapter
         "adapter_absent": 'no IP-Adapter for SDXL was found (looked in: {places}{found}). Put {file} into {into}, or download it under "model files" in the AnyMS panel.',
+        "adapter_face_only": 'the only IP-Adapter that fits, {adapter}, is for faces, which "auto" does not take. Choose it in the list if all subjects are faces, or put {file} into {into}.',
         "file_unknown": "there is no model file named {got!r} (found: {expected}). Pick one of these, or add the file.",
         "encoder_absent": 'no image encoder with {width} outputs, as {adapter} needs, was found (encoders: {found}; looked in: {places}). Put {file} into {into}, or download it under "model files" in the AnyMS panel.',
         "encoder_mismatch": "the image encoder {encoder} does not fit the adapter {adapter} (got width {got}, expected {expected}). Pick the encoder this adapter was trained with.",
@@ -114,6 +115,10 @@ class Refused(AnyMSError):
         "file_code": "{path} holds more than tensors (got {got}). Reading the rest would run its code. Get a .safetensors version from a source you trust.",
         "file_form": "{path} is stored in a form AnyMS does not read (got {got}, expected {expected}). Convert it to .safetensors.",
         "file_damaged": "{path} is damaged ({got}). Download it again.",
+        "file_quantised": "{path} holds quantised weights with separate scales (got {got}), which AnyMS does not apply. Get the same file in float16 or float32.",
+        "file_numbers": "{path} holds no floating-point weights ({name} is {got}). Get the same file in float16 or float32.",
+        "file_not_finite": "the weights of {path} give values that no image can be made of ({what} reaches {got}). Download the file again, or pick another.",
+        "tokens_not_finite": "the image tokens of subject {name!r} give values that no image can be made of (got {got}). Make its card again from pictures.",
         "file_tensor": "{path} holds no tensor named {got}. Pick another file.",
         # files that look like an IP-Adapter for SDXL
         "adapter_none": "{path} is not an IP-Adapter (got keys like {got}, expected image_proj.* and ip_adapter.*). Pick ip-adapter-plus_sdxl_vit-h.",
@@ -206,5 +211,7 @@ class Noted(AnyMSError):
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
         "no_comparison": "the other modes' images were not made for comparison ({got}). {remedy}",
+        "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "plain_softmax": "this device cannot run torch's fused attention ({got}), so AnyMS uses plain softmax. This is slower; the image differs only by rounding.",
     }

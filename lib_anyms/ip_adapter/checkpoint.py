@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.projection import HEAD_WIDTH
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors, refuse_quantised
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -88,7 +88,7 @@ class AdapterCheckpoint:
     """An IP-Adapter for a UNet. `encoder_width`: projected width for base, hidden width for plus.
 
     `layers` are ordered by their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to its key
-    in the file.
+    in the file. `eight_bit`: some weights are stored in eight bits.
     """
 
     path: Path
@@ -98,12 +98,25 @@ class AdapterCheckpoint:
     context_width: int
     layers: tuple[AdapterLayer, ...]
     projection: Mapping[str, str]
+    eight_bit: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all its tensors in the file."""
+        layers = [key for layer in self.layers for key in (layer.key_name, layer.value_name)]
+        return [*self.projection.values(), *layers]
 
 
 def read_adapter(path: Path) -> AdapterCheckpoint:
     """Read a file's header, no tensor. Raises Refused, which names the kind of any other file."""
     with open_tensors(path) as file:
-        return identify(path, file.shapes)
+        return checked_adapter(file)
+
+
+def checked_adapter(file: TensorFile) -> AdapterCheckpoint:
+    """The adapter in an open file, its weights plain floating-point numbers. Raises Refused."""
+    adapter = identify(file.path, file.shapes)
+    return replace(adapter, eight_bit=file.check_weights(adapter.keys))
 
 
 def identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
@@ -112,6 +125,7 @@ def identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
     projection, layers = _part(shapes, PROJECTION_PREFIXES), _part(shapes, LAYER_PREFIXES)
     if not projection and not layers:
         raise Refused("adapter_none", path=path.name, got=next(iter(shapes), "no tensor at all"))
+    refuse_quantised(path, shapes)
     _refuse_look_alike_sizes(path, projection, shapes)
     kind, schema = _schema(path, projection)
     _check_names(path, projection, schema)

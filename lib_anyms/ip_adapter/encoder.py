@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from lib_anyms.ip_adapter.encoder_names import (
     stored_weights,
 )
 from lib_anyms.ip_adapter.references import pixel_values
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors, refuse_quantised
 
 _FC1 = f"{LAYER}0.mlp.fc1.weight"
 _RANKS = {PATCH: 4, POSITION: 2, PROJECTION: 2, _FC1: 2}
 CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of AnyMS's own small encoders
 
 # Settings that do not follow from shapes: hidden width -> (heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
+_VISION = re.compile(r"(^|\.)(vision_model|visual)\.")
 _ACTIVATIONS = ("gelu", "quick_gelu")
 _KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
 # Other files, recognised by a key's name: kind, pattern.
@@ -50,7 +51,8 @@ class EncoderCheckpoint:
     """A CLIP vision tower with projection.
 
     Widths in channels, `image_size` in pixels, `parameters` a count. `config` holds the arguments of transformers'
-    CLIPVisionConfig; `weights` maps Hugging Face's name of a weight to its place in the file.
+    CLIPVisionConfig; `weights` maps Hugging Face's name of a weight to its place in the file. `eight_bit`: some weights
+    are stored in eight bits.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class EncoderCheckpoint:
     config: dict[str, Any]
     parameters: int = 0
     weights: Mapping[str, StoredWeight] = field(default_factory=dict)
+    eight_bit: bool = False
 
     @property
     def activations(self) -> int:
@@ -77,12 +80,21 @@ class EncoderCheckpoint:
 def read_encoder(path: Path) -> EncoderCheckpoint:
     """Read a file's header, no tensor. Raises Refused for any file but a CLIP vision encoder with projection."""
     with open_tensors(path) as file:
-        return identify_encoder(path, file.shapes, file.metadata)
+        return checked_encoder(file)
+
+
+def checked_encoder(file: TensorFile) -> EncoderCheckpoint:
+    """The encoder in an open file, its weights plain floating-point numbers. Raises Refused."""
+    encoder = identify_encoder(file.path, file.shapes, file.metadata)
+    keys = [weight.key for weight in encoder.weights.values()]
+    return replace(encoder, eight_bit=file.check_weights(keys))
 
 
 def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     """Describe the encoder with tensors of these names and shapes. Raises Refused unless it is complete."""
     weights = stored_weights(shapes)
+    if any(weight.key in shapes for weight in weights.values()) or any(map(_VISION.search, shapes)):
+        refuse_quantised(path, shapes)
     weight_shapes = {name: weight.shape(shapes) for name, weight in weights.items()}
     sizes = _sizes(path, shapes, weight_shapes)
     _check_shapes(path, weights, weight_shapes, sizes)

@@ -22,7 +22,7 @@ from torch import nn
 from lib_anyms import __version__
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.hosts.facts import host_facts, loaded_unet
+from lib_anyms.hosts.facts import host_facts, loaded_checkpoint, loaded_unet
 from lib_anyms.hosts.fetching import begin, mirror
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
@@ -111,7 +111,7 @@ def list_cards(search: str = "") -> list[dict[str, Any]]:
 def save_card(request: dict[str, Any] = Body(embed=True)) -> dict[str, str]:  # noqa: B008  # as FastAPI reads defaults
     """Save the one subject of a request as a card in the library. 422: it cannot be saved, and why."""
     try:
-        return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet())}
+        return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet(), loaded_checkpoint())}
     except (Refused, SteppedAside) as reason:
         raise HTTPException(422, str(reason)) from reason
 

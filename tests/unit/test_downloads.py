@@ -301,13 +301,14 @@ def test_stopping_ends_the_waiting_too(server: FileServer, tmp_path: Path) -> No
 
 
 def test_the_table_is_complete() -> None:
-    assert len({file.name for file in KNOWN}) == len({file.sha256 for file in KNOWN}) == len(KNOWN) == 6
+    assert len({file.name for file in KNOWN}) == len({file.sha256 for file in KNOWN}) == len(KNOWN) == 7
     for file in KNOWN:
         assert file.offered
         assert file.licence
         assert int(file.sha256, 16)
-        assert file.address().startswith(f"{HOME}/h94/IP-Adapter/resolve/main/")
-        assert file.address("http://mirror/x/").startswith("http://mirror/x/h94/")
+        repository = "r3gm/noob-ipa/" if file.name.startswith("noob") else "h94/IP-Adapter/resolve/main/"
+        assert file.address().startswith(f"{HOME}/{repository}")
+        assert file.address("http://mirror/x/").startswith(f"http://mirror/x/{repository}")
         assert bool(file.encoder) != bool(file.gives)
         assert not file.encoder or known_file(file.encoder) is not None
     assert encoder_for("plus", 1280) is known_file("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors")
@@ -315,6 +316,15 @@ def test_the_table_is_complete() -> None:
     assert encoder_for("base", 768) is None
     assert known_file("../" + KNOWN[0].name) is None
     assert known_file(KNOWN[0].name.upper()) is None
+
+
+def test_the_adapter_for_noobai_is_known_at_one_revision() -> None:
+    file = known_file("noobIPAMARK1_mark1.safetensors")
+    assert (file.size, file.encoder) == (1_405_172_056, "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors")
+    assert file.sha256 == "5cdb6a00be1b12579745b5bed0c7b83f0869073d8a864fa8cd50a9356601919a"
+    place = "resolve/534fdd8fb5a221d67937d5495febd2560a1d395e/model_G/noobIPAMARK1_mark1.safetensors"
+    assert file.address() == f"{HOME}/r3gm/noob-ipa/{place}"
+    assert "fair-ai-public-1.0-sd" in file.licence
 
 
 def test_a_file_without_traceable_values_is_not_offered() -> None:
