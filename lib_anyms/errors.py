@@ -119,6 +119,7 @@ class Refused(AnyMSError):
         "file_numbers": "{path} holds no floating-point weights ({name} is {got}). Get the same file in float16 or float32.",
         "file_not_finite": "the weights of {path} give values that no image can be made of ({what} reaches {got}). Download the file again, or pick another.",
         "tokens_not_finite": "the image tokens of subject {name!r} give values that no image can be made of (got {got}). Make its card again from pictures.",
+        "file_part": "{path} is part {number} of a model in {count} files, which AnyMS does not join. Get the model in one file.",
         "file_tensor": "{path} holds no tensor named {got}. Pick another file.",
         # files that look like an IP-Adapter for SDXL
         "adapter_none": "{path} is not an IP-Adapter (got keys like {got}, expected image_proj.* and ip_adapter.*). Pick ip-adapter-plus_sdxl_vit-h.",
@@ -131,6 +132,10 @@ class Refused(AnyMSError):
         "adapter_full_face": "{path} is a full-face adapter of SD 1.5 (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_instantid": "{path} is the adapter of InstantID, which needs face recognition and a ControlNet (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_pulid": "{path} is a PuLID adapter, which needs face recognition (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_anima": "{path} is an adapter for Anima, which is no SDXL model (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",
+        "adapter_storymaker": "{path} is the adapter of StoryMaker, which needs face recognition (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_training": "{path} is the checkpoint of an IP-Adapter's training (got {got}, expected ip_adapter.* or adapter_modules.*). Convert it with the trainer's script, or pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_twice": "{path} holds two adapters in one file (got {got}). Keep one of them, or pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_photomaker": "{path} is a PhotoMaker file, not an IP-Adapter (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_kolors": "{path} is an IP-Adapter for Kolors (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_flux": "{path} is made for Flux (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lib_anyms.engine.sdpa import is_fused
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.checkpoint import PART_OF_FILE
 from lib_anyms.ip_adapter.encoder_names import (
     LAYER,
     PATCH,
@@ -92,6 +93,16 @@ def checked_encoder(file: TensorFile) -> EncoderCheckpoint:
 
 def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     """Describe the encoder with tensors of these names and shapes. Raises Refused unless it is complete."""
+    try:
+        return _identify(path, shapes, metadata)
+    except Refused as refusal:
+        part = PART_OF_FILE.search(path.name)
+        if part and int(part[2]) > 1 and refusal.cause == "encoder_form" and any(map(_VISION.search, shapes)):
+            raise Refused("file_part", path=path.name, number=int(part[1]), count=int(part[2])) from refusal
+        raise
+
+
+def _identify(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     weights = stored_weights(shapes)
     if any(weight.key in shapes for weight in weights.values()) or any(map(_VISION.search, shapes)):
         refuse_quantised(path, shapes)

@@ -92,6 +92,22 @@ def test_every_weight_of_an_encoder_is_needed_and_of_its_shape(encoder: Path, tm
             assert refusal.value.cause == "encoder_form", key
 
 
+def test_one_file_of_an_encoder_in_several_is_called_so(encoder: Path, tmp_path: Path) -> None:
+    state = load_file(encoder)
+    for number in (1, 2):
+        names = list(state)[:9] if number == 1 else list(state)[9:]
+        save_file({name: state[name] for name in names}, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    for number in (1, 2):
+        with pytest.raises(Refused, match=f"part {number} of a model in 2 files") as refusal:
+            choose_encoder(tmp_path, f"model-0000{number}-of-00002")
+        assert refusal.value.cause == "file_part"
+
+
+def choose_encoder(folder: Path, name: str) -> EncoderCheckpoint | None:
+    write_adapter(folder / "adapter.safetensors", tiny_unet())
+    return choose(folder, encoder=name).encoder
+
+
 def test_the_table_of_names_is_the_model_s_own(encoder: Path) -> None:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
