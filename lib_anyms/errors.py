@@ -15,7 +15,11 @@ LONGEST_GOT, LONGEST = 200, 2000  # characters of a fact in a sentence; a value 
 
 def _bounded(name: str, fact: object) -> object:
     """Cut long text short; other values stay as they are, so that their format works."""
-    text, high = str(fact), LONGEST_GOT if name == "got" else LONGEST
+    high = LONGEST_GOT if name == "got" else LONGEST
+    try:
+        text = str(fact)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number of thousands of digits"
     return fact if len(text) <= high else text[: high - 3] + "..."
 
 
@@ -46,6 +50,7 @@ class Refused(AnyMSError):
     causes = {
         # boxes and layouts
         "box_form": "a box is four numbers x0, y0, x1, y1 in fractions of the image (got {got}). Write for example 0.1,0.2,0.5,0.9.",
+        "box_units": "the box {got} is in percent or pixels (expected fractions of the image, 0 to 1). Divide it by 100, or by the image's width and height.",
         "box_empty": "the box {box} has no area (expected x0 < x1 and y0 < y1). Make it larger.",
         "box_outside": "the box {box} is completely outside the image (expected a part of it within 0..1). Move it inside.",
         "layout_form": "the layout is not an object with a list of subjects (got {got}). Export it again, or see docs/layout.md.",
@@ -71,6 +76,9 @@ class Refused(AnyMSError):
         "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",
         "picture_unreadable": "a reference picture of subject {name!r} cannot be read ({got}). Save it as PNG or JPEG and add it again.",
         "picture_too_large": "a reference picture of subject {name!r} is too large (got {got}, expected at most {high}). Make it smaller.",
+        "picture_line": "a reference picture of subject {name!r} is a line (got {got}, expected sides of at most {high} to 1). Crop it.",
+        "pictures_too_large": "the pictures of the request are too large together (at subject {name!r}, expected at most {high}). Make them smaller, or use fewer.",
+        "mask_empty": "the mask erases the whole picture (got no white or opaque part). Paint the subject white, or its surroundings black.",
         "picture_form": "{field} is {got} (expected base64 text, or an object with data and optionally crop and mask). Correct it.",
         "rembg_absent": "removing a background needs the Python package rembg, which is not installed. Install it, add a mask, or crop the picture.",
         "rembg_model": "rembg has none of its models {expected} in {folder}. Run rembg once on its own to download one, or add a mask.",
@@ -155,6 +163,7 @@ class Refused(AnyMSError):
         "cli_box_twice": "--subject {name} has a box, and --layout has one too (expected only one of them). Remove one.",
         "cli_layout_count": "{path} places {expected} subjects, but there are {got} --subject options (expected as many). Add or remove some.",
         "cli_file": "{path} cannot be read ({got}). Check the path.",
+        "cli_json": "{path} is not a JSON file ({got}). Export the layout again, or correct the file.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was used with {got} (expected {expected}). Add it.",
         "cli_no_gpu": "torch {got} sees no GPU (expected one it supports). Measure the processor with --suite quick, or run this on a machine with a GPU.",
@@ -214,6 +223,7 @@ class Noted(AnyMSError):
 
     causes = {
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
+        "nothing_erased": "a mask of subject {name!r} erases nothing (it is white or opaque everywhere). Paint the surroundings black if they should go.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
         "no_comparison": "the other modes' images were not made for comparison ({got}). {remedy}",
         "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",

@@ -5,7 +5,6 @@ API, command line, page and infotext all read these tables.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +49,7 @@ class Field:
     def _number(self, value: Any, label: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):  # bool is an int in Python
             raise Refused("field_type", field=label, got=_short(value), expected="a number")
-        if not (math.isfinite(value) and self.low <= value <= self.high):
+        if not self.low <= value <= self.high:  # NaN lies nowhere
             raise Refused("field_range", field=label, got=value, low=self.low, high=self.high)
         return float(value)
 
