@@ -167,7 +167,7 @@ def _heads_and_activation(path: Path, hidden: int, config: str | None) -> dict[s
         try:
             values = json.loads(config)
             heads, activation = values["num_attention_heads"], values["hidden_act"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Refused("encoder_form", path=path.name, got=f"{CONFIG_KEY} cannot be read: {error}") from error
         if type(heads) is not int or heads < 1 or hidden % heads or activation not in _ACTIVATIONS:
             raise Refused(

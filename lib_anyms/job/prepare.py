@@ -13,6 +13,7 @@ from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.memory import collect, out_of_memory, release
 from lib_anyms.errors import Noted, Refused
 from lib_anyms.hosts.base import Host
+from lib_anyms.ip_adapter.cutting import NOTHING_ERASED
 from lib_anyms.ip_adapter.finite import largest, rows_usable, usable
 from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.references import ANIMATED
@@ -36,17 +37,19 @@ def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, t
     previous_status = host.show_status("AnyMS reads the reference pictures")
     try:
         keys_values, notes = _prepare(host, pair, request)
-        return keys_values, (*notes, *animation_notes(request))
+        return keys_values, (*notes, *picture_notes(request))
     finally:
         host.show_status(previous_status)
 
 
-def animation_notes(request: Request) -> Iterator[Noted]:
-    """A note for each subject with an animated picture, of which only the first frame is used."""
+def picture_notes(request: Request) -> Iterator[Noted]:
+    """Notes on each subject: an animated picture, of which only the first frame is used; a mask that erases nothing."""
     subjects = request.layout.subjects if request.layout else ()
     for subject, pictures in zip(subjects, request.pictures):
         if any(picture.info.get(ANIMATED) for picture in pictures):
             yield Noted("first_frame", name=subject.name)
+        if any(picture.info.get(NOTHING_ERASED) for picture in pictures):
+            yield Noted("nothing_erased", name=subject.name)
 
 
 def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
