@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -75,6 +76,8 @@ class FileIndex:
                 try:
                     facts = path.stat()
                 except (OSError, ValueError):
+                    continue
+                if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
                     continue
                 stamp, known = (facts.st_size, facts.st_mtime_ns), self._known.get(str(path))
                 if known is None or known[0] != stamp:

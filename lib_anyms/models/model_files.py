@@ -101,7 +101,7 @@ def find_missing(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | 
     adapters, encoders = in_auto_order(_of(files, AdapterCheckpoint)), _of(files, EncoderCheckpoint)
     if not adapters:
         return _adapter_absent(folders, files), FIRST_ADAPTER
-    general = _general(adapters)
+    general = _general(adapters, folders)
     if not general:
         return _only_faces(folders, adapters[0]), FIRST_ADAPTER
     for adapter in general:
@@ -136,7 +136,7 @@ def _fitting_adapters(
     fitting = [candidate for candidate, problem in zip(candidates, problems) if problem is None]
     if not fitting:
         raise SteppedAside("other_family", **(problems[0] or {}))
-    general = _general(fitting)
+    general = _general(fitting, folders)
     if adapter != AUTO or len(fitting) == len(general) == 1:
         return fitting
     suited = [candidate for candidate in fitting if suits is not None and suits(candidate)]
@@ -147,9 +147,9 @@ def _fitting_adapters(
     return general
 
 
-def _general(adapters: Iterable[AdapterCheckpoint]) -> list[AdapterCheckpoint]:
-    """Those that are not for faces: a face adapter gives any other subject a face."""
-    return [adapter for adapter in adapters if purpose_of(adapter) != FACE]
+def _general(adapters: Iterable[AdapterCheckpoint], folders: Sequence[Path]) -> list[AdapterCheckpoint]:
+    """Those that are not for faces, as a face adapter gives any other subject a face; and a file among `folders`."""
+    return [adapter for adapter in adapters if purpose_of(adapter) != FACE or adapter.path in folders]
 
 
 def _only_faces(folders: Sequence[Path], adapter: AdapterCheckpoint) -> Refused:

@@ -7,6 +7,7 @@ CVE-2026-24747).
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +115,10 @@ class TensorFile:
 def open_tensors(path: Path) -> TensorFile:
     """Open a file and read its header; the suffix does not matter. Raises Refused for any other or damaged file."""
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
+            raise Refused("file_kind", path=path.name, got="a folder, a pipe or a device")
+        size = facts.st_size
         with path.open("rb", buffering=0) as file:  # read no more than needed: users have thousands of files
             start = file.read(_START)
     except (OSError, ValueError) as error:

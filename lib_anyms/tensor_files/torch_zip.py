@@ -80,7 +80,7 @@ class TorchZip:
         self._map.close()
 
     def _damaged(self, what: str) -> Refused:
-        return Refused("file_damaged", path=self._name, got=ascii(what)[1:121])
+        return Refused("file_damaged", path=self._name, got=ascii(what)[1:-1][:120])
 
     def _read_header(self, entries: dict[str, zipfile.ZipInfo], count: int) -> dict[str, StoredTensor]:
         """The tensors that the pickle describes, each checked against its storage.

@@ -14,6 +14,7 @@ import pytest
 
 from lib_anyms.errors import Refused
 from lib_anyms.models import downloads as module
+from lib_anyms.models import web_file
 from lib_anyms.models.downloads import Conditions, Downloads, Stopped, fetch
 from lib_anyms.models.known_files import HOME, KNOWN, KnownFile, encoder_for, known_file
 from tests.support.file_server import FileServer, file_server
@@ -330,3 +331,29 @@ def test_the_adapter_for_noobai_is_known_at_one_revision() -> None:
 def test_a_file_without_traceable_values_is_not_offered() -> None:
     assert not KnownFile("a", "ipadapter", 5, "", "a").offered
     assert not KnownFile("a", "ipadapter", 0, FILE.sha256, "a").offered
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_authorities_of_a_company_are_trusted_beside_certifi_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    import certifi
+
+    pem = Path(certifi.where()).read_text(encoding="utf-8")
+    marker = "-----BEGIN CERTIFICATE-----"
+    first, rest = pem.index(marker), pem.index(marker, pem.index(marker) + 1)
+    (tmp_path / "company.pem").write_text(pem[first:rest], encoding="utf-8")
+    (tmp_path / "certifi.pem").write_text(pem[rest:], encoding="utf-8")
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "certifi.pem"))
+    for name in web_file.CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    without = len(web_file._certificates().get_ca_certs())
+    monkeypatch.setenv(variable, str(tmp_path / "company.pem"))
+    assert len(web_file._certificates().get_ca_certs()) == without + 1
+    monkeypatch.setenv(variable, str(tmp_path / "absent.pem"))
+    assert len(web_file._certificates().get_ca_certs()) == without

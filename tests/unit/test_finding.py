@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -319,6 +320,17 @@ def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "models" / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "models" / "gone.safetensors").symlink_to(tmp_path / "nowhere")
     assert len(adapters_in([tmp_path / "models", tmp_path / "models"])) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="host: no pipes in its folders")
+def test_a_pipe_among_the_models_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path)
+    os.mkfifo(tmp_path / "a.safetensors")
+    assert len(adapters_in([tmp_path])) == 1
+    for look in (what_is, lambda path: choose(path.parent, path.name)):
+        with suppress(Refused):
+            look(tmp_path / "a.safetensors")
+    assert what_is(tmp_path / "a.safetensors").cause == "file_kind"
 
 
 def test_a_setting_that_names_a_disk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
