@@ -89,7 +89,8 @@ def save_slot(number: str, search: str, *values: Any) -> tuple[str, str]:
         request = {"adapter": adapter, "encoder": encoder, "fit": fit, "combine": combine, "subjects": [subject]}
         file = save_to_library(request, card_library(), model_folders(), loaded_unet(), loaded_checkpoint())
     except (Refused, SteppedAside) as reason:
-        return _line(str(reason)), gallery(search)
+        sentence = str(reason).replace("the image was made without AnyMS", "no card was saved")
+        return _line(sentence), gallery(search)
     return _line(f"Saved as {file} in {card_library().folder.name}."), gallery(search)
 
 
@@ -102,7 +103,7 @@ def fill_slot(click: str, number: str, *values: Any) -> list[Any]:
         pictures = plain_addresses(card) if clicked.get("as") == "pictures" else [address(card)]
         if not pictures:
             raise Refused("card_pictures", name=card.name)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return [gr.update(), *updates]
     except Refused as refusal:
         return [_line(str(refusal)), *updates]
