@@ -105,4 +105,11 @@ FAULTS = (
         'self.outcome, self._refusal = error.cause, ""',
         "tests/unit/test_web_api.py -k refusal",
     ),
+    Fault(
+        "keys and values are not checked",
+        "lib_anyms/job/prepare.py",
+        "        _check_finite(keys_values, task, request)",
+        "        pass",
+        "tests/unit/test_finite.py",
+    ),
 )

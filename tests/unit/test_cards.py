@@ -306,14 +306,16 @@ def test_a_link_to_a_file_outside_is_not_listed(tmp_path: Path) -> None:
 
 
 @LINKS
-def test_nothing_is_written_through_a_link_in_the_library(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link_in_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = iter(["0", "0", "1"])
+    monkeypatch.setattr(library_module, "token_hex", lambda _: next(parts))
     home, mine = tmp_path / "cards", tmp_path / "mine"
     home.mkdir()
     mine.write_bytes(b"mine")
-    for name in (f".fox.safetensors.{os.getpid()}.half", "Fox.safetensors"):
+    for name in (f".fox.safetensors.{os.getpid()}.0.half", "Fox.safetensors"):
         (home / name).symlink_to(mine)
     assert Library(home).add(card_bytes("fox")) == "fox-2.safetensors"  # names differ not only by case
-    (home / f".fox-3.safetensors.{os.getpid()}.half").symlink_to(mine)
+    (home / f".fox-3.safetensors.{os.getpid()}.0.half").symlink_to(mine)
     assert Library(home).add(card_bytes("fox")) == "fox-3.safetensors"
     assert mine.read_bytes() == b"mine"
     assert not (home / "fox-3.safetensors").is_symlink()
