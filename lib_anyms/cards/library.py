@@ -141,7 +141,7 @@ def write_over(path: Path, data: bytes) -> None:
 
 
 def _half(path: Path) -> Path:
-    """A name of its own for each writer, in any process and thread."""
+    """A name that no other writer uses, in any process and thread."""
     return path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.half")
 
 

@@ -130,7 +130,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _certificates() -> ssl.SSLContext:
     """The system's certificates, those that variables name, as companies do, and certifi's.
 
-    certifi comes with every host: a bundled Python may have none of its own.
+    certifi comes with every host: a bundled Python may have none.
     """
     context = ssl.create_default_context()  # also reads SSL_CERT_FILE and SSL_CERT_DIR
     files = [os.environ.get(name) for name in CERTIFICATES]

@@ -41,10 +41,10 @@ def chunk(kind: bytes, data: bytes, crc: int | None = None) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
-def with_chunk(made: bytes, last: bool = False) -> bytes:
+def with_chunk(added: bytes, last: bool = False) -> bytes:
     data = file(Image.new("RGB", (64, 48), COLOUR))
     at = data.index(b"IEND") - 4 if last else 33
-    return data[:at] + made + data[at:]
+    return data[:at] + added + data[at:]
 
 
 def request(*images: Any, **subject: Any) -> Request:
@@ -168,9 +168,12 @@ MASKS = {
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_white_stays_and_black_goes_whatever_the_mask_s_type(mask: Image.Image) -> None:
-    made = request({"data": encoded(Image.new("RGB", (64, 64), RED)), "mask": encoded(mask)})
-    assert (made.pictures[0][0].getpixel((5, 5)), made.pictures[0][0].getpixel((60, 60))) == (RED, WHITE)
-    assert not list(picture_notes(made))
+    masked_request = request({"data": encoded(Image.new("RGB", (64, 64), RED)), "mask": encoded(mask)})
+    assert (masked_request.pictures[0][0].getpixel((5, 5)), masked_request.pictures[0][0].getpixel((60, 60))) == (
+        RED,
+        WHITE,
+    )
+    assert not list(picture_notes(masked_request))
 
 
 def test_a_mask_that_erases_everything_is_refused() -> None:
