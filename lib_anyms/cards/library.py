@@ -127,7 +127,11 @@ def _rename_to_new(half: Path, path: Path) -> None:
         raise
     except (OSError, AttributeError, NotImplementedError):  # a disk without hard links: reserve the name, then rename
         path.touch(exist_ok=False)
-        half.replace(path)
+        try:
+            half.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def write_over(path: Path, data: bytes) -> None:

@@ -120,7 +120,7 @@ def test_boxes_come_from_the_subjects_or_from_a_file(tmp_path: Path) -> None:
         "absent": "cli_file",
     }
     file.write_text("{", encoding="utf-8")
-    with pytest.raises(Refused, match=r"layout\.json cannot be read"):
+    with pytest.raises(Refused, match=r"layout\.json is not a JSON file"):
         place_subjects([bare], file)
 
 
