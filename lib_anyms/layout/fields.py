@@ -76,7 +76,7 @@ REQUEST_FIELDS = (
     Field("enabled", True, "whether AnyMS is active"),
     Field("scale", 0.6, "s in Z_text + s * Z_image, for all subjects", low=0.0, high=2.0),
     Field("mode", "crop-merge", "how the subjects' image streams are merged", choices=MODES),
-    Field("adapter", AUTO, "IP-Adapter file, or auto for the first that fits the checkpoint", high=260),
+    Field("adapter", AUTO, "IP-Adapter file, or auto for the best that fits the checkpoint", high=260),
     Field("encoder", AUTO, "image encoder file, or auto for the one that fits the adapter", high=260),
     Field("unconditional", "trained", "image stream of the unconditional batch entries", choices=UNCONDITIONALS),
     Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS),
