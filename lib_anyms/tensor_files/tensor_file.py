@@ -116,8 +116,8 @@ def open_tensors(path: Path) -> TensorFile:
     """Open a file and read its header; the suffix does not matter. Raises Refused for any other or damaged file."""
     try:
         facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
-            raise Refused("file_kind", path=path.name, got="a folder, a pipe or a device")
+        if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
+            raise Refused("file_kind", path=path.name, got="a pipe or a device")  # opening it could wait forever
         size = facts.st_size
         with path.open("rb", buffering=0) as file:  # read no more than needed: users have thousands of files
             start = file.read(_START)
