@@ -15,7 +15,11 @@ LONGEST_GOT, LONGEST = 200, 2000  # characters of a fact in a sentence; a value 
 
 def _bounded(name: str, fact: object) -> object:
     """Cut long text short; other values stay as they are, so that their format works."""
-    text, high = str(fact), LONGEST_GOT if name == "got" else LONGEST
+    high = LONGEST_GOT if name == "got" else LONGEST
+    try:
+        text = str(fact)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number of thousands of digits"
     return fact if len(text) <= high else text[: high - 3] + "..."
 
 
@@ -46,6 +50,7 @@ class Refused(AnyMSError):
     causes = {
         # boxes and layouts
         "box_form": "a box is four numbers x0, y0, x1, y1 in fractions of the image (got {got}). Write for example 0.1,0.2,0.5,0.9.",
+        "box_units": "the box {got} is in percent or pixels (expected fractions of the image, 0 to 1). Divide it by 100, or by the image's width and height.",
         "box_empty": "the box {box} has no area (expected x0 < x1 and y0 < y1). Make it larger.",
         "box_outside": "the box {box} is completely outside the image (expected a part of it within 0..1). Move it inside.",
         "layout_form": "the layout is not an object with a list of subjects (got {got}). Export it again, or see docs/layout.md.",
@@ -71,6 +76,9 @@ class Refused(AnyMSError):
         "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",
         "picture_unreadable": "a reference picture of subject {name!r} cannot be read ({got}). Save it as PNG or JPEG and add it again.",
         "picture_too_large": "a reference picture of subject {name!r} is too large (got {got}, expected at most {high}). Make it smaller.",
+        "picture_line": "a reference picture of subject {name!r} is a line (got {got}, expected sides of at most {high} to 1). Crop it.",
+        "pictures_too_large": "the pictures of the request are too large together (at subject {name!r}, expected at most {high}). Make them smaller, or use fewer.",
+        "mask_empty": "the mask erases the whole picture (got no white or opaque part). Paint the subject white, or its surroundings black.",
         "picture_form": "{field} is {got} (expected base64 text, or an object with data and optionally crop and mask). Correct it.",
         "rembg_absent": "removing a background needs the Python package rembg, which is not installed. Install it, add a mask, or crop the picture.",
         "rembg_model": "rembg has none of its models {expected} in {folder}. Run rembg once on its own to download one, or add a mask.",
@@ -93,6 +101,7 @@ class Refused(AnyMSError):
         "card_full": "the card {card} has tokens for {high} adapters already. Save a new card for this one.",
         # the model and the adapter
         "adapter_absent": 'no IP-Adapter for SDXL was found (looked in: {places}{found}). Put {file} into {into}, or download it under "model files" in the AnyMS panel.',
+        "adapter_face_only": 'the only IP-Adapter that fits, {adapter}, is for faces, which "auto" does not take. Choose it in the list if all subjects are faces, or put {file} into {into}.',
         "file_unknown": "there is no model file named {got!r} (found: {expected}). Pick one of these, or add the file.",
         "encoder_absent": 'no image encoder with {width} outputs, as {adapter} needs, was found (encoders: {found}; looked in: {places}). Put {file} into {into}, or download it under "model files" in the AnyMS panel.',
         "encoder_mismatch": "the image encoder {encoder} does not fit the adapter {adapter} (got width {got}, expected {expected}). Pick the encoder this adapter was trained with.",
@@ -115,6 +124,11 @@ class Refused(AnyMSError):
         "file_code": "{path} holds more than tensors (got {got}). Reading the rest would run its code. Get a .safetensors version from a source you trust.",
         "file_form": "{path} is stored in a form AnyMS does not read (got {got}, expected {expected}). Convert it to .safetensors.",
         "file_damaged": "{path} is damaged ({got}). Download it again.",
+        "file_quantised": "{path} holds quantised weights with separate scales (got {got}), which AnyMS does not apply. Get the same file in float16 or float32.",
+        "file_numbers": "{path} holds no floating-point weights ({name} is {got}). Get the same file in float16 or float32.",
+        "file_not_finite": "the weights of {path} give values that no image can be made of ({what} reaches {got}). Download the file again, or pick another.",
+        "tokens_not_finite": "the image tokens of subject {name!r} give values that no image can be made of (got {got}). Make its card again from pictures.",
+        "file_part": "{path} is part {number} of a model in {count} files, which AnyMS does not join. Get the model in one file.",
         "file_tensor": "{path} holds no tensor named {got}. Pick another file.",
         # files that look like an IP-Adapter for SDXL
         "adapter_none": "{path} is not an IP-Adapter (got keys like {got}, expected image_proj.* and ip_adapter.*). Pick ip-adapter-plus_sdxl_vit-h.",
@@ -127,6 +141,10 @@ class Refused(AnyMSError):
         "adapter_full_face": "{path} is a full-face adapter of SD 1.5 (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_instantid": "{path} is the adapter of InstantID, which needs face recognition and a ControlNet (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_pulid": "{path} is a PuLID adapter, which needs face recognition (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
+        "adapter_anima": "{path} is an adapter for Anima, which is no SDXL model (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",
+        "adapter_storymaker": "{path} is the adapter of StoryMaker, which needs face recognition (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_training": "{path} is the checkpoint of an IP-Adapter's training (got {got}, expected ip_adapter.* or adapter_modules.*). Convert it with the trainer's script, or pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_twice": "{path} holds two adapters in one file (got {got}). Keep one of them, or pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_photomaker": "{path} is a PhotoMaker file, not an IP-Adapter (got {got}). Pick ip-adapter-plus-face_sdxl_vit-h.",
         "adapter_kolors": "{path} is an IP-Adapter for Kolors (got {got}). Pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_flux": "{path} is made for Flux (got {got}). Pick ip-adapter-plus_sdxl_vit-h and an SDXL checkpoint.",
@@ -147,6 +165,7 @@ class Refused(AnyMSError):
         "cli_layout_count": "{path} places {expected} subjects, but there are {got} --subject options (expected as many). Add or remove some.",
         "cli_file": "{path} cannot be read ({got}). Check the path.",
         "cli_prompt": "{option} is {got!r} (expected NAME=TEXT, with one of these names: {expected}). Correct it.",
+        "cli_json": "{path} is not a JSON file ({got}). Export the layout again, or correct the file.",
         "cli_size": "--size is {got} (expected N or WxH in pixels, multiples of 8 from 64 to 4096). Correct it.",
         "cli_needs": "{option} was used with {got} (expected {expected}). Add it.",
         "cli_no_gpu": "torch {got} sees no GPU (expected one it supports). Measure the processor with --suite quick, or run this on a machine with a GPU.",
@@ -206,8 +225,11 @@ class Noted(AnyMSError):
 
     causes = {
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
+        "nothing_erased": "a mask of subject {name!r} erases nothing (it is white or opaque everywhere). Paint the surroundings black if they should go.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
         "no_comparison": "the other modes' images were not made for comparison ({got}). {remedy}",
         "foreign_text": "another extension sets the text of each region, so the subjects' own prompts did not act. Turn one of the two off.",
+        "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
+        "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "plain_softmax": "this device cannot run torch's fused attention ({got}), so AnyMS uses plain softmax. This is slower; the image differs only by rounding.",
     }

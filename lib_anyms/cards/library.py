@@ -10,9 +10,11 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from secrets import token_hex
 
 from lib_anyms.cards.card import MAX_BYTES, Card, read_card
 from lib_anyms.errors import Refused
@@ -78,12 +80,14 @@ class Library:
         stem = file_stem(read_card(data, "to be saved").name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            name = self._free_name(stem)
-            write_new(self.folder / name, data)
+            while True:
+                name = self._free_name(stem)
+                with suppress(FileExistsError):  # another save took the name since
+                    write_new(self.folder / name, data)
+                    return name
         except (OSError, StopIteration) as error:
             got = getattr(error, "strerror", None) or error
             raise Refused("card_unwritten", folder=self.folder.name, got=got) from error
-        return name
 
     def _free_name(self, stem: str) -> str:
         """A file name that is not in use; upper and lower case are one. Raises StopIteration if all are in use."""
@@ -104,22 +108,50 @@ class Library:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """`write_over` for a new file. Raises FileExistsError if the file exists, else OSError."""
+    """Write a whole new file; of two writers at once, one wins. Raises FileExistsError if it exists, else OSError."""
     if path.exists():
         raise FileExistsError(f"{path.name} exists already")
-    write_over(path, data)
+    half = _half(path)
+    try:
+        _write(half, data)
+        _rename_to_new(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _rename_to_new(half: Path, path: Path) -> None:
+    """Give `half` the name `path`. Raises FileExistsError if that name is taken, even since a moment."""
+    try:
+        os.link(half, path)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError, NotImplementedError):  # a disk without hard links: reserve the name, then rename
+        path.touch(exist_ok=False)
+        try:
+            half.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def write_over(path: Path, data: bytes) -> None:
     """Write a file under another name and rename it once complete; an old file stays until then. Raises OSError."""
-    half = path.with_name(f".{path.name}.{os.getpid()}.half")
+    half = _half(path)
     try:
-        half.unlink(missing_ok=True)
-        half.touch(exist_ok=False)  # never write through a link of that name
-        half.write_bytes(data)
+        _write(half, data)
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _half(path: Path) -> Path:
+    """A name that no other writer uses, in any process and thread."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{token_hex(4)}.half")
+
+
+def _write(half: Path, data: bytes) -> None:
+    half.touch(exist_ok=False)  # never write through a link of that name
+    half.write_bytes(data)
 
 
 def file_stem(name: str) -> str:

@@ -74,6 +74,11 @@ class KeyValues:
         self._by_heads.clear()
 
     @property
+    def layers(self) -> list[KeyValue]:
+        """(key, value) of all sets, layer by layer."""
+        return list(self._sets.values())
+
+    @property
     def bytes(self) -> int:
         """Memory of all sets."""
         return sum(tensor.numel() * tensor.element_size() for pair in self._sets.values() for tensor in pair)

@@ -46,6 +46,9 @@ class Host(Protocol):
     def folders(self) -> list[Path]:
         """Where users of this host keep adapters and image encoders."""
 
+    def checkpoint(self) -> str:
+        """The name of the loaded checkpoint and what its metadata call it, as text; "" where it is unknown."""
+
     def viewport(self) -> Viewport:
         """The crop of the canvas that this sampling pass renders. Raises SteppedAside where it is unknown."""
 

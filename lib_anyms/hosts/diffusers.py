@@ -56,6 +56,9 @@ class Diffusers:
     def folders(self) -> list[Path]:
         return self._files
 
+    def checkpoint(self) -> str:
+        return str(getattr(self._pipeline, "name_or_path", "") or "")
+
     def viewport(self) -> Viewport:
         return WHOLE
 

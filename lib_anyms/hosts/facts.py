@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ FLAGS = tuple(
     """.split()
 )
 _VERSION = "modules_forge.forge_version"
+_TITLES = ("modelspec.title", "modelspec.architecture", "ss_sd_model_name", "ss_base_model_version")
 _DEFAULTS: tuple[Any, ...] = (None, False, "", [], "autocast")
 
 # The Forge family: the package of its UNet, how its version begins, its name.
@@ -82,6 +84,22 @@ def _flags(options: dict[str, Any]) -> tuple[str, ...]:
 
 def _as_text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def checkpoint_words(info: Any) -> str:
+    """The file name of a checkpoint and the names in its metadata; `info`: the host's CheckpointInfo, or None."""
+    metadata = getattr(info, "metadata", None) or {}
+    titles = [metadata.get(key) for key in _TITLES] if isinstance(metadata, dict) else []
+    name = re.split(r"[/\\]", str(getattr(info, "filename", "") or ""))[-1]
+    return " ".join(str(word)[:200] for word in (name, *titles) if word)
+
+
+def loaded_checkpoint() -> str:
+    """`checkpoint_words` of the checkpoint in memory, without making the host load one."""
+    from modules import sd_models
+
+    model = getattr(sd_models.model_data, "sd_model", None)
+    return checkpoint_words(getattr(model, "sd_checkpoint_info", None))
 
 
 def loaded_unet() -> nn.Module | None:

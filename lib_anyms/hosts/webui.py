@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.cards.library import Library
+from lib_anyms.hosts.facts import checkpoint_words
 from lib_anyms.hosts.prompts import PromptSchedule, encode_webui_prompts
 from lib_anyms.hosts.viewport import viewport_of
 from lib_anyms.layout.geometry import Viewport
@@ -102,6 +103,9 @@ class WebUI:
 
     def folders(self) -> list[Path]:
         return model_folders()
+
+    def checkpoint(self) -> str:
+        return checkpoint_words(getattr(self.p.sd_model, "sd_checkpoint_info", None))
 
     def tiled_by(self) -> str | None:
         """Recognised by their package.

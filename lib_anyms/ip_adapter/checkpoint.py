@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.projection import HEAD_WIDTH
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors, refuse_quantised
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -23,6 +23,8 @@ LAYER_PREFIXES = ("ip_adapter.", "adapter_modules.")
 
 # Other files, recognised by a key's name: cause, pattern. The first pattern that matches any key decides.
 LOOK_ALIKE_KEYS = (
+    ("adapter_anima", r"(^|\.)blocks\.[0-9]+\.([\w.]+\.)?ip_[kv]_proj\."),
+    ("adapter_storymaker", r"^image_proj(_model)?\.(bg_embed|resample\.)"),
     ("adapter_faceid", r"(^|\.)[0-9]+\.to_(q|k|v|out)_lora\."),
     ("adapter_lora", r"(^|[._])lora_(down|up|A|B)\.|\.lora\.(down|up)\.|_lora\.(down|up)\.|\.(hada_w|lokr_w)[12]"),
     ("adapter_photomaker", r"^lora_weights\."),
@@ -69,6 +71,9 @@ PLUS_LAYER = {
     "1.1.weight": "F D",
     "1.3.weight": "D F",
 }
+_WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of DataParallel and torch.compile
+_TRAINED = re.compile(r"^(unet\.)?[\w.]+\.processor\.to_[kv]_ip\.")  # a training's checkpoint, by the layer's place
+PART_OF_FILE = re.compile(r"-(\d{3,5})-of-(\d{3,5})(?!\d)")
 _PLUS_NUMBER = re.compile(r"layers\.(0|[1-9][0-9]{0,3})\.")
 _LAYER_KEY = re.compile(r"(0|[1-9][0-9]{0,5})\.(to_k_ip|to_v_ip)\.weight")
 
@@ -88,7 +93,7 @@ class AdapterCheckpoint:
     """An IP-Adapter for a UNet. `encoder_width`: projected width for base, hidden width for plus.
 
     `layers` are ordered by their numbers 1, 3, 5, ...; `projection` maps a part's name ("proj.weight") to its key
-    in the file.
+    in the file. `eight_bit`: some weights are stored in eight bits.
     """
 
     path: Path
@@ -98,20 +103,65 @@ class AdapterCheckpoint:
     context_width: int
     layers: tuple[AdapterLayer, ...]
     projection: Mapping[str, str]
+    eight_bit: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all its tensors in the file."""
+        layers = [key for layer in self.layers for key in (layer.key_name, layer.value_name)]
+        return [*self.projection.values(), *layers]
 
 
 def read_adapter(path: Path) -> AdapterCheckpoint:
     """Read a file's header, no tensor. Raises Refused, which names the kind of any other file."""
     with open_tensors(path) as file:
-        return identify(path, file.shapes)
+        return checked_adapter(file)
+
+
+def checked_adapter(file: TensorFile) -> AdapterCheckpoint:
+    """The adapter in an open file, its weights plain floating-point numbers. Raises Refused."""
+    adapter = identify(file.path, file.shapes)
+    return replace(adapter, eight_bit=file.check_weights(adapter.keys))
 
 
 def identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
     """Describe the adapter with tensors of these names and shapes. Raises Refused."""
+    keys = _keys_without_wrappers(path, shapes)
+    shapes = {name: shapes[key] for name, key in keys.items()}
+    try:
+        checkpoint = _identify(path, shapes)
+    except Refused as refusal:
+        part = PART_OF_FILE.search(path.name)
+        if part and int(part[2]) > 1 and refusal.cause in ("adapter_none", "adapter_truncated"):
+            raise Refused("file_part", path=path.name, number=int(part[1]), count=int(part[2])) from refusal
+        raise
+    layers = []
+    for layer in checkpoint.layers:
+        layers.append(replace(layer, key_name=keys[layer.key_name], value_name=keys[layer.value_name]))
+    projection = {name: keys[key] for name, key in checkpoint.projection.items()}
+    return replace(checkpoint, layers=tuple(layers), projection=projection)
+
+
+def _keys_without_wrappers(path: Path, shapes: Shapes) -> dict[str, str]:
+    """Name without the prefixes that torch's wrappers add -> key in the file."""
+    keys: dict[str, str] = {}
+    for key in shapes:
+        name = _WRAPPERS.sub("", key)
+        if name in keys:
+            raise Refused("adapter_twice", path=path.name, got=f"{keys[name]} and {key}")
+        keys[name] = key
+    return keys
+
+
+def _identify(path: Path, shapes: Shapes) -> AdapterCheckpoint:
+    trained = next(filter(_TRAINED.search, shapes), None)
+    if trained is not None and not any(name.startswith(LAYER_PREFIXES) for name in shapes):
+        raise Refused("adapter_training", path=path.name, got=trained)
     _refuse_look_alike_keys(path, shapes)
-    projection, layers = _part(shapes, PROJECTION_PREFIXES), _part(shapes, LAYER_PREFIXES)
+    projection, layers = _part(path, shapes, PROJECTION_PREFIXES), _part(path, shapes, LAYER_PREFIXES)
     if not projection and not layers:
         raise Refused("adapter_none", path=path.name, got=next(iter(shapes), "no tensor at all"))
+    refuse_quantised(path, shapes)
     _refuse_look_alike_sizes(path, projection, shapes)
     kind, schema = _schema(path, projection)
     _check_names(path, projection, schema)
@@ -143,13 +193,17 @@ def _check_multiple(path: Path, what: str, size: int, unit: int) -> None:
         raise Refused("adapter_shapes", path=path.name, what=what, got=size, expected=f"a multiple of {unit}")
 
 
-def _part(shapes: Shapes, prefixes: tuple[str, ...]) -> dict[str, str]:
-    """The keys with the first prefix that occurs in the file: name without prefix -> key."""
+def _part(path: Path, shapes: Shapes, prefixes: tuple[str, ...]) -> dict[str, str]:
+    """The keys with the prefix that occurs in the file: name without prefix -> key. Raises Refused for two of them."""
+    parts = []
     for prefix in prefixes:
         names = {key[len(prefix) :]: key for key in shapes if key.startswith(prefix)}
         if names:
-            return names
-    return {}
+            parts.append(names)
+    if len(parts) > 1:
+        first, second = (next(iter(names.values())) for names in parts)
+        raise Refused("adapter_twice", path=path.name, got=f"{first} and {second}")
+    return parts[0] if parts else {}
 
 
 def _schema(path: Path, projection: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.references import BACKGROUND
+from lib_anyms.ip_adapter.references import BACKGROUND, as_rgb, upright
 from lib_anyms.layout.geometry import Box
 
 log = logging.getLogger("anyms")
+NOTHING_ERASED = "anyms_nothing_erased"  # key of `info`: the mask was white or opaque everywhere
 MODELS = ("bria-rmbg", "isnet-general-use", "u2net", "silueta", "u2netp")  # rembg's, best first
 
 
@@ -34,14 +35,29 @@ def cropped(image: Image.Image, box: Box) -> Image.Image:
 def masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     """`image` where `mask` is white, BACKGROUND where it is black; RGB, of the image's size.
 
-    A mask of another size is resized. A mask with transparency is read by its alpha, any other by its brightness.
+    A mask of another size is resized. A mask with a transparent pixel is read by its alpha, any other by its
+    brightness; so does the page. A mask that erases nothing leaves NOTHING_ERASED in `info`. Raises Refused for one
+    that erases everything.
     """
-    if mask.mode in ("RGBA", "LA", "PA") or "transparency" in mask.info:
-        opacity = mask.convert("RGBA").getchannel("A")
-    else:
-        opacity = ImageOps.exif_transpose(mask).convert("L")
+    opacity = _opacity(upright(mask))
+    levels = opacity.histogram()
+    total = opacity.width * opacity.height
+    if levels[0] == total:
+        raise Refused("mask_empty")
     opacity = opacity.resize(image.size, Image.Resampling.BILINEAR)
-    return Image.composite(image.convert("RGB"), Image.new("RGB", image.size, BACKGROUND), opacity)
+    cut = Image.composite(image.convert("RGB"), Image.new("RGB", image.size, BACKGROUND), opacity)
+    if levels[255] == total:
+        cut.info[NOTHING_ERASED] = True
+    return cut
+
+
+def _opacity(mask: Image.Image) -> Image.Image:
+    if mask.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in mask.info:
+        mask = mask.convert("RGBA")
+        alpha = mask.getchannel("A")
+        if alpha.histogram()[255] < alpha.width * alpha.height:
+            return alpha
+    return as_rgb(mask).convert("L")
 
 
 def background_model() -> str | None:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from lib_anyms.engine.sdpa import is_fused
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.checkpoint import PART_OF_FILE
 from lib_anyms.ip_adapter.encoder_names import (
     LAYER,
     PATCH,
@@ -27,13 +28,14 @@ from lib_anyms.ip_adapter.encoder_names import (
     stored_weights,
 )
 from lib_anyms.ip_adapter.references import pixel_values
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors, refuse_quantised
 
 _FC1 = f"{LAYER}0.mlp.fc1.weight"
 _RANKS = {PATCH: 4, POSITION: 2, PROJECTION: 2, _FC1: 2}
 CONFIG_KEY = "anyms.vision_config"  # safetensors metadata of AnyMS's own small encoders
 
 # Settings that do not follow from shapes: hidden width -> (heads, activation). ViT-L/14, ViT-H/14, ViT-bigG/14.
+_VISION = re.compile(r"(^|\.)(vision_model|visual)\.")
 _ACTIVATIONS = ("gelu", "quick_gelu")
 _KNOWN = {1024: (16, "quick_gelu"), 1280: (16, "gelu"), 1664: (16, "gelu")}
 # Other files, recognised by a key's name: kind, pattern.
@@ -50,7 +52,8 @@ class EncoderCheckpoint:
     """A CLIP vision tower with projection.
 
     Widths in channels, `image_size` in pixels, `parameters` a count. `config` holds the arguments of transformers'
-    CLIPVisionConfig; `weights` maps Hugging Face's name of a weight to its place in the file.
+    CLIPVisionConfig; `weights` maps Hugging Face's name of a weight to its place in the file. `eight_bit`: some weights
+    are stored in eight bits.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class EncoderCheckpoint:
     config: dict[str, Any]
     parameters: int = 0
     weights: Mapping[str, StoredWeight] = field(default_factory=dict)
+    eight_bit: bool = False
 
     @property
     def activations(self) -> int:
@@ -77,12 +81,31 @@ class EncoderCheckpoint:
 def read_encoder(path: Path) -> EncoderCheckpoint:
     """Read a file's header, no tensor. Raises Refused for any file but a CLIP vision encoder with projection."""
     with open_tensors(path) as file:
-        return identify_encoder(path, file.shapes, file.metadata)
+        return checked_encoder(file)
+
+
+def checked_encoder(file: TensorFile) -> EncoderCheckpoint:
+    """The encoder in an open file, its weights plain floating-point numbers. Raises Refused."""
+    encoder = identify_encoder(file.path, file.shapes, file.metadata)
+    keys = [weight.key for weight in encoder.weights.values()]
+    return replace(encoder, eight_bit=file.check_weights(keys))
 
 
 def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     """Describe the encoder with tensors of these names and shapes. Raises Refused unless it is complete."""
+    try:
+        return _identify(path, shapes, metadata)
+    except Refused as refusal:
+        part = PART_OF_FILE.search(path.name)
+        if part and int(part[2]) > 1 and refusal.cause == "encoder_form" and any(map(_VISION.search, shapes)):
+            raise Refused("file_part", path=path.name, number=int(part[1]), count=int(part[2])) from refusal
+        raise
+
+
+def _identify(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     weights = stored_weights(shapes)
+    if any(weight.key in shapes for weight in weights.values()) or any(map(_VISION.search, shapes)):
+        refuse_quantised(path, shapes)
     weight_shapes = {name: weight.shape(shapes) for name, weight in weights.items()}
     sizes = _sizes(path, shapes, weight_shapes)
     _check_shapes(path, weights, weight_shapes, sizes)
@@ -144,7 +167,7 @@ def _heads_and_activation(path: Path, hidden: int, config: str | None) -> dict[s
         try:
             values = json.loads(config)
             heads, activation = values["num_attention_heads"], values["hidden_act"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Refused("encoder_form", path=path.name, got=f"{CONFIG_KEY} cannot be read: {error}") from error
         if type(heads) is not int or heads < 1 or hidden % heads or activation not in _ACTIVATIONS:
             raise Refused(

@@ -8,17 +8,28 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import logging
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lib_anyms.errors import Refused
+from lib_anyms.ip_adapter.colours import PROFILE, to_srgb
+from lib_anyms.ip_adapter.picture_bytes import pixels_only, without_texts
+
+log = logging.getLogger("anyms")
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 64 * 10**6
+MAX_TOTAL_PIXELS = 512 * 10**6  # of all pictures and masks of a request
+MAX_SIDE = 1024  # pixels of a picture in a request, after crop and mask; the page sends no more
+MAX_RATIO = 100  # of a picture's sides
+# What Pillow may open. Other plug-ins start programs (EPS: Ghostscript) or read rare and damaged formats.
+FORMATS = tuple("PNG JPEG MPO WEBP GIF BMP DIB TIFF AVIF HEIF JXL JPEG2000 PPM TGA ICO".split())
 ANIMATED = "anyms_animated"  # key of `info`: the file was animated, and this is its first frame
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # other formats may hold several images, such as a photo and its preview
 LONGEST = 4  # longest ratio of an image's sides; "crop" cuts off the rest before it resizes
@@ -28,32 +39,73 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def read_picture(data: bytes, name: str) -> Image.Image:
-    """Decode a file's bytes to RGB: upright by its EXIF tag, first frame, transparency on white.
+class PixelBudget:
+    """The pixels that the pictures of one request may have together, counted before each is decoded."""
 
-    `name` is the subject's name, for messages. Raises Refused.
+    def __init__(self, pixels: int = 0) -> None:
+        self.left = pixels or MAX_TOTAL_PIXELS
+
+    def take(self, size: tuple[int, int], name: str) -> None:
+        """Count a picture of the subject `name`. Raises Refused beyond the bound."""
+        self.left -= size[0] * size[1]
+        if self.left < 0:
+            raise Refused("pictures_too_large", name=name, high=f"{MAX_TOTAL_PIXELS // 10**6} megapixels")
+
+
+def read_picture(data: bytes, name: str, budget: PixelBudget | None = None) -> Image.Image:
+    """Decode a file's bytes to RGB in sRGB: upright by its EXIF tag, first frame, transparency on white.
+
+    `name` is the subject's name, for messages. Only pixels count: unreadable metadata is ignored. Raises Refused.
     """
-    return _open(data, name, as_rgb)
+    return _open(data, name, as_rgb, budget)
 
 
-def read_base64(text: str, name: str) -> Image.Image:
+def read_base64(text: str, name: str, budget: PixelBudget | None = None) -> Image.Image:
     """`read_picture` of base64 text, with or without a data: prefix. Opens no address and no file. Raises Refused."""
-    return read_picture(_from_base64(text, name), name)
+    return read_picture(_from_base64(text, name), name, budget)
 
 
-def read_mask(data: bytes | str, name: str) -> Image.Image:
+def read_mask(data: bytes | str, name: str, budget: PixelBudget | None = None) -> Image.Image:
     """Decode a mask from file bytes or base64: upright, in the file's mode, with any transparency. Raises Refused."""
-    return _open(_from_base64(data, name) if isinstance(data, str) else data, name, ImageOps.exif_transpose)
+    return _open(_from_base64(data, name) if isinstance(data, str) else data, name, upright, budget)
 
 
-def _open(data: bytes, name: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def shrunk(image: Image.Image) -> Image.Image:
+    """At most MAX_SIDE pixels a side, as the page sends pictures: no encoder reads more. A line keeps its pixel."""
+    longer = max(image.size)
+    if longer <= MAX_SIDE:
+        return image
+    width, height = (max(1, round(side * MAX_SIDE / longer)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small.info.update(image.info)
+    return small
+
+
+def _open(
+    data: bytes, name: str, convert: Callable[[Image.Image], Image.Image], budget: PixelBudget | None
+) -> Image.Image:
     """Decode and convert an image. Raises Refused, whatever error Pillow raises."""
     if len(data) > MAX_BYTES:
         raise _too_many_bytes(name, len(data))
     try:
+        return _decode_bytes(without_texts(data), name, convert, budget)
+    except Refused as refusal:
+        pixels = pixels_only(data)
+        if refusal.cause != "picture_unreadable" or pixels == data:
+            raise
+        try:
+            return _decode_bytes(pixels, name, convert, budget)
+        except Refused:
+            raise refusal from None
+
+
+def _decode_bytes(
+    data: bytes, name: str, convert: Callable[[Image.Image], Image.Image], budget: PixelBudget | None
+) -> Image.Image:
+    try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _decode(Image.open(io.BytesIO(data)), name, convert)
+            warnings.simplefilter("ignore")  # about many pixels, and about metadata
+            return _decode(Image.open(io.BytesIO(data), formats=_formats()), name, convert, budget)
     except Refused:
         raise
     except Image.DecompressionBombError as error:
@@ -64,10 +116,23 @@ def _open(data: bytes, name: str, convert: Callable[[Image.Image], Image.Image])
         raise Refused("picture_unreadable", name=name, got=str(error)[:120] or type(error).__name__) from error
 
 
-def _decode(image: Image.Image, name: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Decode an opened image, unless its header states too many pixels."""
+@cache
+def _formats() -> list[str]:
+    """Those of FORMATS that this Pillow reads, plug-ins included."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _decode(
+    image: Image.Image, name: str, convert: Callable[[Image.Image], Image.Image], budget: PixelBudget | None
+) -> Image.Image:
+    """Decode an opened image, unless its header states too many pixels, or a line of them."""
     if image.width * image.height > MAX_PIXELS:
         raise _too_many_pixels(name, f"{image.width} x {image.height}")
+    if max(image.size) > max(MAX_RATIO * min(image.size), MAX_SIDE):
+        raise Refused("picture_line", name=name, got=f"{image.width} x {image.height}", high=MAX_RATIO)
+    if budget is not None:
+        budget.take(image.size, name)
     animated = image.format in _ANIMATIONS and getattr(image, "is_animated", False)
     converted = convert(image)
     converted.load()  # exif_transpose may return an image that is not decoded yet
@@ -96,8 +161,8 @@ def _too_many_pixels(name: str, got: str) -> Refused:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Upright RGB: transparency on white, 16-bit grey scaled to 8, float grey read as 0..1 or 0..255."""
-    image = ImageOps.exif_transpose(image)
+    """Upright RGB in sRGB: transparency on white, 16-bit grey scaled to 8, float grey read as 0..1 or 0..255."""
+    image = to_srgb(upright(image))
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).astype(np.uint8))
     elif image.mode == "F":
@@ -108,7 +173,21 @@ def as_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(background, image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info.pop(PROFILE, None)
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF tag; as it is where the tag cannot be read."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's parser raises errors of any type for damaged EXIF data
+        log.debug("EXIF data are not read: %s", error)
+        bare = image.copy()
+        bare.info.pop("exif", None)
+        return bare
 
 
 def _pad(image: Image.Image, size: int) -> Image.Image:

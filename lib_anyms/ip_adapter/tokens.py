@@ -12,6 +12,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.adapter_file import adapter_file
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import Encoder, EncoderCheckpoint
+from lib_anyms.ip_adapter.finite import check_values
 from lib_anyms.ip_adapter.projection import project
 from lib_anyms.tensor_files.tensor_file import TensorFile
 
@@ -49,11 +50,12 @@ def image_tokens(
 ) -> ImageTokens:
     """Encode the pictures of each subject. The order of a subject's pictures matters only to "concatenate".
 
-    file: the adapter's open file; None opens it. Raises Refused for an encoder that does not fit, or a file that cannot
-    be read.
+    file: the adapter's open file; None opens it. Raises Refused for an encoder that does not fit, a file that cannot be
+    read, or weights that give NaN, infinite or huge values.
     """
     check_pair(adapter, encoder.checkpoint)
     unconditional = encoder.encode_unconditional(adapter.kind)
+    check_values(unconditional, encoder.checkpoint.path.name, "the encoding of no picture")
     weights: dict[str, torch.Tensor] = {}
     with adapter_file(adapter, file) as source:
         for name, key in adapter.projection.items():
@@ -62,5 +64,11 @@ def image_tokens(
     subjects = []
     for group in pictures:
         embedding = encoder.encode(group, adapter.kind, fit)
-        subjects.append(COMBINE[combine](project(adapter.kind, weights, embedding)))
-    return ImageTokens(tuple(subjects), project(adapter.kind, weights, unconditional)[0])
+        check_values(embedding, encoder.checkpoint.path.name, "the encoding of a picture")
+        subjects.append(_checked(adapter, COMBINE[combine](project(adapter.kind, weights, embedding))))
+    return ImageTokens(tuple(subjects), _checked(adapter, project(adapter.kind, weights, unconditional)[0]))
+
+
+def _checked(adapter: AdapterCheckpoint, tokens: torch.Tensor) -> torch.Tensor:
+    check_values(tokens, adapter.path.name, "an image token")
+    return tokens

@@ -55,11 +55,13 @@ def add_adapter(card: Card, pair: ModelPair) -> bytes:
     return write_card(card.name, card.role, [*others, new], card.pictures)
 
 
-def save_to_library(data: Any, library: Library, folders: Sequence[Path], unet: nn.Module | None) -> str:
+def save_to_library(
+    data: Any, library: Library, folders: Sequence[Path], unet: nn.Module | None, checkpoint: str = ""
+) -> str:
     """Save the one subject of a request (docs/api.md) as a card -> the file's name in the library.
 
-    The card is for the adapter that a job with this request would use on `unet`; the subject needs no box. Raises
-    Refused, or SteppedAside where no adapter fits.
+    The card is for the adapter that a job with this request would use on `unet`, of the checkpoint of that name. The
+    subject needs no box. Raises Refused, or SteppedAside where no adapter fits.
     """
     request = Request.from_json(_with_boxes(data), library)
     if request.layout is None or len(request.pictures) != 1:
@@ -69,7 +71,8 @@ def save_to_library(data: Any, library: Library, folders: Sequence[Path], unet: 
         raise Refused("card_already", name=subject.name)
     if unet is None:
         raise Refused("card_model")
-    pair = choose_pair(folders, unet, cross_attention_layers(unet), request.adapter, request.encoder)
+    layers = cross_attention_layers(unet)
+    pair = choose_pair(folders, unet, layers, request.adapter, request.encoder, checkpoint=checkpoint)
     return library.add(make_card(subject.name, subject.role, request.pictures[0], [pair], request.fit, request.combine))
 
 

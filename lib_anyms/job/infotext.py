@@ -69,7 +69,7 @@ def entries(parameters: Any) -> dict[str, str]:
         return {}
     try:
         return {NAME: str(json.loads(matches[-1]))}  # the last: a prompt may quote another entry
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

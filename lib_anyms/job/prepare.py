@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import torch
 
+from lib_anyms.cards.card import Card, Encoding
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.memory import collect, out_of_memory, release
-from lib_anyms.errors import Noted
+from lib_anyms.errors import Noted, Refused
 from lib_anyms.hosts.base import Host
+from lib_anyms.ip_adapter.cutting import NOTHING_ERASED
+from lib_anyms.ip_adapter.finite import largest, rows_usable, usable
 from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.references import ANIMATED
 from lib_anyms.ip_adapter.tokens import ImageTokens
@@ -34,17 +37,19 @@ def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, t
     previous_status = host.show_status("AnyMS reads the reference pictures")
     try:
         keys_values, notes = _prepare(host, pair, request)
-        return keys_values, (*notes, *animation_notes(request))
+        return keys_values, (*notes, *picture_notes(request))
     finally:
         host.show_status(previous_status)
 
 
-def animation_notes(request: Request) -> Iterator[Noted]:
-    """A note for each subject with an animated picture, of which only the first frame is used."""
+def picture_notes(request: Request) -> Iterator[Noted]:
+    """Notes on each subject: an animated picture, of which only the first frame is used; a mask that erases nothing."""
     subjects = request.layout.subjects if request.layout else ()
     for subject, pictures in zip(subjects, request.pictures):
         if any(picture.info.get(ANIMATED) for picture in pictures):
             yield Noted("first_frame", name=subject.name)
+        if any(picture.info.get(NOTHING_ERASED) for picture in pictures):
+            yield Noted("nothing_erased", name=subject.name)
 
 
 def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
@@ -69,15 +74,36 @@ def _key_values(task: EncodeTask, request: Request) -> KeyValues:
     with without_autocast(task.device):
         tokens = _image_tokens(task, request)
         keys_values = project_key_values(task.pair.adapter, tokens, task.device, task.dtype, trained, task.file)
+        _check_finite(keys_values, task, request)
     release(task.device)
     return keys_values
+
+
+def _card_encoding(card: Card, task: EncodeTask) -> Encoding:
+    encoding = card_encoding(card, task.pair.adapter, task.file)
+    for tokens in (encoding.tokens, encoding.uncond):
+        if not usable(largest(tokens)):
+            raise Refused("tokens_not_finite", name=card.name, got=f"{largest(tokens):g}")
+    return encoding
+
+
+def _check_finite(keys_values: KeyValues, task: EncodeTask, request: Request) -> None:
+    """Refuse keys and values that no image can be made of, and name their origin: a card, or the adapter's file."""
+    rows = rows_usable(keys_values.layers)
+    if all(rows):
+        return
+    for (first, last), card in zip(keys_values.spans, request.cards):
+        if card is not None and any(rows) and not all(rows[first:last]):  # the adapter serves the other tokens well
+            raise Refused("tokens_not_finite", name=card.name, got="NaN, infinite or huge values")
+    path_name = task.pair.adapter.path.name
+    raise Refused("file_not_finite", path=path_name, what="a key or value", got="NaN, infinity or a huge number")
 
 
 def _image_tokens(task: EncodeTask, request: Request) -> ImageTokens:
     """c_j of each subject from its card or its pictures; the unconditional tokens of a card if all are cards."""
     encodings = []
     for card in request.cards:
-        encodings.append(None if card is None else card_encoding(card, task.pair.adapter, task.file))
+        encodings.append(None if card is None else _card_encoding(card, task))
     cards = [encoding for encoding in encodings if encoding is not None]
     if len(cards) == len(encodings):
         tokens = tuple(encoding.tokens.to(task.device) for encoding in cards)

@@ -16,7 +16,7 @@ from lib_anyms.cards.kept_pictures import MAX_KEPT
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.cutting import cropped, masked
-from lib_anyms.ip_adapter.references import as_rgb, read_base64, read_mask
+from lib_anyms.ip_adapter.references import PixelBudget, as_rgb, read_base64, read_mask, shrunk
 from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, read_fields
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, read_subject, subject_json
@@ -97,7 +97,8 @@ class Request:
         if not (layout_subjects and values["enabled"]):
             return cls(None, (), **values)
         named = [(subject, placed.name) for subject, placed in zip(subjects, layout_subjects)]
-        pictures = tuple(_read_pictures(subject.get("images", []), name) for subject, name in named)
+        budget = PixelBudget()
+        pictures = tuple(_read_pictures(subject.get("images", []), name, budget) for subject, name in named)
         cards = tuple(_read_card(subject.get(CARD, ""), name, library) for subject, name in named)
         return cls(Layout(layout_subjects), pictures, cards=cards, **values)
 
@@ -130,38 +131,40 @@ def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:
     return values, subjects
 
 
-def _read_pictures(value: Any, name: str) -> tuple[Image.Image, ...]:
+def _read_pictures(value: Any, name: str, budget: PixelBudget) -> tuple[Image.Image, ...]:
     """The pictures of the subject `name`."""
     if not isinstance(value, (list, tuple)):
         raise Refused("field_type", field=f"images of subject {name!r}", got=type(value).__name__, expected="a list")
     if len(value) > MAX_PICTURES:
         raise Refused("picture_count", name=name, got=len(value), high=MAX_PICTURES)
-    return tuple(_read_picture(picture, name) for picture in value)
+    return tuple(shrunk(_read_picture(picture, name, budget)) for picture in value)
 
 
-def _read_picture(value: Any, name: str) -> Image.Image:
+def _read_picture(value: Any, name: str, budget: PixelBudget) -> Image.Image:
     if isinstance(value, Image.Image):
         return as_rgb(value)
     if isinstance(value, str):
-        return read_base64(value, name)
+        return read_base64(value, name, budget)
     if isinstance(value, dict) and "data" in value:
-        return _masked_and_cropped(value, name)
+        return _masked_and_cropped(value, name, budget)
     got = f"an object with {', '.join(value)}"[:60] if isinstance(value, dict) else type(value).__name__
     raise Refused("picture_form", field=f"a reference picture of subject {name!r}", got=got)
 
 
-def _masked_and_cropped(value: dict[str, Any], name: str) -> Image.Image:
+def _masked_and_cropped(value: dict[str, Any], name: str, budget: PixelBudget) -> Image.Image:
     """A picture with a mask, a crop or both. The mask covers the whole picture; the crop comes after it."""
     unknown = next((key for key in value if key not in PICTURE_KEYS), None)
     if unknown is not None:
         where = f"a picture of subject {name!r}"
         raise Refused("field_unknown", where=where, got=unknown, expected=", ".join(PICTURE_KEYS))
-    picture = _read_picture(value["data"], name)
+    if isinstance(value["data"], dict):
+        raise Refused("picture_form", field=f"the data of a picture of subject {name!r}", got="an object")
+    picture = _read_picture(value["data"], name, budget)
     mask, crop = value.get("mask"), value.get("crop")
     if mask is not None:
         if not isinstance(mask, str):
             raise Refused("picture_form", field=f"a mask of subject {name!r}", got=type(mask).__name__)
-        picture = masked(picture, read_mask(mask, name))
+        picture = masked(picture, read_mask(mask, name, budget))
     return picture if crop is None else cropped(picture, Box.read(crop))
 
 

@@ -28,6 +28,7 @@ from lib_anyms.layout.fields import REQUEST_FIELDS
 from lib_anyms.layout.geometry import WHOLE
 from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair, choose_adapter, choose_pair
+from lib_anyms.models.purpose import NOTES, purpose_of
 from lib_anyms.runtime import runtime
 
 log = logging.getLogger("anyms")
@@ -112,16 +113,20 @@ class Session:
 
     def _choose(self, request: Request, unet: nn.Module, layers: Sequence[Layer]) -> ModelPair:
         """The adapter and its encoder; no encoder where every subject has a card."""
-        folders, fits = self.host.folders(), partial(cards_fit, request)
+        folders, checkpoint = self.host.folders(), self.host.checkpoint()
+        fits = partial(cards_fit, request) if any(request.cards) else None
         if all(request.cards):
-            return ModelPair(choose_adapter(folders, unet, layers, request.adapter, fits), None)
-        return choose_pair(folders, unet, layers, request.adapter, request.encoder, fits)
+            return ModelPair(choose_adapter(folders, unet, layers, request.adapter, fits, checkpoint), None)
+        return choose_pair(folders, unet, layers, request.adapter, request.encoder, fits, checkpoint)
 
     def _prepare(self, pair: ModelPair, request: Request) -> KeyValues:
         """Encode and project all subjects. The encoder is gone when this returns."""
         began = time.monotonic()
         keys_values, notes = prepare(self.host, pair, request)
         self.notes.extend(notes)
+        unusual = NOTES.get(purpose_of(pair.adapter))
+        if unusual:
+            self.notes.append(Noted(unusual, path=pair.adapter.path.name))
         self._encoding = time.monotonic() - began
         mib = keys_values.bytes / 2**20
         log.info("%d subjects encoded by %s: %.1f MiB", len(request.pictures), pair.adapter.path.name, mib)

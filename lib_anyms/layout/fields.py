@@ -5,7 +5,6 @@ API, command line, page and infotext all read these tables.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +49,7 @@ class Field:
     def _number(self, value: Any, label: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):  # bool is an int in Python
             raise Refused("field_type", field=label, got=_short(value), expected="a number")
-        if not (math.isfinite(value) and self.low <= value <= self.high):
+        if not self.low <= value <= self.high:  # NaN lies nowhere
             raise Refused("field_range", field=label, got=value, low=self.low, high=self.high)
         return float(value)
 
@@ -78,7 +77,7 @@ REQUEST_FIELDS = (
     Field("enabled", True, "whether AnyMS is active"),
     Field("scale", 0.6, "s in Z_text + s * Z_image, for all subjects", low=0.0, high=2.0),
     Field("mode", "crop-merge", "how the subjects' image streams are merged", choices=MODES),
-    Field("adapter", AUTO, "IP-Adapter file, or auto for the first that fits the checkpoint", high=260),
+    Field("adapter", AUTO, "IP-Adapter file, or auto for the best that fits the checkpoint", high=260),
     Field("encoder", AUTO, "image encoder file, or auto for the one that fits the adapter", high=260),
     Field("unconditional", "trained", "image stream of the unconditional batch entries", choices=UNCONDITIONALS),
     Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS),

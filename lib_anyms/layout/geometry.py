@@ -16,6 +16,7 @@ from lib_anyms.errors import Refused
 
 LATENT_STRIDE = 8  # pixels per latent cell, for every SDXL VAE
 _HALF_UP = 0.5 + 1e-9  # the float 0.7 * 45 is 31.499999999999996, the exact product 31.5
+_FAR = 4  # sides of the image; a box may reach over its edge, but such numbers are percent or pixels
 _TOUCHING = 1e-9  # share of a box's side; equal edges differ by less in floats
 
 
@@ -87,6 +88,8 @@ class Box:
         for number in value:
             if isinstance(number, bool) or not isinstance(number, (int, float)):  # bool is an int in Python
                 raise Refused("box_form", got=value)
+        if any(math.inf > abs(number) > _FAR for number in value):
+            raise Refused("box_units", got=value)
         return cls(*value)
 
     @property

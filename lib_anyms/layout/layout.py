@@ -125,6 +125,8 @@ class Layout:
             raise Refused("layout_form", got=type(value).__name__)
         if value.get("version") != VERSION:
             raise Refused("layout_version", got=value.get("version"), expected=VERSION)
+        if len(value["subjects"]) > MAX_SUBJECTS:  # before reading each of them
+            raise Refused("subject_count", got=len(value["subjects"]), low=1, high=MAX_SUBJECTS)
         numbered = enumerate(value["subjects"], 1)
         return cls(tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in numbered))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, identify
-from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, identify_encoder
+from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint, checked_adapter
+from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, checked_encoder
 from lib_anyms.runtime import runtime
 from lib_anyms.stamp import running
-from lib_anyms.tensor_files.tensor_file import open_tensors
+from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors
 
 log = logging.getLogger("anyms")
 Verdict = AdapterCheckpoint | EncoderCheckpoint | Refused
@@ -35,18 +36,22 @@ def what_is(path: Path) -> Verdict:
     """Read the header only. An unusable file gives the Refused that says why; nothing is raised."""
     try:
         with open_tensors(path) as file:
-            shapes, metadata = file.shapes, file.metadata
-        try:
-            return identify(path, shapes)
-        except Refused as no_adapter:
-            if no_adapter.cause not in ("adapter_encoder", "adapter_none"):
-                return no_adapter
-            try:
-                return identify_encoder(path, shapes, metadata)
-            except Refused as no_encoder:
-                return no_encoder if no_adapter.cause == "adapter_encoder" else no_adapter
+            return _verdict(file)
     except Refused as unreadable:
         return unreadable
+
+
+def _verdict(file: TensorFile) -> Verdict:
+    try:
+        return checked_adapter(file)
+    except Refused as no_adapter:
+        if no_adapter.cause not in ("adapter_encoder", "adapter_none"):
+            return no_adapter
+        try:
+            return checked_encoder(file)
+        except Refused as no_encoder:
+            is_encoder = no_adapter.cause == "adapter_encoder" or no_encoder.cause != "encoder_form"
+            return no_encoder if is_encoder else no_adapter
 
 
 class FileIndex:
@@ -71,6 +76,8 @@ class FileIndex:
                 try:
                     facts = path.stat()
                 except (OSError, ValueError):
+                    continue
+                if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
                     continue
                 stamp, known = (facts.st_size, facts.st_mtime_ns), self._known.get(str(path))
                 if known is None or known[0] != stamp:

@@ -1,6 +1,6 @@
 """The model files AnyMS can download: the IP-Adapters for SDXL and their two image encoders.
 
-All are in one public repository. Every value below comes from public sources:
+Every value below comes from public sources. Of the files of h94/IP-Adapter:
 
 - SHA-256, place in the repository and its branch:
   https://github.com/mcmonkeyprojects/SwarmUI/blob/7241cba2902b37150f40cc51961b950afc196e47/src/BuiltinExtensions/ComfyUIBackend/WorkflowGeneratorSteps.cs
@@ -9,6 +9,9 @@ All are in one public repository. Every value below comes from public sources:
 - licence: the model card of h94/IP-Adapter says apache-2.0, checked in a copy of it:
   https://github.com/tomc98/Sprite-Sheet-Diffusion, ModelTraining/IP-Adapter/IP-Adapter/README.md; that repository also
   distributes the encoders, which are OpenCLIP's by LAION.
+
+Of noobIPAMARK1_mark1 (r3gm/noob-ipa, at one revision): three public lists agree on SHA-256 and size; the licence is
+as others state it.
 
 A file without traceable values has an empty digest: AnyMS names it but never downloads it.
 """
@@ -19,12 +22,13 @@ from dataclasses import dataclass
 
 HOME = "https://huggingface.co"  # a setting can replace it by a mirror
 _REPOSITORY = "h94/IP-Adapter/resolve/main"
+_NOOB_REPOSITORY = "r3gm/noob-ipa/resolve/534fdd8fb5a221d67937d5495febd2560a1d395e"
 _LICENCE = "Apache-2.0, by the model card of h94/IP-Adapter"
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """`folder` below the host's models folder, `size` in bytes, `sha256` in hexadecimal, `place` in the repository.
+    """`folder` below the host's models folder, `size` in bytes, `sha256` in hexadecimal, `place` in `repository`.
 
     `encoder`: the encoder file an adapter needs. `gives`: the outputs of an encoder, as (kind of adapter, width).
     """
@@ -37,6 +41,7 @@ class KnownFile:
     licence: str = _LICENCE
     encoder: str = ""
     gives: tuple[tuple[str, int], ...] = ()
+    repository: str = _REPOSITORY
 
     @property
     def offered(self) -> bool:
@@ -50,7 +55,7 @@ class KnownFile:
 
     def address(self, home: str = HOME) -> str:
         """The file's address on the site `home`."""
-        return f"{home.rstrip('/')}/{_REPOSITORY}/{self.place}"
+        return f"{home.rstrip('/')}/{self.repository}/{self.place}"
 
 
 _VIT_H, _BIG_G = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors", "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
@@ -87,6 +92,16 @@ KNOWN = (
         "ba1002529e783604c5f326d49f0122025392d1d20ac8d573b3eeb3e6dea4ebb6",
         "sdxl_models/ip-adapter_sdxl.safetensors",
         encoder=_BIG_G,
+    ),
+    KnownFile(
+        "noobIPAMARK1_mark1.safetensors",
+        "ipadapter",
+        1_405_172_056,
+        "5cdb6a00be1b12579745b5bed0c7b83f0869073d8a864fa8cd50a9356601919a",
+        "model_G/noobIPAMARK1_mark1.safetensors",
+        licence="fair-ai-public-1.0-sd, as others state it",
+        encoder=_BIG_G,
+        repository=_NOOB_REPOSITORY,
     ),
     KnownFile(
         _VIT_H,

@@ -20,6 +20,7 @@ from lib_anyms.layout.fields import AUTO
 from lib_anyms.models.file_index import Verdict, index
 from lib_anyms.models.known_files import FIRST_ADAPTER, KnownFile, encoder_for
 from lib_anyms.models.model_family import family_mismatch
+from lib_anyms.models.purpose import FACE, in_auto_order, purpose_of
 
 log = logging.getLogger("anyms")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
@@ -47,17 +48,19 @@ def choose_pair(
     layers: Sequence[Layer],
     adapter: str = AUTO,
     encoder: str = AUTO,
-    suits: Suits = lambda _: True,
+    suits: Suits | None = None,
+    checkpoint: str = "",
 ) -> ModelPair:
-    """The named files, or with "auto" the first of each kind (by file name) that fits.
+    """The named files, or with "auto" the best of each kind that fits: by purpose (purpose.py), then by file name.
 
-    A name is a path, a file name or its stem. "auto" prefers adapters that `suits` accepts (the job's cards) and, among
-    them, one whose encoder exists. Raises Refused if a file is absent or wrong, SteppedAside if the loaded model is of
-    another family than the adapter.
+    A name is a path, a file name or its stem. "auto" prefers adapters that `suits` accepts (the job's cards; None: no
+    cards) and, among them, one whose encoder exists. It takes no adapter for faces unless `suits` requires it.
+    `checkpoint` is the name of the loaded checkpoint. Raises Refused if a file is absent or wrong, SteppedAside if the
+    loaded model is of another family than the adapter.
     """
     files = index.look(_files(folders))
-    adapters = _fitting_adapters(files, folders, unet, layers, adapter, suits)
-    encoders = _candidates(encoder, files, EncoderCheckpoint)
+    adapters = _fitting_adapters(files, folders, unet, layers, adapter, suits, checkpoint)
+    encoders = sorted(_candidates(encoder, files, EncoderCheckpoint), key=_is_eight_bit)
     for adapter_file in adapters:
         for encoder_file in encoders:
             if encoder_file.width_for(adapter_file.kind) == adapter_file.encoder_width:
@@ -72,10 +75,11 @@ def choose_adapter(
     unet: nn.Module,
     layers: Sequence[Layer],
     adapter: str = AUTO,
-    suits: Suits = lambda _: True,
+    suits: Suits | None = None,
+    checkpoint: str = "",
 ) -> AdapterCheckpoint:
     """The adapter alone, for a job that encodes nothing. Otherwise like `choose_pair`."""
-    return _fitting_adapters(index.look(_files(folders)), folders, unet, layers, adapter, suits)[0]
+    return _fitting_adapters(index.look(_files(folders)), folders, unet, layers, adapter, suits, checkpoint)[0]
 
 
 def adapters_in(folders: Iterable[Path]) -> list[AdapterCheckpoint]:
@@ -94,13 +98,16 @@ def find_missing(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | 
     None if there is one adapter with its encoder.
     """
     files = index.look(_files(folders))
-    adapters, encoders = _of(files, AdapterCheckpoint), _of(files, EncoderCheckpoint)
+    adapters, encoders = in_auto_order(_of(files, AdapterCheckpoint)), _of(files, EncoderCheckpoint)
     if not adapters:
         return _adapter_absent(folders, files), FIRST_ADAPTER
-    for adapter in adapters:
+    general = _general(adapters, folders)
+    if not general:
+        return _only_faces(folders, adapters[0]), FIRST_ADAPTER
+    for adapter in general:
         if any(encoder.width_for(adapter.kind) == adapter.encoder_width for encoder in encoders):
             return None
-    first = adapters[0]
+    first = general[0]
     return _encoder_absent(first, folders, encoders), encoder_for(first.kind, first.encoder_width)
 
 
@@ -118,19 +125,40 @@ def _fitting_adapters(
     unet: nn.Module,
     layers: Sequence[Layer],
     adapter: str,
-    suits: Suits,
+    suits: Suits | None,
+    checkpoint: str,
 ) -> list[AdapterCheckpoint]:
-    """The adapters that fit the UNet, at least one; if `suits` accepts some of them, only these."""
-    candidates = _candidates(adapter, files, AdapterCheckpoint)
+    """The adapters that fit the UNet, at least one, best first; if `suits` accepts some of them, only these."""
+    candidates = in_auto_order(_candidates(adapter, files, AdapterCheckpoint), checkpoint)
     if not candidates:
         raise _adapter_absent(folders, files)
     problems = [family_mismatch(unet, layers, candidate) for candidate in candidates]
     fitting = [candidate for candidate, problem in zip(candidates, problems) if problem is None]
     if not fitting:
         raise SteppedAside("other_family", **(problems[0] or {}))
-    if len(fitting) == 1:
+    general = _general(fitting, folders)
+    if adapter != AUTO or len(fitting) == len(general) == 1:
         return fitting
-    return [candidate for candidate in fitting if suits(candidate)] or fitting
+    suited = [candidate for candidate in fitting if suits is not None and suits(candidate)]
+    if suited:
+        return suited
+    if not general:
+        raise _only_faces(folders, fitting[0])
+    return general
+
+
+def _general(adapters: Iterable[AdapterCheckpoint], folders: Sequence[Path]) -> list[AdapterCheckpoint]:
+    """Those that are not for faces, as a face adapter gives any other subject a face; and a file among `folders`."""
+    return [adapter for adapter in adapters if purpose_of(adapter) != FACE or adapter.path in folders]
+
+
+def _only_faces(folders: Sequence[Path], adapter: AdapterCheckpoint) -> Refused:
+    into = _folder(folders, FIRST_ADAPTER.folder)
+    return Refused("adapter_face_only", adapter=adapter.path.name, file=FIRST_ADAPTER.words, into=into)
+
+
+def _is_eight_bit(encoder: EncoderCheckpoint) -> bool:
+    return encoder.eight_bit
 
 
 def _encoder_absent(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.models.known_files import KnownFile
 
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # variables that name a file of further authorities
 CHUNK = 1 << 20  # bytes per read
 _RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # HTTP status codes worth a retry
@@ -126,9 +128,19 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _certificates() -> ssl.SSLContext:
-    """certifi's certificates, which come with every host: a bundled Python may have none."""
+    """The system's certificates, those that variables name, as companies do, and certifi's.
+
+    certifi comes with every host: a bundled Python may have none.
+    """
+    context = ssl.create_default_context()  # also reads SSL_CERT_FILE and SSL_CERT_DIR
+    files = [os.environ.get(name) for name in CERTIFICATES]
     try:
         import certifi
+
+        files.append(certifi.where())
     except ImportError:
-        return ssl.create_default_context()
-    return ssl.create_default_context(cafile=certifi.where())
+        pass
+    for file in filter(None, files):
+        with suppress(OSError):  # ssl.SSLError is one: a missing or damaged file adds nothing
+            context.load_verify_locations(file)
+    return context

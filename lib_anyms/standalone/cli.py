@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from lib_anyms import __version__
-from lib_anyms.errors import AnyMSError, Refused
+from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.standalone.environment import Environment, find_home, missing
 from lib_anyms.standalone.processes import INSIDE, enter
 
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.parse_args(words)
         parser.print_help()
         return 0
+    except SteppedAside as reason:  # a WebUI makes the image without AnyMS; a command makes none
+        print(str(reason).replace("the image was made without AnyMS", "no image was made"), file=sys.stderr)
+        return REFUSED
     except AnyMSError as refusal:
         print(refusal, file=sys.stderr)
         return REFUSED

@@ -128,13 +128,14 @@ def run(args: argparse.Namespace) -> int:
     models = _models(args, kind)
     _fill_defaults(args, PRESETS[kind], models)
     request, prompt = _request(args)
-    sampling = Sampling(args.seed, _steps(args), args.guidance, _size(args), args.negative, args.device, args.dtype)
+    sampling = Sampling(_seed(args), _steps(args), args.guidance, _size(args), args.negative, args.device, args.dtype)
     started = time.perf_counter()
     generated = generate(models, request, prompt, sampling)
     seconds = time.perf_counter() - started
-    _save_pictures(args.out, request, generated)
     result = _result(args, kind, request, generated, prompt, seconds)
+    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _save_pictures(args.out, request, generated)
     calls = f"{generated.layers} layers in each of {generated.calls} UNet calls"
     print(f"{args.out / 'picture.png'}  {calls}, {seconds:.1f} s")
     return 0
@@ -144,7 +145,6 @@ def _save_pictures(folder: Path, request: Request, generated: Generated) -> None
     from lib_anyms.standalone.drawing import draw_layout, draw_sheet
 
     assert request.layout is not None
-    folder.mkdir(parents=True, exist_ok=True)
     generated.picture.save(folder / "picture.png")
     draw_layout(generated.picture, request.layout).save(folder / "layout.png")
     draw_sheet(_references(request), request.layout, generated.picture).save(folder / "sheet.png")
@@ -233,6 +233,12 @@ def _steps(args: argparse.Namespace) -> int:
     return int(args.steps)
 
 
+def _seed(args: argparse.Namespace) -> int:
+    if not 0 <= args.seed < 2**63:
+        raise Refused("field_range", field="--seed", got=args.seed, low=0, high=2**63 - 1)
+    return int(args.seed)
+
+
 def _size(args: argparse.Namespace) -> tuple[int, int]:
     """(width, height) in pixels."""
     numbers = args.size.lower().split("x")
@@ -242,7 +248,9 @@ def _size(args: argparse.Namespace) -> tuple[int, int]:
 
 
 def _is_side(number: str) -> bool:
-    return number.isdigit() and int(number) % 8 == 0 and 64 <= int(number) <= 4096
+    if not (number.isascii() and number.isdigit() and len(number) <= 4):
+        return False
+    return int(number) % 8 == 0 and 64 <= int(number) <= 4096
 
 
 def _result(

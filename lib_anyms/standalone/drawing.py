@@ -26,7 +26,8 @@ def draw_layout(picture: Image.Image, layout: Layout, filled: bool = False) -> I
     width, height = drawn.size
     for number, subject in enumerate(layout.subjects):
         box = subject.box
-        corners = (box.x0 * width, box.y0 * height, box.x1 * width - 1, box.y1 * height - 1)
+        left, top = box.x0 * width, box.y0 * height
+        corners = (left, top, max(left, box.x1 * width - 1), max(top, box.y1 * height - 1))  # at least one pixel
         _frame(draw, corners, number, subject.name, min(width, height), filled)
     return drawn
 

@@ -15,6 +15,8 @@ from PIL import Image
 from lib_anyms import __version__
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.hosts.diffusers import Diffusers
+from lib_anyms.ip_adapter.checkpoint import read_adapter
+from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
 from lib_anyms.standalone.pipeline import load_pipeline
@@ -66,6 +68,7 @@ def random_models(folder: Path) -> Models:
 
 def generate(models: Models, request: Request, prompt: str, sampling: Sampling) -> Generated:
     """Load a pipeline and sample one image. Raises Refused and SteppedAside."""
+    check_files(models.adapter, models.encoder)
     device = pick_device(sampling.device)
     pipeline = load_pipeline(models.checkpoint, device, pick_dtype(sampling.dtype, device))
     pipeline.set_progress_bar_config(leave=False)
@@ -92,6 +95,14 @@ def sample(pipeline: Any, models: Models, request: Request, prompt: str, samplin
     return Generated(picture, len(cross_attention_layers(pipeline.unet)), calls, str(pipeline.device))
 
 
+def check_files(adapter: Path | str, encoder: Path | str | None) -> None:
+    """Refuse a file named by hand by what it is: the search of a job would only say that none was found."""
+    if not Path(adapter).is_dir():
+        read_adapter(Path(adapter))
+    if encoder is not None and not Path(encoder).is_dir():
+        read_encoder(Path(encoder))
+
+
 @contextmanager
 def inject_subjects(
     pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None = None
@@ -109,6 +120,7 @@ def inject_subjects(
 def _subject_session(
     pipeline: Any, request: Request, adapter: Path | str, encoder: Path | str | None, prompt: str = ""
 ) -> Iterator[tuple[Session, StepCallback]]:
+    check_files(adapter, encoder)
     files = [Path(file) for file in (adapter, encoder) if file is not None]
     session = open_session(Session(Diffusers(pipeline, files, prompt), pipeline))
 

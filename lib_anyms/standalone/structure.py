@@ -118,7 +118,7 @@ class Structure:
             if missing:
                 raise KeyError(*missing)
             return cls(**values)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
             raise Refused("structure_fault", got=f"{type(error).__name__}: {error}") from error
 
 

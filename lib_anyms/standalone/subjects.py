@@ -99,6 +99,8 @@ def read_bytes(file: Path) -> bytes:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused("cli_file", path=path, got=error) from error
+        return json.loads(path.read_bytes())  # finds UTF-8 and UTF-16, with or without a byte order mark
+    except OSError as error:
+        raise Refused("cli_file", path=path, got=error.strerror or error) from error
+    except (ValueError, RecursionError) as error:
+        raise Refused("cli_json", path=path, got=str(error)[:120]) from error

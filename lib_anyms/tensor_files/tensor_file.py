@@ -6,7 +6,9 @@ CVE-2026-24747).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +33,14 @@ _OTHER_FILES = (
 )
 # Types of weights that all supported versions of torch and safetensors know.
 _DTYPES = frozenset("BOOL U8 I8 I16 I32 I64 F16 BF16 F32 F64 F8_E4M3 F8_E5M2".split())
+FLOATS = frozenset("F16 BF16 F32 F64 F8_E4M3 F8_E5M2".split())
+# Tensors beside quantised weights, without which these mean nothing: ComfyUI's, bitsandbytes', GPTQ's and AWQ's,
+# torchao's, optimum-quanto's.
+QUANTISED = re.compile(
+    r"(^|\.)(scaled_fp8|scale_weight|weight_scales?(_[0-9])?|scale_input|input_scale|comfy_quant|weight_zero_point"
+    r"|SCB|absmax|nested_absmax|quant_map|quant_state(\..*)?|qweight|qzeros|g_idx|weight\._(data|scale))$"
+    r"|\.weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*)$"
+)
 _READ_ERRORS = (SafetensorError, OSError, RuntimeError, ValueError, TypeError, OverflowError)
 
 
@@ -42,6 +52,10 @@ class Source(Protocol):
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor on the CPU, contiguous, in its own memory."""
+        ...
+
+    def dtype(self, name: str) -> str:
+        """The type of the tensor's numbers, as safetensors writes it ("F16"). Reads no number."""
         ...
 
     def close(self) -> None:
@@ -69,6 +83,20 @@ class TensorFile:
             raise Refused("file_tensor", path=self.path.name, got=name)
         return self._source.read(name)
 
+    def check_weights(self, names: Iterable[str]) -> bool:
+        """Check that these tensors are floating-point numbers -> whether some have eight bits. Reads no number.
+
+        Raises Refused.
+        """
+        assert self._source is not None
+        eight_bit = False
+        for name in names:
+            dtype = self._source.dtype(name)
+            if dtype not in FLOATS:
+                raise Refused("file_numbers", path=self.path.name, got=dtype, name=name)
+            eight_bit = eight_bit or dtype.startswith("F8")
+        return eight_bit
+
     def close(self) -> None:
         """Release the file. A second call does nothing."""
         if self._source is not None:
@@ -87,7 +115,10 @@ class TensorFile:
 def open_tensors(path: Path) -> TensorFile:
     """Open a file and read its header; the suffix does not matter. Raises Refused for any other or damaged file."""
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
+            raise Refused("file_kind", path=path.name, got="a pipe or a device")  # opening it could wait forever
+        size = facts.st_size
         with path.open("rb", buffering=0) as file:  # read no more than needed: users have thousands of files
             start = file.read(_START)
     except (OSError, ValueError) as error:
@@ -98,6 +129,13 @@ def open_tensors(path: Path) -> TensorFile:
             source.close()
             raise Refused("file_damaged", path=path.name, got=f"a tensor is named {name[:40]!a}")
     return TensorFile(path, source)
+
+
+def refuse_quantised(path: Path, names: Iterable[str]) -> None:
+    """Refuse quantised weights, whose scales are tensors of their own: read as plain weights they mean nothing."""
+    scale = next(filter(QUANTISED.search, names), None)
+    if scale is not None:
+        raise Refused("file_quantised", path=path.name, got=scale)
 
 
 def _format(path: Path, start: bytes, size: int) -> Callable[[Path], Source]:
@@ -146,6 +184,11 @@ class SafetensorsFile:
             if dtype not in _DTYPES:
                 raise Refused("file_form", path=self._name, got=f"{dtype} in {name}", expected="a type of torch 2.1")
             return self._file.get_tensor(name).clone(memory_format=torch.contiguous_format)
+
+    def dtype(self, name: str) -> str:
+        """As `Source.dtype`."""
+        with self._refuse_damage():
+            return str(self._file.get_slice(name).get_dtype())
 
     def close(self) -> None:
         """As `Source.close`."""

@@ -174,7 +174,7 @@ class _Machine:
 
     def name(self, text: str) -> None:
         if text not in _CALLS and text not in STORAGES:
-            raise self.refusal(ascii(text.replace(" ", "."))[1:61])
+            raise self.refusal(ascii(text.replace(" ", "."))[1:-1][:60])
         self.push(_Name(text))
 
     def reduce(self, _: None) -> None:

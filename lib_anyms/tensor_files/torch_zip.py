@@ -26,6 +26,8 @@ DIMENSION_LIMIT = 16
 SIZE_LIMIT = 2**62  # elements of an empty tensor's shape, its zeros left out
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, then the lengths of name and extra field
 _ENCRYPTED = 1
+_NAMES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64"}
+_NAMES |= {torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"}
 _ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, OverflowError, struct.error)
 
 
@@ -68,12 +70,17 @@ class TorchZip:
             copy = bytearray(part)
         return torch.frombuffer(copy, dtype=tensor.dtype).as_strided(tensor.shape, tensor.stride).contiguous()
 
+    def dtype(self, name: str) -> str:
+        """As `Source.dtype`; torch's own name for a type that safetensors does not write."""
+        dtype = self._tensors[name].dtype
+        return _NAMES.get(dtype, str(dtype).removeprefix("torch."))
+
     def close(self) -> None:
         """As `Source.close`."""
         self._map.close()
 
     def _damaged(self, what: str) -> Refused:
-        return Refused("file_damaged", path=self._name, got=ascii(what)[1:121])
+        return Refused("file_damaged", path=self._name, got=ascii(what)[1:-1][:120])
 
     def _read_header(self, entries: dict[str, zipfile.ZipInfo], count: int) -> dict[str, StoredTensor]:
         """The tensors that the pickle describes, each checked against its storage.

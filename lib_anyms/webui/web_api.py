@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from secrets import compare_digest
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Body, Depends, HTTPException
 from fastapi import Request as Call
@@ -22,7 +24,7 @@ from torch import nn
 from lib_anyms import __version__
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.hosts.facts import host_facts, loaded_unet
+from lib_anyms.hosts.facts import host_facts, loaded_checkpoint, loaded_unet
 from lib_anyms.hosts.fetching import begin, mirror
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
@@ -39,6 +41,7 @@ from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cached_pictures
 
 ROOT = "/anyms/v1"
+FOREIGN = "AnyMS: the request is refused (got {got}, expected {expected}). Send JSON, from a program or this page."
 WHY_NOT = "{what}: the checkpoint has {got}, the adapter is for {expected}"
 
 
@@ -111,9 +114,10 @@ def list_cards(search: str = "") -> list[dict[str, Any]]:
 def save_card(request: dict[str, Any] = Body(embed=True)) -> dict[str, str]:  # noqa: B008  # as FastAPI reads defaults
     """Save the one subject of a request as a card in the library. 422: it cannot be saved, and why."""
     try:
-        return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet())}
+        return {"file": save_to_library(request, card_library(), model_folders(), loaded_unet(), loaded_checkpoint())}
     except (Refused, SteppedAside) as reason:
-        raise HTTPException(422, str(reason)) from reason
+        sentence = str(reason).replace("the image was made without AnyMS", "no card was saved")
+        raise HTTPException(422, sentence) from reason
 
 
 def list_downloads() -> dict[str, Any]:
@@ -181,6 +185,8 @@ def guard(app: Any) -> Callable[[Call], None]:
     """A check that lets through users of the host's API and of its page; everyone if the host requires no login."""
 
     def check(call: Call) -> None:
+        if call.method == "POST":
+            _check_origin(call.headers)
         accounts, open_to_all = _accounts(app)
         if open_to_all or _logged_in(app, call.cookies) or _known(call.headers.get("authorization", ""), accounts):
             return
@@ -189,6 +195,38 @@ def guard(app: Any) -> Callable[[Call], None]:
     # FastAPI looks up annotations that are text in this module, where `check` is not: give it the classes.
     check.__annotations__ = {"call": Call, "return": None}
     return check
+
+
+def _check_origin(headers: Mapping[str, str]) -> None:
+    """Refuse a POST that a page of another site sent through the user's browser; programs send no such headers.
+
+    403: from another origin that the host does not allow. 415: not JSON, which browsers send without asking first.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(415, FOREIGN.format(got=f"Content-Type {kind[:60]!r}", expected="application/json"))
+    origin = headers.get("origin", "")
+    site = headers.get("sec-fetch-site", "same-origin")
+    if _allowed(origin) or (origin and urlsplit(origin).netloc in _own_names(headers)):
+        return
+    if origin or site not in ("same-origin", "none"):
+        got = f"Origin {origin[:80]!r}" if origin else f"Sec-Fetch-Site {site[:20]!r}"
+        raise HTTPException(403, FOREIGN.format(got=got, expected="this WebUI's own address"))
+
+
+def _own_names(headers: Mapping[str, str]) -> set[str]:
+    """The WebUI's own host names with ports, by what the browser called and by what a proxy in front of it says."""
+    names = {headers.get(name, "") for name in ("host", "x-forwarded-host")}
+    return names - {""}
+
+
+def _allowed(origin: str) -> bool:
+    """Whether the host's flags allow this origin."""
+    listed = str(getattr(shared.cmd_opts, "cors_allow_origins", None) or "").split(",")
+    pattern = getattr(shared.cmd_opts, "cors_allow_origins_regex", None)
+    if not origin:
+        return False
+    return origin in map(str.strip, listed) or "*" in listed or bool(pattern and re.fullmatch(pattern, origin))
 
 
 def _accounts(app: Any) -> tuple[list[tuple[str, str]], bool]:

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from lib_anyms.errors import Refused
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.lab import demo_scene
 from lib_anyms.lab.world.captions import prompt
 from lib_anyms.lab.world.identity import Identity
@@ -25,7 +26,7 @@ from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import bundle, default_scene, demo, generate
 from lib_anyms.standalone.cli import REFUSED, main
-from lib_anyms.standalone.drawing import draw_sheet
+from lib_anyms.standalone.drawing import draw_layout, draw_sheet
 from lib_anyms.standalone.structure import SPRITES, attn2_layers
 from lib_anyms.standalone.subjects import parse_subject, place_subjects
 from tests.support.files import random_files
@@ -119,8 +120,75 @@ def test_boxes_come_from_the_subjects_or_from_a_file(tmp_path: Path) -> None:
         "absent": "cli_file",
     }
     file.write_text("{", encoding="utf-8")
-    with pytest.raises(Refused, match=r"layout\.json cannot be read"):
+    with pytest.raises(Refused, match=r"layout\.json is not a JSON file"):
         place_subjects([bare], file)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_layout_file_is_read_in_the_codings_of_windows(tmp_path: Path, coding: str) -> None:
+    layout = Layout((Subject("chat é", Box(0.1, 0.2, 0.5, 0.9)),))
+    (tmp_path / "layout.json").write_bytes(json.dumps(layout.to_json(), ensure_ascii=False).encode(coding))
+    assert place_subjects([parse_subject("cat=a.png")], tmp_path / "layout.json") == layout
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"", b"{", b"\xff\xfe\xff", b"\0" * 9, b"x" * 9])
+def test_a_layout_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "layout.json").write_bytes(content)
+    with pytest.raises(Refused) as refusal:
+        place_subjects([parse_subject("cat=a.png")], tmp_path / "layout.json")
+    assert refusal.value.cause == "cli_json"
+
+
+@pytest.mark.parametrize("option", ["--size=" + "8" * 5000, "--size=\u00b2", "--size=8x" + "9" * 400])
+def test_sizes_that_are_no_numbers_of_pixels_are_refused(option: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        demo._size(parsed(option))
+    assert refusal.value.cause == "cli_size"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**400])
+def test_a_seed_is_bounded(seed: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        demo._seed(parsed(f"--seed={seed}"))
+    assert refusal.value.cause == "field_range"
+
+
+def test_a_box_under_a_pixel_is_drawn() -> None:
+    layout = Layout((Subject("a", Box(0.5, 0.5, 0.5001, 0.5001)), Subject("b", Box(0.9999, 0, 1, 0.0001))))
+    for filled in (False, True):
+        assert draw_layout(Image.new("RGB", (64, 32)), layout, filled).size == (64, 32)
+
+
+def test_a_file_named_by_hand_is_refused_by_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lora, files = tmp_path / "a_lora.safetensors", models()
+    save_file({"lora_unet_x.lora_down.weight": torch.zeros(2, 2)}, lora)
+    for option, words in (("--adapter", "a_lora.safetensors is a LoRA"), ("--encoder", "is not a CLIP image encoder")):
+        arguments = list(files)
+        arguments[arguments.index(option) + 1] = str(lora)
+        assert main(["demo", "--out", str(tmp_path / "out"), *FAST, *arguments]) == REFUSED
+        message = capsys.readouterr().err
+        assert words in message
+        assert "model files" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_face_adapter_named_by_hand_is_used(tmp_path: Path) -> None:
+    files = models()
+    face = tmp_path / "plus-face.safetensors"
+    shutil.copy(files[3], face)
+    files[3] = str(face)
+    assert demo.run(parsed("--out", str(tmp_path / "out"), *FAST, *files)) == 0
+
+
+def test_a_command_does_not_speak_of_an_image_that_was_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def aside(*_: object) -> None:
+        raise SteppedAside("no_unet", got="a stand-in")
+
+    monkeypatch.setattr(generate, "generate", aside)
+    assert main(["demo", "--out", str(tmp_path / "out"), *FAST, *models()]) == REFUSED
+    assert "so no image was made" in capsys.readouterr().err
 
 
 def test_bad_arguments_are_refused_by_cause(tmp_path: Path) -> None:

@@ -135,4 +135,11 @@ FAULTS = (
         "if self.layout is None:",
         WORDS,
     ),
+    Fault(
+        "keys and values are not checked",
+        "lib_anyms/job/prepare.py",
+        "        _check_finite(keys_values, task, request)",
+        "        pass",
+        "tests/unit/test_finite.py",
+    ),
 )

@@ -68,4 +68,18 @@ FAULTS = (
         'Refused("field_unknown"',
         "tests/unit/test_request.py",
     ),
+    Fault(
+        "percent and pixels are clipped to the whole image",
+        "lib_anyms/layout/geometry.py",
+        "if any(math.inf > abs(number) > _FAR for number in value):",
+        "if value is None:",
+        "tests/unit/test_layout.py -k percent",
+    ),
+    Fault(
+        "subjects are counted after they are read",
+        "lib_anyms/layout/layout.py",
+        'if len(value["subjects"]) > MAX_SUBJECTS:',
+        "if value is None:",
+        "tests/unit/test_layout.py -k counted_before",
+    ),
 )

@@ -32,6 +32,7 @@ class FakeHost:
         self.bypass: str | None = None
         self.tiler: str | None = None
         self.stopped = False
+        self.checkpoint_name = ""
         self.words: list[str | None] = [None]
         self.room: list[int] = []
         self.shown = WHOLE
@@ -67,6 +68,9 @@ class FakeHost:
 
     def folders(self) -> list[Path]:
         return [self.folder]
+
+    def checkpoint(self) -> str:
+        return self.checkpoint_name
 
     def viewport(self) -> Viewport:
         return self.shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ def is_open(path: Any) -> bool:
         return False
     real = os.path.realpath(absolute)
     for number in os.listdir("/proc/self/fd"):
-        link = f"/proc/self/fd/{number}"
-        if os.path.islink(link) and os.readlink(link) == real:
-            return True
+        with suppress(FileNotFoundError):  # another thread may close it meanwhile
+            if os.readlink(f"/proc/self/fd/{number}") == real:
+                return True
     mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     return any(line.endswith(f" {real}") for line in mapped)
 

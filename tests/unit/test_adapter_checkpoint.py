@@ -206,6 +206,16 @@ LOOK_ALIKES: dict[str, tuple[str, Shapes]] = {
     "PuLID as IP-Adapter": ("adapter_pulid", adapter({"mapping_0.0.weight": (8, 8), "body.0.weight": (8, 8)})),
     "PuLID's keys": ("adapter_pulid", BASE | {"ip_adapter.1.id_to_k.weight": (8, 8)}),
     "PuLID for Flux": ("adapter_pulid", {"pulid_ca.0.to_q.weight": (8, 8), "pulid_encoder.latents": (1, 8, 8)}),
+    "Anima": (
+        "adapter_anima",
+        {"blocks.0.cross_attn.ip_k_proj.weight": (8, 8), "lora.blocks.0.q_proj.lora_down.weight": (8, 8)},
+    ),
+    "Anima, flat": ("adapter_anima", {"lora.0.lora_A.weight": (8, 8), "blocks.3.ip_v_proj.weight": (8, 8)}),
+    "StoryMaker": (
+        "adapter_storymaker",
+        {"image_proj_model.bg_embed": (1, 20, 48), "ip_adapter.0.to_q_lora.down.weight": (8, 8)}
+        | {f"image_proj_model.{name}": shape for name, shape in {**MLP, **NORM}.items()},
+    ),
     "PhotoMaker": ("adapter_photomaker", {"id_encoder.vision_model.x": (8,), "lora_weights.a.down.weight": (8, 8)}),
     "Kolors": ("adapter_kolors", adapter(plus_projection(width=2048, depth=1))),
     "Flux by XLabs": (
@@ -260,6 +270,49 @@ def test_every_look_alike_is_tested_and_names_a_replacement() -> None:
     sentences = {cause: Refused.causes[cause] for cause in causes}
     assert len(set(sentences.values())) == len(causes)
     assert all("Pick ip-adapter-plus" in sentence for sentence in sentences.values())
+
+
+PLACE = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.weight"
+
+
+@pytest.mark.parametrize("place", [PLACE, f"unet.{PLACE}", f"module.unet.{PLACE}"])
+def test_the_checkpoint_of_a_training_is_called_so(place: str) -> None:
+    shapes = without(BASE, "ip_adapter.") | {"unet.conv_in.weight": (4, 4, 3, 3), place: (32, 48)}
+    assert cause_of(shapes) == "adapter_training"
+    assert cause_of({place: (32, 48)}) == "adapter_training"
+
+
+def test_the_checkpoint_of_a_training_with_the_adapter_s_own_keys_is_read() -> None:
+    shapes = {**BASE, f"unet.{PLACE}": (32, 48)}
+    assert identify(PATH, shapes).layers == identify(PATH, BASE).layers
+
+
+@KINDS
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_wrapper_s_prefix_changes_nothing_but_the_keys(kind: str, wrapper: str) -> None:
+    plain, wrapped = sound(kind), {wrapper + key: shape for key, shape in sound(kind).items()}
+    expected, got = identify(PATH, plain), identify(PATH, wrapped)
+    assert got.keys == [wrapper + key for key in expected.keys]
+    assert (got.kind, got.tokens, got.projection.keys()) == (expected.kind, expected.tokens, expected.projection.keys())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("image_proj.", "image_proj_model."), ("ip_adapter.", "adapter_modules."), ("", "module.")]
+)
+def test_two_adapters_in_one_file_are_refused(old: str, new: str) -> None:
+    second = {new + key[len(old) :]: shape for key, shape in BASE.items() if key.startswith(old)}
+    assert cause_of(BASE | second) == "adapter_twice"
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00003.safetensors", "pytorch_model-00002-of-00003.bin"])
+def test_one_file_of_several_is_called_so(name: str) -> None:
+    for shapes in (without(BASE, "ip_adapter.5."), without(PLUS, "image_proj."), {"x.weight": (8, 8)}):
+        with pytest.raises(Refused) as error:
+            identify(Path(name), shapes)
+        assert error.value.cause == "file_part"
+        assert "in 3 files" in str(error.value)
+    assert identify(Path(name), BASE).kind == "base"
+    assert identify(Path("model-00001-of-00001.safetensors"), BASE).kind == "base"
 
 
 def test_an_adapter_of_sd15_is_read() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lib_anyms.cards import library as library_module
 from lib_anyms.cards.card import KEY, MAX_BYTES, Card, Encoding, read_card, write_card
 from lib_anyms.cards.kept_pictures import MAX_SIDE, SIDE, keep
 from lib_anyms.cards.library import Library, file_stem, read_file
@@ -303,14 +306,16 @@ def test_a_link_to_a_file_outside_is_not_listed(tmp_path: Path) -> None:
 
 
 @LINKS
-def test_nothing_is_written_through_a_link_in_the_library(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link_in_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = iter(["0", "0", "1"])
+    monkeypatch.setattr(library_module, "token_hex", lambda _: next(parts))
     home, mine = tmp_path / "cards", tmp_path / "mine"
     home.mkdir()
     mine.write_bytes(b"mine")
-    for name in (f".fox.safetensors.{os.getpid()}.half", "Fox.safetensors"):
+    for name in (f".fox.safetensors.{os.getpid()}.0.half", "Fox.safetensors"):
         (home / name).symlink_to(mine)
     assert Library(home).add(card_bytes("fox")) == "fox-2.safetensors"  # names differ not only by case
-    (home / f".fox-3.safetensors.{os.getpid()}.half").symlink_to(mine)
+    (home / f".fox-3.safetensors.{os.getpid()}.0.half").symlink_to(mine)
     assert Library(home).add(card_bytes("fox")) == "fox-3.safetensors"
     assert mine.read_bytes() == b"mine"
     assert not (home / "fox-3.safetensors").is_symlink()
@@ -396,3 +401,28 @@ def test_a_file_that_is_absent_or_too_large_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         read_file(tmp_path / "a.safetensors")
     assert refusal.value.cause == "card_too_large"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "a disk without hard links"])
+def test_saves_at_once_lose_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    if not links:
+        monkeypatch.setattr(library_module.os, "link", no_link)
+    datas = [card_bytes("cat", encoding(f"{number:064x}")) for number in range(24)]
+    barrier, names = threading.Barrier(8), []
+
+    def save(part: int) -> None:
+        barrier.wait()
+        for data in datas[part::8]:
+            names.append(Library(tmp_path).add(data))
+
+    threads = [threading.Thread(target=save, args=(part,)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(names)) == len(list(tmp_path.glob("*.safetensors"))) == 24
+    assert {path.read_bytes() for path in tmp_path.glob("*.safetensors")} == set(datas)
+    assert list(tmp_path.glob(".*")) == []

@@ -14,6 +14,7 @@ import pytest
 
 from lib_anyms.errors import Refused
 from lib_anyms.models import downloads as module
+from lib_anyms.models import web_file
 from lib_anyms.models.downloads import Conditions, Downloads, Stopped, fetch
 from lib_anyms.models.known_files import HOME, KNOWN, KnownFile, encoder_for, known_file
 from tests.support.file_server import FileServer, file_server
@@ -301,13 +302,14 @@ def test_stopping_ends_the_waiting_too(server: FileServer, tmp_path: Path) -> No
 
 
 def test_the_table_is_complete() -> None:
-    assert len({file.name for file in KNOWN}) == len({file.sha256 for file in KNOWN}) == len(KNOWN) == 6
+    assert len({file.name for file in KNOWN}) == len({file.sha256 for file in KNOWN}) == len(KNOWN) == 7
     for file in KNOWN:
         assert file.offered
         assert file.licence
         assert int(file.sha256, 16)
-        assert file.address().startswith(f"{HOME}/h94/IP-Adapter/resolve/main/")
-        assert file.address("http://mirror/x/").startswith("http://mirror/x/h94/")
+        repository = "r3gm/noob-ipa/" if file.name.startswith("noob") else "h94/IP-Adapter/resolve/main/"
+        assert file.address().startswith(f"{HOME}/{repository}")
+        assert file.address("http://mirror/x/").startswith(f"http://mirror/x/{repository}")
         assert bool(file.encoder) != bool(file.gives)
         assert not file.encoder or known_file(file.encoder) is not None
     assert encoder_for("plus", 1280) is known_file("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors")
@@ -317,6 +319,41 @@ def test_the_table_is_complete() -> None:
     assert known_file(KNOWN[0].name.upper()) is None
 
 
+def test_the_adapter_for_noobai_is_known_at_one_revision() -> None:
+    file = known_file("noobIPAMARK1_mark1.safetensors")
+    assert (file.size, file.encoder) == (1_405_172_056, "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors")
+    assert file.sha256 == "5cdb6a00be1b12579745b5bed0c7b83f0869073d8a864fa8cd50a9356601919a"
+    place = "resolve/534fdd8fb5a221d67937d5495febd2560a1d395e/model_G/noobIPAMARK1_mark1.safetensors"
+    assert file.address() == f"{HOME}/r3gm/noob-ipa/{place}"
+    assert "fair-ai-public-1.0-sd" in file.licence
+
+
 def test_a_file_without_traceable_values_is_not_offered() -> None:
     assert not KnownFile("a", "ipadapter", 5, "", "a").offered
     assert not KnownFile("a", "ipadapter", 0, FILE.sha256, "a").offered
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_authorities_of_a_company_are_trusted_beside_certifi_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    import certifi
+
+    pem = Path(certifi.where()).read_text(encoding="utf-8")
+    marker = "-----BEGIN CERTIFICATE-----"
+    first, rest = pem.index(marker), pem.index(marker, pem.index(marker) + 1)
+    (tmp_path / "company.pem").write_text(pem[first:rest], encoding="utf-8")
+    (tmp_path / "certifi.pem").write_text(pem[rest:], encoding="utf-8")
+    monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "certifi.pem"))
+    for name in web_file.CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    without = len(web_file._certificates().get_ca_certs())
+    monkeypatch.setenv(variable, str(tmp_path / "company.pem"))
+    assert len(web_file._certificates().get_ca_certs()) == without + 1
+    monkeypatch.setenv(variable, str(tmp_path / "absent.pem"))
+    assert len(web_file._certificates().get_ca_certs()) == without

@@ -76,6 +76,8 @@ def test_the_button_downloads_the_missing_file_and_the_next_job_finds_it(panel: 
     assert parts["Dropdown"].value.startswith("ip-adapter-plus_sdxl_vit-h.safetensors")
     assert "No IP-Adapter for SDXL was found" in panel.files._sentence()
     assert "Apache-2.0" in panel.files._sentence()
+    assert "noobIPAMARK1_mark1.safetensors: fair-ai-public-1.0-sd" in panel.files._sentence()
+    assert any("1.4 GB, needs CLIP-ViT-bigG-14, for Illustrious" in label for label in panel.files._labels())
     results = pressed(parts, parts["Dropdown"].value)
     path = panel.folder / "ipadapter" / "ip-adapter-plus_sdxl_vit-h.safetensors"
     assert path.is_file()

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +91,22 @@ def test_every_weight_of_an_encoder_is_needed_and_of_its_shape(encoder: Path, tm
             with pytest.raises(Refused) as refusal:
                 identify_encoder(tmp_path / "a", other, {})
             assert refusal.value.cause == "encoder_form", key
+
+
+def test_one_file_of_an_encoder_in_several_is_called_so(encoder: Path, tmp_path: Path) -> None:
+    state = load_file(encoder)
+    for number in (1, 2):
+        names = list(state)[:9] if number == 1 else list(state)[9:]
+        save_file({name: state[name] for name in names}, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    for number in (1, 2):
+        with pytest.raises(Refused, match=f"part {number} of a model in 2 files") as refusal:
+            choose_encoder(tmp_path, f"model-0000{number}-of-00002")
+        assert refusal.value.cause == "file_part"
+
+
+def choose_encoder(folder: Path, name: str) -> EncoderCheckpoint | None:
+    write_adapter(folder / "adapter.safetensors", tiny_unet())
+    return choose(folder, encoder=name).encoder
 
 
 def test_the_table_of_names_is_the_model_s_own(encoder: Path) -> None:
@@ -303,6 +320,17 @@ def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "models" / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "models" / "gone.safetensors").symlink_to(tmp_path / "nowhere")
     assert len(adapters_in([tmp_path / "models", tmp_path / "models"])) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="host: no pipes in its folders")
+def test_a_pipe_among_the_models_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path)
+    os.mkfifo(tmp_path / "a.safetensors")
+    assert len(adapters_in([tmp_path])) == 1
+    for look in (what_is, lambda path: choose(path.parent, path.name)):
+        with suppress(Refused):
+            look(tmp_path / "a.safetensors")
+    assert what_is(tmp_path / "a.safetensors").cause == "file_kind"
 
 
 def test_a_setting_that_names_a_disk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,31 @@ def test_json_round_trips_and_keeps_the_order() -> None:
     assert Layout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
 
 
+PERCENT_OR_PIXELS = ([0, 0, 50, 100], [10, 20, 50, 90], [0, 0, 512, 1024], [0.1, 0.1, 5, 5], [0, 0, 1, 10**400])
+
+
+@pytest.mark.parametrize("box", PERCENT_OR_PIXELS, ids=str)
+def test_percent_and_pixels_are_called_so(box: list[float]) -> None:
+    assert refused({"version": 1, "subjects": [{"name": "cat", "box": box}]}) == "box_units"
+    assert refused({"version": 1, "subjects": [{"name": "cat", "box": [-edge for edge in box[::-1]]}]}) == "box_units"
+
+
+def test_a_box_may_reach_over_the_edge() -> None:
+    assert Box.read([-0.5, -1, 1.5, 2]) == WHOLE
+
+
+@pytest.mark.parametrize("field", ["weight", "start", "end", "name", "role", "blocks", "version"])
+def test_numbers_of_hundreds_of_digits_are_refused(field: str) -> None:
+    layout = {"version": 1, "subjects": [{"name": "cat", "box": [0, 0, 1, 1], field: 10**400}]}
+    for digits in (400, 5000):
+        value = {**layout, "version": 10**digits} if field == "version" else layout
+        assert refused(value) in ("field_range", "field_type", "field_choice", "layout_version")
+
+
+def test_subjects_are_counted_before_they_are_read() -> None:
+    assert refused({"version": 1, "subjects": [None] * (MAX_SUBJECTS + 1)}) == "subject_count"
+
+
 def test_an_order_is_proposed_by_role_then_by_size() -> None:
     subjects = [
         Subject("hat", Box(0, 0, 0.9, 0.9), role="attribute"),

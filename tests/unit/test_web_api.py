@@ -55,8 +55,10 @@ class API:
         """The answer, or the status of a refusal."""
         check, answer = self.app.routes[f"{method}/anyms/v1/{path}"]
         assert check.__annotations__["call"] is self.request
+        headers = {"authorization": header} if header else {}
+        headers |= {"content-type": "application/json"} if method else {}
         try:
-            check(self.request({"authorization": header} if header else {}, cookies or {}))
+            check(self.request(headers, cookies or {}, method.strip() or "GET"))
         except self.refusal as refusal:
             return refusal.status_code if refusal.headers == {"WWW-Authenticate": "Basic"} else "no challenge"
         return answer(**values)
@@ -89,6 +91,56 @@ def basic(words: str) -> str:
 def accounts(webui: FakeWebUI, **flags: Any) -> None:
     for name, value in flags.items():
         setattr(webui("modules.shared").cmd_opts, name, value)
+
+
+POST = {"content-type": "application/json"}
+OWN = {"host": "127.0.0.1:7860"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (POST, 0),
+        ({"content-type": "Application/JSON; charset=utf-8"}, 0),
+        ({}, 415),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": "multipart/form-data; boundary=application/json"}, 415),
+        ({**POST, **OWN, "origin": "http://127.0.0.1:7860", "sec-fetch-site": "same-origin"}, 0),
+        ({**POST, **OWN, "origin": "https://my.home", "x-forwarded-host": "my.home"}, 0),
+        ({**POST, **OWN, "origin": "http://127.0.0.1:7861"}, 403),
+        ({**POST, **OWN, "origin": "https://evil.example"}, 403),
+        ({**POST, **OWN, "origin": "http://127.0.0.1:7860.evil.example"}, 403),
+        ({**POST, **OWN, "origin": "null"}, 403),
+        ({**POST, **OWN, "sec-fetch-site": "cross-site"}, 403),
+        ({**POST, **OWN, "sec-fetch-site": "same-site"}, 403),
+        ({**POST, **OWN, "sec-fetch-site": "none"}, 0),
+        ({**POST, **OWN, "origin": "https://friend.example", "sec-fetch-site": "cross-site"}, 0),
+        ({**POST, **OWN, "origin": "https://a.pattern.example"}, 0),
+    ],
+)
+@pytest.mark.parametrize("path", ["downloads", "cards"])
+def test_a_page_of_another_site_cannot_post(
+    webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], status: int
+) -> None:
+    accounts(webui, api=True)
+    options = webui("modules.shared").cmd_opts
+    monkeypatch.setattr(options, "cors_allow_origins", "http://x.example, https://friend.example", raising=False)
+    monkeypatch.setattr(options, "cors_allow_origins_regex", r"https://[a-z]\.pattern\.example", raising=False)
+    api = API(webui, App())
+    check = api.app.routes[f"POST /anyms/v1/{path}"][0]
+    if not status:
+        check(api.request(headers, {}, "POST"))
+        return
+    with pytest.raises(api.refusal) as refusal:
+        check(api.request(headers, {}, "POST"))
+    assert refusal.value.status_code == status
+
+
+def test_reading_needs_no_content_type(webui: FakeWebUI) -> None:
+    accounts(webui, api=True)
+    api = API(webui, App())
+    api.app.routes["/anyms/v1/version"][0](api.request({"origin": "https://evil.example"}, {}))
 
 
 PATHS = ("refusal", "version", "schema", "models", "doctor", "downloads", "cards")

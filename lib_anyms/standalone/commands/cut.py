@@ -6,9 +6,10 @@ Applies the mask, removes the background, then crops. Importing this module need
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from lib_anyms.errors import Refused
+from lib_anyms.errors import Noted, Refused
 from lib_anyms.layout.geometry import Box
 
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the picture and print its size -> exit code. Raises Refused, with nothing written."""
-    from lib_anyms.ip_adapter.cutting import cropped, masked, without_background
+    from lib_anyms.ip_adapter.cutting import NOTHING_ERASED, cropped, masked, without_background
     from lib_anyms.ip_adapter.references import read_mask, read_picture
     from lib_anyms.standalone.subjects import read_bytes
 
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         picture = without_background(picture)
     if args.crop is not None:
         picture = cropped(picture, Box.read(_numbers(args.crop)))
+    if picture.info.get(NOTHING_ERASED):
+        print(Noted("nothing_erased", name=args.picture.name), file=sys.stderr)
     try:
         picture.save(args.out, "PNG")
     except OSError as error:

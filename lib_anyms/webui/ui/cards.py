@@ -19,7 +19,7 @@ from PIL import Image
 from lib_anyms.cards.address import address, card_of, plain_addresses
 from lib_anyms.cards.library import Entry
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.hosts.facts import loaded_unet
+from lib_anyms.hosts.facts import loaded_checkpoint, loaded_unet
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.job.card_making import save_to_library
 from lib_anyms.layout.fields import AUTO
@@ -87,9 +87,10 @@ def save_slot(number: str, search: str, *values: Any) -> tuple[str, str]:
         role = propose_role(name) if slot["role"] == AUTO else slot["role"]
         subject = {"name": name, "role": role, "images": images}
         request = {"adapter": adapter, "encoder": encoder, "fit": fit, "combine": combine, "subjects": [subject]}
-        file = save_to_library(request, card_library(), model_folders(), loaded_unet())
+        file = save_to_library(request, card_library(), model_folders(), loaded_unet(), loaded_checkpoint())
     except (Refused, SteppedAside) as reason:
-        return _line(str(reason)), gallery(search)
+        sentence = str(reason).replace("the image was made without AnyMS", "no card was saved")
+        return _line(sentence), gallery(search)
     return _line(f"Saved as {file} in {card_library().folder.name}."), gallery(search)
 
 
@@ -102,7 +103,7 @@ def fill_slot(click: str, number: str, *values: Any) -> list[Any]:
         pictures = plain_addresses(card) if clicked.get("as") == "pictures" else [address(card)]
         if not pictures:
             raise Refused("card_pictures", name=card.name)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return [gr.update(), *updates]
     except Refused as refusal:
         return [_line(str(refusal)), *updates]

@@ -15,9 +15,10 @@ from lib_anyms.hosts.webui import model_folders
 from lib_anyms.models.downloads import Progress, downloads
 from lib_anyms.models.known_files import FIRST_ADAPTER, KNOWN, KnownFile, known_file
 from lib_anyms.models.model_files import find_missing
+from lib_anyms.models.purpose import is_noob_family
 
 ALL_THERE = "An adapter and its image encoder are installed."
-CONSENT = "AnyMS downloads nothing until you press the button. The files are from {home}; licence: {licence}."
+CONSENT = "AnyMS downloads nothing until you press the button. The files are from {home}. Licences: {licences}."
 POLL = 0.5  # seconds between two updates of the progress
 
 
@@ -89,14 +90,25 @@ def _labels() -> list[str]:
 
 def _label(file: KnownFile) -> str:
     remark = f"needs {file.encoder.split('-laion')[0]}" if file.encoder else "image encoder"
+    if is_noob_family(file.name):
+        remark += ", for Illustrious and NoobAI"
     return f"{file.name}: {file.size / 1e9:.1f} GB, {remark}"
 
 
 def _sentence() -> str:
     missing = find_missing(model_folders())
     text = str(missing[0]).removeprefix("AnyMS: ") if missing else ALL_THERE
-    consent = CONSENT.format(home=mirror(), licence=FIRST_ADAPTER.licence)
+    consent = CONSENT.format(home=mirror(), licences=_licences())
     return _line(text[0].upper() + text[1:]) + _line(consent)
+
+
+def _licences() -> str:
+    """Each licence once, with the files it is for; the first licence is that of all files without a name."""
+    files: dict[str, list[str]] = {}
+    for file in _offered():
+        files.setdefault(file.licence, []).append(file.name)
+    first, *others = files
+    return "; ".join([first, *(f"{', '.join(files[licence])}: {licence}" for licence in others)])
 
 
 def _progress(progress: Progress | None) -> str:

@@ -22,12 +22,13 @@ def problem(adapter: str | None, encoder: str | None, checkpoint: str | None = N
     `checkpoint`: PREFIX and the name that the host shows, as the page's script sends it.
     """
     try:
-        unet = chosen_unet((checkpoint or "").removeprefix(PREFIX))
+        name = (checkpoint or "").removeprefix(PREFIX)
+        unet = chosen_unet(name)
         layers = cross_attention_layers(unet) if unet is not None else ()
         if unet is None or not layers:  # no checkpoint yet, or of another kind, which the job reports
             missing = find_missing(model_folders())
             return _short(missing[0]) if missing else ""
-        choose_pair(model_folders(), unet, layers, adapter or AUTO, encoder or AUTO)
+        choose_pair(model_folders(), unet, layers, adapter or AUTO, encoder or AUTO, checkpoint=name)
     except AnyMSError as error:
         return _short(error)
     return ""

@@ -201,7 +201,7 @@ def page_request(values: Sequence[Any]) -> Request:
     if isinstance(request, str) and request.strip():
         try:
             request = json.loads(request)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused("request_form", got=f"text that is not JSON: {error}") from error
     enabled = bool(values[1]) or bool(extra_output(values))
     return Request.from_json(request or form_request([enabled, *values[2:_FORM]]), card_library())

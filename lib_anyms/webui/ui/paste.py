@@ -126,7 +126,7 @@ def opened(content: str, *texts: str) -> list[Any]:
             note, values = _recalled(file["parameters"], texts)
         else:
             note, values = "", _laid_out(file["layout"])
-    except (Refused, ValueError, TypeError, KeyError) as error:
+    except (Refused, ValueError, TypeError, KeyError, RecursionError) as error:
         note = str(error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON"))
         values = {}
     return [_note(note), *(values.get(name, gr.update()) for name in RESTORED)]

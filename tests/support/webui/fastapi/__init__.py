@@ -11,6 +11,7 @@ from typing import Any
 class Request:
     headers: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
+    method: str = "GET"
 
 
 class HTTPException(Exception):
