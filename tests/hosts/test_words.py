@@ -62,12 +62,14 @@ def changes_of(studio: Studio, job: str) -> dict[str, Any]:
     return {**changes, **studio.kind.hires} if changes is SECOND else changes
 
 
-def contexts(studio: Studio, **changes: Any) -> dict[bool, list[torch.Tensor]]:
-    """The host's own conditioning of a job without AnyMS, by is_cond: (text tokens, C) of each step."""
-    steps: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+def contexts(studio: Studio, **changes: Any) -> list[dict[bool, torch.Tensor]]:
+    """The host's own conditioning of a job without AnyMS at each step, by is_cond: (text tokens, C)."""
+    steps: list[dict[bool, torch.Tensor]] = [{}]
     for call in studio.record(**changes):
+        if call.is_cond[0] in steps[-1]:  # prompts of unequal length have a call each
+            steps.append({})
         for is_cond in set(call.is_cond):
-            steps[is_cond].append(call.tensors["context"][call.is_cond.index(is_cond)])
+            steps[-1][is_cond] = call.tensors["context"][call.is_cond.index(is_cond)]
     return steps
 
 
@@ -79,9 +81,9 @@ def words_of(studio: Studio, request: dict[str, Any], calls: list[Call], **chang
     around = contexts(studio, **{**changes, "prompt": request["elsewhere"]})
     words = []
     for number in range(len(calls)):
-        uncond = first[False][number] if first[False] else None
-        texts = {True: [first[True][number], second[True][number], around[True][number]], False: [uncond, None, None]}
-        words.append(Words(layout_of(request), texts, request["words"]))
+        cond = [step[number][True] for step in (first, second, around)]
+        uncond = first[number].get(False)  # Forge's second pass has none
+        words.append(Words(layout_of(request), {True: cond, False: [uncond, None, None]}, request["words"]))
     return words
 
 
@@ -114,9 +116,10 @@ def test_a_prompt_in_the_host_s_own_syntax(studio: Studio, replay: Replay, form:
     for call in calls:
         for is_cond, touched in zip(call.is_cond, call.tensors["touched"].bool()):
             assert torch.equal(touched, owned & is_cond)
-    own = contexts(studio, prompt=prompt)[True]
+    own = contexts(studio, prompt=prompt)
     words = [
-        Words(layout_of(request), {True: [own[step], None, None], False: [None] * 3}) for step in range(len(calls))
+        Words(layout_of(request), {True: [own[step][True], None, None], False: [None] * 3})
+        for step in range(len(calls))
     ]
     assert max(replay.differences(calls, words=words)) < CLOSE
     assert apart(job.pixels[0], studio.baseline.pixels[0]) > 1
@@ -132,10 +135,10 @@ def test_elsewhere_auto_is_the_main_prompt_without_the_subjects(studio: Studio) 
 def test_elsewhere_auto_follows_the_second_pass_s_prompt(studio: Studio, replay: Replay) -> None:
     request, changes = two_subjects(elsewhere="auto"), changes_of(studio, "hires fix")
     calls = studio.record(request, **changes, hr_prompt="a cat in a meadow")
-    own = contexts(studio, **changes, prompt="on a beach", hr_prompt="in a meadow")[True]
+    own = contexts(studio, **changes, prompt="on a beach", hr_prompt="in a meadow")
     words = []
-    for context in own:
-        words.append(Words(layout_of(request), {True: [None, None, context], False: [None] * 3}))
+    for step in own:
+        words.append(Words(layout_of(request), {True: [None, None, step[True]], False: [None] * 3}))
     assert max(replay.differences(calls, request, words)) < CLOSE
 
 
