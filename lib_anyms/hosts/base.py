@@ -53,7 +53,7 @@ class Host(Protocol):
         """The crop of the canvas that this sampling pass renders. Raises SteppedAside where it is unknown."""
 
     def prompt(self) -> str:
-        """The main prompt of the job, without extra networks."""
+        """The main prompt of this sampling pass, without extra networks."""
 
     def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:
         """Encode prompts, or negative ones, by the host's own text encoders."""

@@ -148,7 +148,8 @@ class WebUI:
         return viewport_of(self.p)
 
     def prompt(self) -> str:
-        prompts = getattr(self.p, "prompts", None)
+        own = getattr(self.p, "hr_prompts", None) if getattr(self.p, "is_hr_pass", False) else None
+        prompts = own or getattr(self.p, "prompts", None)
         return str(prompts[0] if prompts else getattr(self.p, "prompt", ""))
 
     def encode_prompts(self, prompts: Sequence[str], negative: bool) -> list[PromptSchedule]:

@@ -65,8 +65,8 @@ class Session:
     def begin_pass(self, request: Request) -> None:
         """Attach to the current UNet before a sampling pass; a hires fix has two passes.
 
-        The layout is cropped to what the pass renders. `request` is the same in every pass of a job, and a second call
-        in one pass changes nothing. Raises Refused or SteppedAside, with nothing attached.
+        The layout is cropped to what the pass renders. `request` is the same in every pass of a job. A second call in
+        one pass only encodes the local text again. Raises Refused or SteppedAside, with nothing attached.
         """
         self.request = request
         if not request.active:
@@ -80,6 +80,8 @@ class Session:
     def _attach(self, request: Request) -> None:
         unet, viewport = self.host.unet(), self.host.viewport()
         if self.stream is not None and self.stream.injected and self.stream.unet is unet and self.viewport == viewport:
+            # A hires pass has other steps, and may have another prompt.
+            self.stream.region_merge.local_text = local_text(self.host, request, self.stream.layout)
             return
         self.finish_pass()
         assert request.layout is not None  # active

@@ -122,6 +122,13 @@ FAULTS = (
         WORDS,
     ),
     Fault(
+        "words: the second pass keeps the first one's text",
+        "lib_anyms/job/session.py",
+        "self.stream.region_merge.local_text = local_text(self.host, request, self.stream.layout)",
+        "pass",
+        WORDS,
+    ),
+    Fault(
         "words: an extra network in a subject's prompt is not seen",
         "lib_anyms/job/request.py",
         "if tag:",

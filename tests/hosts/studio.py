@@ -36,8 +36,8 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
-_SLOT = ("pictures", "name", "role", "left", "top", "right", "bottom", "weight", "start", "end", "blocks", "use")
-_SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "order")
+_SLOT = tuple("pictures name role left top right bottom weight start end blocks use prompt avoid".split())
+_SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "elsewhere", "words", "order")
 LABELS = [
     "request",
     "AnyMS",

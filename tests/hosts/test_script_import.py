@@ -57,7 +57,9 @@ def test_a_whole_job(data: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])
 def test_an_import_failure_is_shown_and_refuses_requests(data: Path, tmp_path: Path, kind: str) -> None:
     extension = install_extension(tmp_path / "hôst data")
-    (extension / "lib_anyms" / "geometry.py").write_text("raise RuntimeError('half an update')\n", encoding="utf-8")
+    (extension / "lib_anyms" / "layout" / "geometry.py").write_text(
+        "raise RuntimeError('half an update')\n", encoding="utf-8"
+    )
     played = play(kind, extension, data)
     assert played["title"] == "AnyMS"
     assert any(text.startswith("AnyMS could not be loaded") for text in played["shown"])

@@ -87,6 +87,15 @@ def test_an_unknown_version_is_the_host_it_derives_from(forge: None, monkeypatch
     assert detect(job_of(patcher_of("ldm_patched.modules.model_patcher"))).name == "Forge before backend/"
 
 
+def test_the_main_prompt_is_that_of_the_pass() -> None:
+    job = SimpleNamespace(prompt="a cat <lora:fur:1>")
+    assert A1111(job).prompt() == "a cat <lora:fur:1>"
+    job = SimpleNamespace(prompts=["a cat", "a dog"], hr_prompts=["a tiger", "a wolf"], is_hr_pass=False)
+    assert A1111(job).prompt() == "a cat"
+    job.is_hr_pass = True
+    assert A1111(job).prompt() == "a tiger"
+
+
 def test_a1111_is_detected_and_another_program_is_not() -> None:
     whole = SimpleNamespace(model=SimpleNamespace(diffusion_model=tiny_unet()))
     assert type(detect(SimpleNamespace(sd_model=whole))) is A1111

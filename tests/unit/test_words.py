@@ -88,6 +88,17 @@ def test_elsewhere_auto_is_the_main_prompt_without_the_subjects(host: FakeHost) 
     assert host.encoded == [("on grass", False)]
 
 
+def test_a_second_pass_encodes_again_with_its_own_steps_and_prompt(host: FakeHost) -> None:
+    session = open_session(Session(host, job=object()))
+    wish = request({"prompt": "fur"}, elsewhere="auto")
+    session.begin_pass(wish)
+    stream = session.stream
+    host.main_prompt = "a cat on sand"
+    session.begin_pass(wish)
+    assert session.stream is stream  # the same viewport: nothing else is done again
+    assert host.encoded == [("fur", False), ("on grass", False), ("fur", False), ("on sand", False)]
+
+
 @pytest.mark.parametrize(
     ("prompt", "names", "expected"),
     [
