@@ -105,13 +105,16 @@ def test_a_card_stands_alone_for_its_subject() -> None:
 
 def test_a_subject_is_cut_out(fox: Path) -> None:
     out = fox.with_name("cut.png")
-    Image.new("L", (60, 80), 0).save(fox.with_name("mask.png"))
+    mask = Image.new("L", (60, 80), 255)
+    mask.paste(0, (30, 0, 60, 80))
+    mask.save(fox.with_name("mask.png"))
     assert run(cut_command, str(fox), str(out), "--crop", "0,0,0.5,1") == 0
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(Image.open(fox))[:, :30])
     assert refused(cut_command, str(fox), str(out)) == "card_taken"
     out.unlink()
     assert run(cut_command, str(fox), str(out), "--mask", str(fox.with_name("mask.png"))) == 0
-    assert (np.asarray(Image.open(out)) == 255).all()
+    assert (np.asarray(Image.open(out))[:, 30:] == 255).all()
+    assert np.array_equal(np.asarray(Image.open(out))[:, :30], np.asarray(Image.open(fox))[:, :30])
     out.unlink()
     assert refused(cut_command, str(fox), str(out), "--crop", "0,0,x") == "box_form"
     assert refused(cut_command, str(fox), str(out), "--remove-background") == "rembg_absent"
