@@ -39,6 +39,8 @@ class Texts:
         return (*self.subjects, self.elsewhere)
 
 
+_Contexts = tuple[torch.Tensor | None, ...]
+_Key = tuple[int, bool, torch.dtype, torch.device, tuple[int, ...]]
 Source = Callable[[], tuple[Texts, Texts]]  # (conditional, unconditional) texts of the step that begins
 
 
@@ -54,7 +56,7 @@ class LocalText:
         self._active: tuple[bool, ...] = ()
         self._crops: dict[tuple[TokenGrid, tuple[bool, ...], torch.device], tuple[Crop, ...]] = {}
         self._fused: dict[tuple[object, ...], FusedCrops] = {}
-        self._cache: dict[tuple[int, int], tuple[torch.Tensor, KeyValue]] = {}
+        self._cache: dict[_Key, tuple[_Contexts, list[KeyValue]]] = {}
         self._cached_bytes = 0
 
     def begin_call(self, strengths: Sequence[float]) -> None:
@@ -74,30 +76,24 @@ class LocalText:
             crops = [crop for crop in self._owned(grid, query.device) if contexts[crop.subject] is not None]
             if not crops:
                 continue
-            keys_values = self._project(layer, contexts, query)
+            keys_values = self._project(layer, contexts, query, joined=fused)
             if fused:
-                self._apply_fused(layer, grid, query[entries], text[entries], crops, keys_values)
+                crop_set = self._fused_crops(grid, crops, contexts, query[entries])
+                shape = len(query[entries]), -1, -1, -1
+                key, value = (tensor.expand(shape) for tensor in keys_values[0])
+                fused_localise_text(text[entries], query[entries], (key, value), crop_set, layer.heads, self._share)
             else:
                 localise_text(text[entries], query[entries], keys_values, crops, layer.heads, self._share)
 
-    def _apply_fused(
-        self,
-        layer: Layer,
-        grid: TokenGrid,
-        query: torch.Tensor,
-        text: torch.Tensor,
-        crops: Sequence[Crop],
-        keys_values: Sequence[KeyValue],
-    ) -> None:
-        counts = [len(key) for key, _ in keys_values]
-        subjects = tuple(crop.subject for crop in crops)
-        case = (grid, self._active, subjects, tuple(counts), len(query), query.dtype, query.device)
+    def _fused_crops(
+        self, grid: TokenGrid, crops: Sequence[Crop], contexts: _Contexts, like: torch.Tensor
+    ) -> FusedCrops:
+        """The crops with their mask over all contexts side by side, for a batch like `like`. Cached."""
+        counts = tuple(0 if context is None else len(context) for context in contexts)
+        case = (grid, self._active, counts, len(like), like.dtype, like.device)
         if case not in self._fused:
-            self._fused[case] = FusedCrops.of(crops, spans_of(counts), None, (True,) * len(query), query)
-        keys, values = zip(*keys_values)
-        shape = len(query), -1, -1, -1
-        sets = tuple(split_heads(torch.cat(tensors), layer.heads).expand(shape) for tensors in (keys, values))
-        fused_localise_text(text, query, (sets[0], sets[1]), self._fused[case], layer.heads, self._share)
+            self._fused[case] = FusedCrops.of(crops, spans_of(counts), None, (True,) * len(like), like)
+        return self._fused[case]
 
     def _owned(self, grid: TokenGrid, device: torch.device) -> tuple[Crop, ...]:
         """A crop for each active subject, then one of the tokens without an owner, numbered after the last subject.
@@ -119,21 +115,31 @@ class LocalText:
             self._crops[case] = tuple(crops)
         return self._crops[case]
 
-    @torch.no_grad()
-    def _project(self, layer: Layer, contexts: Sequence[torch.Tensor | None], like: torch.Tensor) -> list[KeyValue]:
-        """(K'_j, V'_j) by crop number, both (text tokens, channels); empty tensors where there is no context."""
-        empty = like.new_zeros(0, like.shape[-1])
-        return [(empty, empty) if context is None else self._project_one(layer, context, like) for context in contexts]
+    def _project(self, layer: Layer, contexts: _Contexts, like: torch.Tensor, joined: bool) -> list[KeyValue]:
+        """(K'_j, V'_j) by crop number, both (text tokens, channels); without a context, no tokens.
 
-    def _project_one(self, layer: Layer, context: torch.Tensor, like: torch.Tensor) -> KeyValue:
-        case = layer.number, id(context)
-        if case in self._cache:
-            return self._cache[case][1]
-        inputs = context.to(like.device, like.dtype)[None]
-        key, value = (projection(inputs)[0].to(like) for projection in (layer.to_k, layer.to_v))
-        size = 2 * key.numel() * key.element_size()
+        joined: instead one pair of all of them side by side, by heads. Cached, as each layer needs them in each call.
+        """
+        key = (layer.number, joined, like.dtype, like.device, tuple(map(id, contexts)))
+        if key in self._cache:
+            return self._cache[key][1]
+        with torch.no_grad():
+            sets = [_projected(layer, context, like) for context in contexts]
+        if joined:
+            keys, values = zip(*sets)
+            sets = [(split_heads(torch.cat(keys), layer.heads), split_heads(torch.cat(values), layer.heads))]
+        size = sum(2 * one.numel() * one.element_size() for one, _ in sets)
         if self._cached_bytes + size <= CACHE_BYTES:
             self._cached_bytes += size
-            # The context is kept too: another tensor must not get its id while the entry lives.
-            self._cache[case] = context, (key, value)
-        return key, value
+            # The contexts are kept too: other tensors must not get their ids while the entry lives.
+            self._cache[key] = contexts, sets
+        return sets
+
+
+def _projected(layer: Layer, context: torch.Tensor | None, like: torch.Tensor) -> KeyValue:
+    """One context through the layer's own to_k and to_v, on the device and in the dtype of `like`."""
+    if context is None:
+        empty = like.new_zeros(0, like.shape[-1])
+        return empty, empty
+    inputs = context.to(like.device, like.dtype)[None]
+    return layer.to_k(inputs)[0].to(like), layer.to_v(inputs)[0].to(like)

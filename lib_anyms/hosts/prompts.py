@@ -37,7 +37,12 @@ def encode_webui_prompts(p: Any, prompts: Sequence[str], negative: bool) -> list
         arguments.append(bool(getattr(shared.opts, "use_old_scheduling", False)))
     with torch.no_grad(), devices.autocast():
         schedules = prompt_parser.get_learned_conditioning(*arguments)
-    return [PromptSchedule(tuple((entry.end_at_step, _context(entry.cond)) for entry in one)) for one in schedules]
+    return [_schedule(entries) for entries in schedules]
+
+
+def _schedule(entries: Sequence[Any]) -> PromptSchedule:
+    """The host's ScheduledPromptConditioning entries of one prompt."""
+    return PromptSchedule(tuple((entry.end_at_step, _context(entry.cond)) for entry in entries))
 
 
 def _hires_steps(p: Any) -> int:

@@ -1,6 +1,6 @@
 """What an adapter is for, and the order in which "auto" takes adapters.
 
-An adapter for faces, for composition or for style has the shapes of a general one, so only its name tells it apart.
+An adapter for faces, for composition or for style has the shapes of a general one, so only its name shows which it is.
 The name changes the order and adds a note. It never decides what a file is.
 """
 

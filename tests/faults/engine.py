@@ -265,8 +265,8 @@ FAULTS = (
     Fault(
         "local text: the first prompt of all steps",
         "lib_anyms/engine/local_text.py",
-        "case = layer.number, id(context)",
-        "case = layer.number, 0",
+        "tuple(map(id, contexts))",
+        "()",
         LOCAL_TEXT,
     ),
 )

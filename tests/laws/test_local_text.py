@@ -142,7 +142,10 @@ def test_elsewhere_is_where_no_box_lies(fused: bool) -> None:
     assert torch.equal(localised(own, strengths=(1.0, 0.0, 1.0), fused=fused), attended(HOST))
 
 
-def test_a_text_is_projected_once_and_again_where_the_cache_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+@FORMS
+def test_a_text_is_projected_once_and_again_where_the_cache_is_full(
+    fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted: list[int] = []
     one = layer()
     one.attention.to_k.register_forward_hook(lambda *_: counted.append(1))
@@ -153,8 +156,22 @@ def test_a_text_is_projected_once_and_again_where_the_cache_is_full(monkeypatch:
         counted.clear()
         for _ in range(3):
             local.begin_call((1.0, 1.0, 1.0))
-            local.apply(one, GRID, queries(), attended(HOST), CALL, False)
+            local.apply(one, GRID, queries(), attended(HOST), CALL, fused)
         assert len(counted) == calls
+
+
+@FORMS
+def test_texts_follow_the_dtype_of_the_query(fused: bool) -> None:
+    """As keys and values do: a host may sample in another dtype than in the call before."""
+    one = layer()
+    local = LocalText(LAYOUT, lambda: (texts(FOX, OWL, FOX, elsewhere=GROUND), NOTHING))
+    for dtype in (torch.float64, torch.float32):
+        one.attention.to(dtype)
+        local.begin_call((1.0, 1.0, 1.0))
+        text = attended(HOST).to(dtype)
+        local.apply(one, GRID, queries().to(dtype), text, CALL, fused)
+        wish = expected([FOX, OWL, FOX, GROUND], [HOST] * 4, OWNER)
+        assert (text - wish).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5)
 
 
 def test_a_prompt_that_changes_with_the_steps_is_followed() -> None:
