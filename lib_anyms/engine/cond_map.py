@@ -19,7 +19,10 @@ class CondMap:
     @classmethod
     def of_chunks(cls, chunks_cond: Iterable[bool], chunk: int) -> CondMap:
         """Equal chunks, one flag each: `cond_or_uncond` of the Forge family, [uncond, cond] of diffusers."""
-        return cls(tuple(flag for flag in chunks_cond for _ in range(chunk)), chunk)
+        flags: list[bool] = []
+        for flag in chunks_cond:
+            flags += [flag] * chunk
+        return cls(tuple(flags), chunk)
 
     @cached_property
     def runs(self) -> tuple[tuple[slice, bool], ...]:

@@ -81,7 +81,11 @@ class KeyValues:
     @property
     def bytes(self) -> int:
         """Memory of all sets."""
-        return sum(tensor.numel() * tensor.element_size() for pair in self._sets.values() for tensor in pair)
+        return sum(_bytes_of(key) + _bytes_of(value) for key, value in self._sets.values())
+
+
+def _bytes_of(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def spans_of(counts: Sequence[int]) -> list[TokenSpan]:

@@ -106,7 +106,9 @@ class RegionMerge:
     @property
     def bytes(self) -> int:
         """Memory of keys, values and caches."""
-        tensors = [tensor for boxes in self._boxes.values() for tensor in boxes]
+        tensors: list[torch.Tensor] = []
+        for boxes in self._boxes.values():
+            tensors += boxes
         for plan in self._plans.values():
             for part in plan:
                 tensors += part.tensors

@@ -269,4 +269,11 @@ FAULTS = (
         "()",
         LOCAL_TEXT,
     ),
+    Fault(
+        "local text: keys of another dtype are used again",
+        "lib_anyms/engine/local_text.py",
+        "joined, like.dtype, like.device",
+        "joined, torch.float32, like.device",
+        LOCAL_TEXT + " -k dtype",
+    ),
 )

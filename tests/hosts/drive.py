@@ -18,16 +18,9 @@ from PIL import Image
 from lib_anyms.job import infotext
 from tests.hosts.studio import SCENE, Studio, encoded, reference
 from tests.support.programs import find_program
-from tests.ui.editor import Editor
+from tests.ui.editor import QUIET, Editor
 
 PageT = TypeVar("PageT", bound="Page")
-QUIET = (
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 WAIT = 120_000  # milliseconds; hosts run on the CPU here
 NAMES = {"cat": "orange", "straw hat": "navy"}  # and the colours of their pictures
 SCREEN = {"width": 1400, "height": 1000}

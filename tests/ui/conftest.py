@@ -9,16 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.programs import find_program
-from tests.ui.editor import Editor
+from tests.ui.editor import QUIET, Editor
 from tests.ui.gradios import CHOSEN, Served, Unavailable, serve
-
-QUIET = (
-    "--no-sandbox",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,15 @@ from PIL import Image, ImageDraw
 
 from tests.ui.gradios import Served
 
+# Chromium without a sandbox, as in containers, and without traffic.
+QUIET = (
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
 WAIT = 60_000  # milliseconds; a loaded machine is slow
 EDGES = ("x0", "y0", "x1", "y1")
 EXTRA_OUTPUT, CARDS_MESSAGE = "asked", "cards_told"  # element ids
