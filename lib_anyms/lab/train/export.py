@@ -102,31 +102,12 @@ def history_of(context: TrainContext) -> list[dict[str, Any]]:
     return history + [{"stage": name, **asdict(one)} for name, one in progress.items() if one and one.steps]
 
 
-_CARD = f"""\
-# Sprites
-
-A small SDXL (v-prediction, 256 px) that knows one drawn world: flat figures of {len(SHAPES)} shapes
-({", ".join(SHAPES)}) in two of {len(COLOURS)} colours and one of {len(PATTERNS)} patterns, on {len(BACKGROUNDS)} flat
-backgrounds. It measures layouts; it does not make art.
-
-Its text knows shapes and backgrounds only. Colours and patterns come from a reference image alone.
-
-This package draws all training images; no other data was used. Licence: Apache-2.0, as the code. One identity in
-{HELD_OUT_SHARE}, three shapes and two colours are in no training image.
-
-The text encoders and the image encoder were trained first, on captions and on images of single figures. Then the UNet
-and both IP-Adapters were trained together (real adapters are trained on a frozen UNet): on images of one figure with
-one reference, the image stream over the whole image, and on captioned scenes of up to four figures without a reference.
-No step saw a box or two references.
-
-| stage | images or captions | steps | minutes |
-|---|---|---|---|
-"""
-
-
 def card(history: list[dict[str, Any]]) -> str:
     """The model card: what the files are, and what each stage took."""
-    text = _CARD
+    text = Path(__file__).with_name("model_card.txt").read_text(encoding="utf-8")
+    world = {"shapes": len(SHAPES), "shape_names": ", ".join(SHAPES), "held_out": HELD_OUT_SHARE}
+    world |= {"colours": len(COLOURS), "patterns": len(PATTERNS), "backgrounds": len(BACKGROUNDS)}
+    text = text.format(**world)
     for one in history:
         text += f"| {one['stage']} | {one['pictures']:,} | {one['steps']:,} | {one['seconds'] / 60:.0f} |\n"
     return text
