@@ -71,6 +71,7 @@ class Refused(AnyMSError):
         "infotext_version": "the image's AnyMS entry has version {got}, this AnyMS reads version {expected}, so the subjects were not pasted. Update AnyMS, or set them by hand.",
         "infotext_absent": "this image has no AnyMS entry in its infotext (expected one). Choose an image made with AnyMS, or drop this one onto a box to use it as a reference.",
         "axis_off": "an axis of the X/Y/Z plot changes AnyMS, but AnyMS is off (expected it on, with subjects). Turn AnyMS on, or choose another axis.",
+        "axis_words": "the axis words of the X/Y/Z plot would change nothing: no subject has a prompt, and elsewhere is empty (expected one of them). Write one, or choose another axis.",
         # pictures
         "picture_missing": "subject {name!r} has no reference picture (expected at least one). Add a picture of it or turn the subject off.",
         "picture_count": "subject {name!r} has {got} reference pictures (expected at most {high}). Remove some.",

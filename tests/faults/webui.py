@@ -57,8 +57,15 @@ FAULTS = (
     Fault(
         "values of an axis are not checked",
         "lib_anyms/webui/ui/axes.py",
-        'self.field.read(value, "the X/Y/Z plot")\n            if',
+        'self.change(request, self.field.read(value, "the X/Y/Z plot"))\n            if',
         "if",
+        "tests/unit/test_page.py -k out_of_bounds",
+    ),
+    Fault(
+        "an axis of words without words makes equal cells",
+        "lib_anyms/webui/ui/axes.py",
+        "if not replace(request, words=1.0).has_words:",
+        "if False:",
         "tests/unit/test_page.py -k out_of_bounds",
     ),
     Fault(

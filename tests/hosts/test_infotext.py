@@ -226,7 +226,7 @@ def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""
 @pytest.mark.parametrize("kind", ["txt2img", "img2img"])
 def test_the_axes_are_there_once(studio: Studio, kind: str) -> None:
     ours = [label for label in axes_of(studio, kind) if "AnyMS" in label]
-    assert ours == [f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter")]
+    assert ours == [f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere")]
     assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's axes keep their places
 
 
@@ -253,6 +253,12 @@ def test_cells_are_the_pictures_the_changed_requests_make(studio: Studio) -> Non
     weighed = [{**subject, "weight": 0.5} for subject in two_subjects()["subjects"]]
     jobs = [studio.paint(two_subjects(mode=mode, subjects=weighed)) for mode in ("crop-merge", "global-sum")]
     assert [pixels_of(cell) for cell in pictures] == [job.pixels[0] for job in jobs]
+
+    worded = two_subjects(elsewhere="a beach")
+    pictures = cells(plot(studio, ("[AnyMS] words", "0.5,0"), ("[AnyMS] elsewhere", "auto,a beach"), worded))
+    expected = [studio.paint(two_subjects(elsewhere=text, words=0.5)) for text in ("auto", "a beach")]
+    assert [pixels_of(cell) for cell in pictures[::2]] == [job.pixels[0] for job in expected]
+    assert {pixels_of(cell) for cell in pictures[1::2]} == {studio.composed.pixels[0]}
 
     names = [path.name for path in studio.files.adapters.values()]
     pictures = cells(plot(studio, ("[AnyMS] adapter", ",".join(names))))

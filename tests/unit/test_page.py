@@ -344,6 +344,9 @@ def test_axes_change_one_cell_s_request(plot: Plot) -> None:
     assert turned.layout.subjects == whole.layout.subjects[::-1]
     assert turned.pictures == whole.pictures[::-1]
     assert turned.scale == 0.2
+    worded = plot.cell(elsewhere="grass, a fence", words="0.5")
+    assert (worded.elsewhere, worded.words) == ("grass, a fence", 0.5)
+    assert plot.cell(elsewhere="auto").elsewhere == "auto"
     assert plot.cell(order="as given") == plot.page.request() == whole  # the cells share the job, which does not change
 
 
@@ -368,6 +371,9 @@ def test_a_host_without_the_plot_is_left_alone(plot: Plot) -> None:
         ("mode", "sum", "expected one of: crop-merge"),
         ("order", "up", "expected one of: as given, reversed"),
         ("adapter", "other", r"no model file named 'other' \(found: some.safetensors\)"),
+        ("words", 1.5, r"words of the X/Y/Z plot is 1.5 \(expected 0.0 to 1.0\)"),
+        ("words", 0.5, "no subject has a prompt"),
+        ("elsewhere", "grass <lora:moss:1>", "elsewhere contains <lora:moss:1>"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_before_the_first_cell(

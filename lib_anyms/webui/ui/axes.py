@@ -40,6 +40,13 @@ def _weigh(request: Request, weight: float) -> Request:
     return replace(request, layout=Layout(subjects))
 
 
+def _share(request: Request, words: float) -> Request:
+    """Raises Refused where no text is local: every cell would be the same."""
+    if not replace(request, words=1.0).has_words:
+        raise Refused("axis_words")
+    return replace(request, words=words)
+
+
 def _turn(request: Request, order: str) -> Request:
     if order == AS_GIVEN or request.layout is None:
         return request
@@ -58,11 +65,11 @@ class Axis:
 
     def confirm(self, p: Any, values: Iterable[Any]) -> None:
         """Check all values before the first cell runs: an error within a cell would only leave it empty."""
+        request = _request_of(p)
         for value in values:
-            self.field.read(value, "the X/Y/Z plot")
+            self.change(request, self.field.read(value, "the X/Y/Z plot"))
             if self.field.name == "adapter" and self.choices:
                 _check_adapter(value, self.choices())
-        _request_of(p)
 
     def apply(self, p: Any, value: Any, _values: Any) -> None:
         """Change the cell's job `p`."""
@@ -77,6 +84,8 @@ AXES = (
     Axis("[AnyMS] weight of all", FIELDS["weight"], _weigh),
     Axis("[AnyMS] order", _ORDER, _turn, lambda: [AS_GIVEN, REVERSED]),
     Axis("[AnyMS] adapter", FIELDS["adapter"], _set("adapter"), adapter_names),
+    Axis("[AnyMS] words", FIELDS["words"], _share),
+    Axis("[AnyMS] elsewhere", FIELDS["elsewhere"], _set("elsewhere")),
 )
 
 
