@@ -228,7 +228,7 @@ class Noted(AnyMSError):
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
         "nothing_erased": "a mask of subject {name!r} erases nothing (it is white or opaque everywhere). Paint the surroundings black if they should go.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
-        "no_comparison": "the other modes' images were not made for comparison ({got}). {remedy}",
+        "no_comparison": "the other images were not made for comparison ({got}). {remedy}",
         "foreign_text": "another extension sets the text of each region, so the subjects' own prompts did not act. Turn one of the two off.",
         "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",

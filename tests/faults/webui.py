@@ -69,6 +69,13 @@ FAULTS = (
         "tests/unit/test_page.py -k out_of_bounds",
     ),
     Fault(
+        "words are compared where there are none",
+        "lib_anyms/webui/ui/extras.py",
+        "and not request.has_words:",
+        "and False:",
+        "tests/unit/test_extras.py -k words",
+    ),
+    Fault(
         "a script's next job keeps the infotext of the last one",
         "lib_anyms/webui/lifecycle.py",
         "if ours & entries.keys():",

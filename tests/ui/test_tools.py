@@ -150,7 +150,8 @@ def test_one_click_makes_a_comparison_and_the_next_generate_does_not(editor: Edi
     button = editor.root.get_by_role("button", name="Compare three ways")
     assert button.is_disabled()  # no subject to compare
     fill(editor, "cat", "dog")
-    for name, extra in (("Compare three ways", "comparison"), ("Show where each acts", "maps")):
+    extras = {"Compare three ways": "comparison", "Compare prompts": "words", "Show where each acts": "maps"}
+    for name, extra in extras.items():
         sent = editor.page.locator("#txt2img_sent textarea")
         sent.fill("")
         editor.root.get_by_role("button", name=name).click()

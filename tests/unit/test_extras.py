@@ -49,6 +49,7 @@ class Job:
         self.comments: dict[str, int] = {}
         self.closed = False
         self.jobs: list[tuple[str, int]] = []  # (mode, seed) of each job; copies share the list
+        self.words: list[float] = []  # the share of local text of each job
 
     def comment(self, text: str) -> None:
         self.comments[text] = 1
@@ -65,6 +66,7 @@ class Job:
         self.extras.begin(self, self.values)
         request = self.values[0]
         self.jobs.append((request.mode, self.seed))
+        self.words.append(request.words)
         self.extra_generation_params[request.mode] = 1
         lists = {"all_seeds": [7], "all_prompts": ["a cat"], "all_negative_prompts": [""], "all_subseeds": [1]}
         image = Image.new("RGB", SIZE, COLOURS[request.mode])
@@ -89,8 +91,8 @@ def extras(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> Any:
     return loaded
 
 
-def job(extras: Any, output: str, chosen: int = 0) -> Job:
-    return Job(extras, [Request.from_json(REQUEST), output], chosen)
+def job(extras: Any, output: str, chosen: int = 0, **settings: Any) -> Job:
+    return Job(extras, [Request.from_json({**REQUEST, **settings}), output], chosen)
 
 
 def test_a_comparison_runs_the_other_modes_first_with_one_seed(extras: Any, webui: FakeWebUI) -> None:
@@ -108,6 +110,23 @@ def test_a_comparison_runs_the_other_modes_first_with_one_seed(extras: Any, webu
     assert [sheet] == webui("modules.images").SAVED
     assert p.extra_generation_params == {"crop-merge": 1}  # the copies wrote into copies
     assert extras.state.waiting is None
+
+
+def test_words_are_compared_with_the_main_prompt_everywhere(extras: Any, webui: FakeWebUI) -> None:
+    p = job(extras, "words", elsewhere="grass", words=0.75)
+    done = p.process()
+    assert p.jobs == [("crop-merge", 1234)] * 2
+    assert p.words == [0, 0.75]
+    assert len(done.images) == 3
+    assert (done.index_of_first_image, len(done.all_seeds)) == (1, 2)
+    assert [done.images[0]] == webui("modules.images").SAVED
+
+
+@pytest.mark.parametrize("settings", [{}, {"elsewhere": "grass", "words": 0}], ids=["no text", "share 0"])
+def test_without_words_nothing_is_compared_and_a_note_says_so(extras: Any, settings: dict[str, Any]) -> None:
+    p = job(extras, "words", **settings)
+    assert len(p.process().images) == 1
+    assert "the subjects have no prompts" in next(iter(p.comments))
 
 
 def test_the_boxes_are_drawn_where_the_layout_has_them(webui: FakeWebUI) -> None:
@@ -181,7 +200,7 @@ def test_a_button_works_whether_the_switch_is_on_or_off(webui: FakeWebUI, on: bo
     values = [component.value for component in panel.build(lambda name: f"anyms_{name}").components]
     values[1] = on
     assert panel.uses_anyms(values) is on
-    for text, output in (("comparison", "comparison"), ("maps", "maps"), ("", ""), ("else", "")):
+    for text, output in (("comparison", "comparison"), ("maps", "maps"), ("words", "words"), ("", ""), ("else", "")):
         values[-1] = text
         assert panel.extra_output(values) == output
         assert panel.uses_anyms(values) is (on or bool(output))

@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=8cb3f974";
-import { PROMPTS } from "../model/exchange.mjs?v=8cb3f974";
-import { isOff, shows } from "../model/layout.mjs?v=8cb3f974";
-import { allSlots, writeOrder } from "../model/order.mjs?v=8cb3f974";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=8cb3f974";
+import { pictureSize } from "./page.mjs?v=60f02206";
+import { PROMPTS } from "../model/exchange.mjs?v=60f02206";
+import { isOff, shows } from "../model/layout.mjs?v=60f02206";
+import { allSlots, writeOrder } from "../model/order.mjs?v=60f02206";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=60f02206";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=8cb3f974";
+import { ROLES } from "./order.mjs?v=60f02206";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

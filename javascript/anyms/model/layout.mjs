@@ -1,9 +1,9 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=8cb3f974";
-import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=8cb3f974";
-import { PRESETS, sideBySide } from "./presets.mjs?v=8cb3f974";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=60f02206";
+import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=60f02206";
+import { PRESETS, sideBySide } from "./presets.mjs?v=60f02206";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

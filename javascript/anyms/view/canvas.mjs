@@ -1,9 +1,9 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=8cb3f974";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=8cb3f974";
-import { hasPictures } from "../host/files.mjs?v=8cb3f974";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=8cb3f974";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=60f02206";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=60f02206";
+import { hasPictures } from "../host/files.mjs?v=60f02206";
+import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=60f02206";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,25 +1,25 @@
 // The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
 // fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=8cb3f974";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=8cb3f974";
-import { actionOf } from "../model/keys.mjs?v=8cb3f974";
-import * as layouts from "../model/layout.mjs?v=8cb3f974";
-import { allSlots } from "../model/order.mjs?v=8cb3f974";
-import { hasPictures } from "../host/files.mjs?v=8cb3f974";
-import { Background } from "./background.mjs?v=8cb3f974";
-import { Canvas } from "./canvas.mjs?v=8cb3f974";
-import { CropDialog } from "./crop-dialog.mjs?v=8cb3f974";
-import { CROP_STYLES } from "./crop-styles.mjs?v=8cb3f974";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=8cb3f974";
-import { Intake } from "./intake.mjs?v=8cb3f974";
-import { LayoutFiles } from "./layout-files.mjs?v=8cb3f974";
-import { STYLES } from "./styles.mjs?v=8cb3f974";
-import { SubjectList } from "./subject-list.mjs?v=8cb3f974";
-import { Thumbs } from "./thumbs.mjs?v=8cb3f974";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=8cb3f974";
-import { Toolbar } from "./toolbar.mjs?v=8cb3f974";
-import { Tools } from "./tools.mjs?v=8cb3f974";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=60f02206";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=60f02206";
+import { actionOf } from "../model/keys.mjs?v=60f02206";
+import * as layouts from "../model/layout.mjs?v=60f02206";
+import { allSlots } from "../model/order.mjs?v=60f02206";
+import { hasPictures } from "../host/files.mjs?v=60f02206";
+import { Background } from "./background.mjs?v=60f02206";
+import { Canvas } from "./canvas.mjs?v=60f02206";
+import { CropDialog } from "./crop-dialog.mjs?v=60f02206";
+import { CROP_STYLES } from "./crop-styles.mjs?v=60f02206";
+import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=60f02206";
+import { Intake } from "./intake.mjs?v=60f02206";
+import { LayoutFiles } from "./layout-files.mjs?v=60f02206";
+import { STYLES } from "./styles.mjs?v=60f02206";
+import { SubjectList } from "./subject-list.mjs?v=60f02206";
+import { Thumbs } from "./thumbs.mjs?v=60f02206";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=60f02206";
+import { Toolbar } from "./toolbar.mjs?v=60f02206";
+import { Tools } from "./tools.mjs?v=60f02206";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

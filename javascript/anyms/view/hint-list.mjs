@@ -1,9 +1,9 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text } from "./dom.mjs?v=8cb3f974";
-import { hints } from "../model/hints.mjs?v=8cb3f974";
-import { prompts } from "../host/page.mjs?v=8cb3f974";
-import { allSlots } from "../model/order.mjs?v=8cb3f974";
+import { attribute, icon, make, t, text } from "./dom.mjs?v=60f02206";
+import { hints } from "../model/hints.mjs?v=60f02206";
+import { prompts } from "../host/page.mjs?v=60f02206";
+import { allSlots } from "../model/order.mjs?v=60f02206";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

@@ -1,12 +1,12 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=8cb3f974";
-import { t } from "./dom.mjs?v=8cb3f974";
-import * as layouts from "../model/layout.mjs?v=8cb3f974";
-import { allSlots } from "../model/order.mjs?v=8cb3f974";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=8cb3f974";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=8cb3f974";
+import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=60f02206";
+import { t } from "./dom.mjs?v=60f02206";
+import * as layouts from "../model/layout.mjs?v=60f02206";
+import { allSlots } from "../model/order.mjs?v=60f02206";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=60f02206";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=60f02206";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

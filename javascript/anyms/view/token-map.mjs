@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=8cb3f974";
-import { colourOf, make, t } from "./dom.mjs?v=8cb3f974";
-import { boxOf, takesPart } from "../model/layout.mjs?v=8cb3f974";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=60f02206";
+import { colourOf, make, t } from "./dom.mjs?v=60f02206";
+import { boxOf, takesPart } from "../model/layout.mjs?v=60f02206";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

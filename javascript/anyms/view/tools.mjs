@@ -1,15 +1,15 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=8cb3f974";
-import { HiresOverlay } from "./hires-overlay.mjs?v=8cb3f974";
-import { HintList } from "./hint-list.mjs?v=8cb3f974";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=8cb3f974";
-import { checkpoint, generate, watchPage } from "../host/page.mjs?v=8cb3f974";
-import { takesPart } from "../model/layout.mjs?v=8cb3f974";
-import { allSlots } from "../model/order.mjs?v=8cb3f974";
-import { SavedList } from "./saved-list.mjs?v=8cb3f974";
-import { TokenMap } from "./token-map.mjs?v=8cb3f974";
+import { button, make, t } from "./dom.mjs?v=60f02206";
+import { HiresOverlay } from "./hires-overlay.mjs?v=60f02206";
+import { HintList } from "./hint-list.mjs?v=60f02206";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=60f02206";
+import { checkpoint, generate, watchPage } from "../host/page.mjs?v=60f02206";
+import { takesPart } from "../model/layout.mjs?v=60f02206";
+import { allSlots } from "../model/order.mjs?v=60f02206";
+import { SavedList } from "./saved-list.mjs?v=60f02206";
+import { TokenMap } from "./token-map.mjs?v=60f02206";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -19,7 +19,15 @@ const OTHER_TAB = { txt2img: "img2img", img2img: "txt2img" };
 const GRADIO_DELAY = 150; // milliseconds in which gradio takes over a new value
 const TIPS = {
   compare: "Generates one seed three times: without AnyMS, as masked sum and with AnyMS, and a sheet with the boxes",
+  words: "Generates one seed twice: with the main prompt everywhere and with the subjects' prompts, and a sheet",
   maps: "Generates a picture, and for each subject a map of where it changes the picture",
+};
+
+/** What each extra output of one Generate makes. */
+const GENERATING = {
+  comparison: "Generating three pictures",
+  words: "Generating two pictures",
+  maps: "Generating a picture and its maps",
 };
 
 /** @type {(milliseconds: number) => Promise<void>} */
@@ -35,11 +43,13 @@ export class Tools {
     this.savedList = new SavedList(editor);
     this.otherTab = OTHER_TAB[/** @type {keyof typeof OTHER_TAB} */ (editor.fields.tab)];
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
+    this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
     this.maps = button("maps", t("Show where each acts"), () => this.request("maps"), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
+    this.compareWords.title = t(TIPS.words);
     this.maps.title = t(TIPS.maps);
-    const actions = make("div", {}, this.compare, this.maps, this.copy);
+    const actions = make("div", {}, this.compare, this.compareWords, this.maps, this.copy);
     const properties = { className: "bar tools", role: "group", "aria-label": t("Judge and reuse the layout") };
     this.root = make("div", properties, actions, this.tokenMap.control, this.savedList.root);
     watchPage(editor.fields.tab, () => editor.refresh());
@@ -53,7 +63,7 @@ export class Tools {
     this.savedList.draw();
     this.copy.hidden = this.otherEditor === undefined;
     const empty = !this.activeSlots.length;
-    for (const button of [this.compare, this.maps, this.copy]) button.disabled = empty;
+    for (const button of [this.compare, this.compareWords, this.maps, this.copy]) button.disabled = empty;
     if (!empty) this.check();
   }
 
@@ -65,12 +75,11 @@ export class Tools {
     fields.send("check", message);
   }
 
-  /** One Generate with extra output. @param {"comparison" | "maps"} extra */
+  /** One Generate with extra output. @param {keyof typeof GENERATING} extra */
   async request(extra) {
     const { fields } = this.editor;
     fields.send(EXTRA_OUTPUT, extra);
-    const comparing = extra === "comparison";
-    this.editor.say(t(comparing ? "Generating three pictures" : "Generating a picture and its maps"));
+    this.editor.say(t(GENERATING[extra]));
     await pause(GRADIO_DELAY);
     generate(fields.tab);
     await pause(GRADIO_DELAY);

@@ -1,8 +1,9 @@
-"""Extra output of one Generate, started by a button of the editor: a comparison of three modes, or influence maps.
+"""Extra output of one Generate, started by a button of the editor: a comparison, or influence maps.
 
-COMPARISON. before_process copies the job `p` for each other mode and runs the copies. At that point `p` itself has not
-started, so these are separate jobs one after the other, like the cells of an X/Y/Z plot, and the host carries nothing
-over. Their images wait here for the postprocess of `p`; the start of another job drops them.
+COMPARISON, of three modes or with and without local text. before_process copies the job `p` for each other version and
+runs the copies. At that point `p` itself has not started, so these are separate jobs one after the other, like the
+cells of an X/Y/Z plot, and the host carries nothing over. Their images wait here for the postprocess of `p`; the start
+of another job drops them.
 """
 
 from __future__ import annotations
@@ -25,18 +26,32 @@ from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.runtime import runtime
 from lib_anyms.webui.ui import drawing, panel
 from lib_anyms.webui.ui.axes import script_of
-from lib_anyms.webui.ui.panel import COMPARISON, MAPS
+from lib_anyms.webui.ui.panel import COMPARISON, MAPS, WORDS
 
 log = logging.getLogger("anyms")
 
-OWN = "crop-merge"  # the job's own mode in a comparison; the other modes run before it
-OTHERS = {OFF: "without AnyMS", "masked-sum": "masked sum"}
-OWN_TITLE = "crop and merge (AnyMS)"
+OWN = "crop-merge"  # the job's own mode in a comparison; the other versions run before it
 
 
 @dataclass(frozen=True)
-class ModeImage:
-    """The image of one other mode, with its title and its infotext."""
+class Kind:
+    """A kind of comparison: the title of the job's own image, and the changed fields of the others by title."""
+
+    title: str
+    others: dict[str, dict[str, Any]]
+
+
+KINDS = {
+    COMPARISON: Kind(
+        "crop and merge (AnyMS)", {"without AnyMS": {"mode": OFF}, "masked sum": {"mode": "masked-sum"}}
+    ),
+    WORDS: Kind("with the subjects' prompts", {"the main prompt everywhere": {"words": 0.0}}),
+}
+
+
+@dataclass(frozen=True)
+class OtherImage:
+    """The image of one other version, with its title and its infotext."""
 
     title: str
     image: Image.Image
@@ -45,15 +60,16 @@ class ModeImage:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The other modes' images for the job `job` (compared by identity); `request` is the one of the job itself."""
+    """The other versions' images for the job `job` (compared by identity); `request` is the one of the job itself."""
 
     job: Any
     request: Request
-    others: tuple[ModeImage, ...]
+    kind: Kind
+    others: tuple[OtherImage, ...]
 
 
 class ComparisonState:
-    """The comparison that waits for its job's postprocess, and the jobs of other modes that run now."""
+    """The comparison that waits for its job's postprocess, and the jobs of other versions that run now."""
 
     def __init__(self) -> None:
         self.waiting: Comparison | None = None
@@ -64,7 +80,7 @@ class ComparisonState:
         self.running.clear()
 
     def runs(self, p: Any) -> bool:
-        """Whether `p` is the job of another mode."""
+        """Whether `p` is the job of another version."""
         return any(p is job for job in self.running)
 
 
@@ -76,28 +92,39 @@ def begin(p: Any, values: Sequence[Any]) -> None:
     if state.runs(p):
         return
     state.waiting = None
-    if panel.extra_output(values) != COMPARISON:
-        return
-    script = running_script(p)
-    if script:
-        _note(p, f"the script {script} is chosen", "Leave the script out to compare.")
+    kind = KINDS.get(panel.extra_output(values))
+    if kind is None:
         return
     try:
         request = replace(panel.page_request(values), mode=OWN)
     except Refused:  # the job itself reports it
         return
+    obstacle = _obstacle(p, kind, request)
+    if obstacle is not None:
+        _note(p, *obstacle)
+        return
     processing.fix_seed(p)
     p.n_iter = p.batch_size = 1
     p.do_not_save_grid = True
-    shared.state.job_count = 1 + len(OTHERS)
+    shared.state.job_count = 1 + len(kind.others)
     try:
-        others = _other_images(p, request)
+        others = _other_images(p, kind, request)
     except Exception as error:  # the host would only log it; the job itself continues
         log.exception("a comparison's job failed")
         _note(p, f"{type(error).__name__}: {error}", "Fix that and compare again.")
         return
     _set_request(p, request)
-    state.waiting = Comparison(p, request, others)
+    state.waiting = Comparison(p, request, kind, others)
+
+
+def _obstacle(p: Any, kind: Kind, request: Request) -> tuple[str, str] | None:
+    """Why there is nothing to compare, and what to do."""
+    script = running_script(p)
+    if script:
+        return f"the script {script} is chosen", "Leave the script out to compare."
+    if kind is KINDS[WORDS] and not request.has_words:
+        return "the subjects have no prompts, or their share is 0", "Write a prompt for a subject and compare again."
+    return None
 
 
 def end(p: Any, processed: Any) -> None:
@@ -135,17 +162,17 @@ def _stopped() -> bool:
     return bool(shared.state.interrupted or getattr(shared.state, "stopping_generation", False))
 
 
-def _other_images(p: Any, request: Request) -> tuple[ModeImage, ...]:
-    """One image for each other mode; fewer if the user stops."""
+def _other_images(p: Any, kind: Kind, request: Request) -> tuple[OtherImage, ...]:
+    """One image for each other version; fewer if the user stops."""
     images = []
-    for mode, title in OTHERS.items():
-        image = None if _stopped() else _make(p, replace(request, mode=mode), title)
+    for title, changes in kind.others.items():
+        image = None if _stopped() else _make(p, replace(request, **changes), title)
         if image is not None:
             images.append(image)
     return tuple(images)
 
 
-def _make(p: Any, request: Request, title: str) -> ModeImage | None:
+def _make(p: Any, request: Request, title: str) -> OtherImage | None:
     """Run a copy of `p`. The copy has its own dicts and lists, because the host writes into them."""
     job = copy(p)
     job.styles = list(p.styles or [])
@@ -162,17 +189,17 @@ def _make(p: Any, request: Request, title: str) -> ModeImage | None:
     if not done.images:
         return None
     first = done.index_of_first_image
-    return ModeImage(title, done.images[first], done.infotexts[first])
+    return OtherImage(title, done.images[first], done.infotexts[first])
 
 
 def _show_comparison(comparison: Comparison, p: Any, processed: Any) -> None:
-    """Put a sheet with boxes first, then the other modes' images, then the job's own."""
+    """Put a sheet with boxes first, then the other versions' images, then the job's own."""
     first = processed.index_of_first_image
     shown = [(other.image, other.infotext) for other in comparison.others]
-    complete = len(comparison.others) == len(OTHERS) and len(processed.images) > first
+    complete = len(comparison.others) == len(comparison.kind.others) and len(processed.images) > first
     if complete:  # else the user stopped one of the jobs
         columns = [(other.title, other.image) for other in comparison.others]
-        columns.append((OWN_TITLE, processed.images[first]))
+        columns.append((comparison.kind.title, processed.images[first]))
         sheet, infotext = _sheet(columns, comparison.request, p), processed.infotexts[first]
         _save(sheet, p, infotext)
         shown.insert(0, (sheet, infotext))

@@ -37,7 +37,7 @@ ALWAYS_SHOWN = ("scale", "mode", "adapter")
 IN_SLOT = ("name", "role", "weight")
 WATCHED = (PICTURES, "name", "role", *EDGES, USE)  # values of a slot that the region editor shows
 NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
-COMPARISON, MAPS = "comparison", "maps"  # extra output of one Generate; see extras.py
+COMPARISON, MAPS, WORDS = "comparison", "maps", "words"  # extra output of one Generate; see extras.py
 OPENED, EXTRA, CHECK, HINT = "opened", "asked", "check", "found"  # hidden fields, by element id
 _FORM_NAMES = (ENABLED, *SETTINGS, ORDER, *slot_names(SLOT_VALUES))
 _FORM = 1 + len(_FORM_NAMES)  # number of values before the extra output; the first is the request JSON
@@ -185,9 +185,9 @@ def uses_anyms(values: Sequence[Any]) -> bool:
 
 
 def extra_output(values: Sequence[Any]) -> str:
-    """COMPARISON or MAPS if a button of the editor started this job, else ""."""
+    """COMPARISON, MAPS or WORDS if a button of the editor started this job, else ""."""
     value = values[_FORM] if len(values) > _FORM else ""
-    return value if value in (COMPARISON, MAPS) else ""
+    return value if value in (COMPARISON, MAPS, WORDS) else ""
 
 
 def page_request(values: Sequence[Any]) -> Request:
