@@ -27,10 +27,15 @@ _ATTN2 = re.compile(
 )
 
 # The blocks that carry style and composition in SDXL, by LDM and diffusers names (InstantStyle, arXiv 2404.02733).
-BLOCK_PRESETS: dict[str, tuple[str, ...]] = {
-    "all": (),
-    "style": ("output_blocks.1.", "up_blocks.0.attentions.1."),
-    "composition": ("input_blocks.8.", "down_blocks.2.attentions.1."),
+_STYLE = ("output_blocks.1.", "up_blocks.0.attentions.1.")
+_COMPOSITION = ("input_blocks.8.", "down_blocks.2.attentions.1.")
+# preset -> (blocks, whether the subject acts in these or in all others)
+BLOCK_PRESETS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "all": ((), False),
+    "style": (_STYLE, True),
+    "composition": (_COMPOSITION, True),
+    "all but style": (_STYLE, False),
+    "all but composition": (_COMPOSITION, False),
 }
 
 
@@ -85,8 +90,8 @@ class Layer:
 
     def sees(self, preset: str) -> bool:
         """Whether the block preset includes this layer."""
-        names = BLOCK_PRESETS[preset]
-        return not names or any(name in self.name for name in names)
+        names, only_these = BLOCK_PRESETS[preset]
+        return any(name in self.name for name in names) == only_these
 
 
 def linear_shape(linear: Any) -> tuple[int, int]:

@@ -22,19 +22,22 @@ def project_key_values(
     tokens: ImageTokens,
     device: torch.device,
     dtype: torch.dtype,
-    unconditional: bool = True,
+    unconditional: float = 1.0,
     file: TensorFile | None = None,
 ) -> KeyValues:
     """Project all subjects through all layers on `device`. Computes in float32, or float64; the result is in `dtype`.
 
-    unconditional=False: no image stream on unconditional batch entries. file: the adapter's open file; None opens it.
-    Raises Refused for a file that cannot be read.
+    unconditional: share of the trained image stream on unconditional batch entries; 0 keeps no set for them. file: the
+    adapter's open file; None opens it. Raises Refused for a file that cannot be read.
     """
     precise = torch.float64 if dtype == torch.float64 else torch.float32
     token_sets = list(tokens.subjects)
     if unconditional:
         token_sets.append(tokens.unconditional)
     inputs = torch.cat(token_sets).to(device, precise)  # -> (all tokens, C)
+
+    spans = spans_of([len(token_set) for token_set in token_sets])
+    uncond = spans.pop() if unconditional else None
 
     # Allocate the results before loading weights; interleaved they would fragment the heap.
     keys_values: dict[int, KeyValue] = {}
@@ -48,8 +51,9 @@ def project_key_values(
         for layer in adapter.layers:
             key, value = keys_values[layer.number]
             key.copy_(F.linear(inputs, weights.load(layer.key_name).to(device, precise)))
-            value.copy_(F.linear(inputs, weights.load(layer.value_name).to(device, precise)))
+            values = F.linear(inputs, weights.load(layer.value_name).to(device, precise))
+            if uncond is not None:
+                values[slice(*uncond)] *= unconditional  # Z_image is linear in V
+            value.copy_(values)
 
-    spans = spans_of([len(token_set) for token_set in token_sets])
-    uncond = spans.pop() if unconditional else None
     return KeyValues(keys_values, spans, uncond)

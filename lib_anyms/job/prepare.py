@@ -70,10 +70,10 @@ def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, 
 
 @torch.no_grad()
 def _key_values(task: EncodeTask, request: Request) -> KeyValues:
-    trained = request.unconditional == "trained"
+    share = request.unconditional_share
     with without_autocast(task.device):
         tokens = _image_tokens(task, request)
-        keys_values = project_key_values(task.pair.adapter, tokens, task.device, task.dtype, trained, task.file)
+        keys_values = project_key_values(task.pair.adapter, tokens, task.device, task.dtype, share, task.file)
         _check_finite(keys_values, task, request)
     release(task.device)
     return keys_values

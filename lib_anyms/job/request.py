@@ -24,6 +24,7 @@ from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, read_sub
 VERSION = 1
 MAX_PICTURES = MAX_KEPT  # of one subject
 PICTURE_KEYS = ("data", "mask", "crop")
+_ONLY_IF_SET = ("elsewhere", "words", "fidelity")  # fields that other infotexts do not have, to stay short
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
@@ -49,6 +50,7 @@ class Request:
     combine: str = "average"
     elsewhere: str = ""
     words: float = 1.0
+    fidelity: float = 0.0
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,6 +85,11 @@ class Request:
             return False
         return bool(self.elsewhere) or any(subject.prompt or subject.avoid for subject in self.layout.subjects)
 
+    @property
+    def unconditional_share(self) -> float:
+        """How much of the trained image stream unconditional batch entries have: 1 is trained, 0 is cond-only."""
+        return 1.0 - self.fidelity if self.unconditional == "trained" else 0.0
+
     @classmethod
     def from_json(cls, data: Any, library: Library | None = None) -> Request:
         """The request of docs/api.md. Subjects are back to front and stay in that order. Raises Refused for one cause.
@@ -105,7 +112,7 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels: each subject has the hashes of its pictures, or of its card."""
         settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
-        for name in ("elsewhere", "words"):  # only where they say something: other images keep their short infotext
+        for name in _ONLY_IF_SET:
             if settings[name] == Request.__dataclass_fields__[name].default:
                 del settings[name]
         layout_subjects = self.layout.subjects if self.layout else ()

@@ -89,6 +89,7 @@ REQUEST_FIELDS = (
         high=MAX_PROMPT,
     ),
     Field("words", 1.0, "share of the subjects' own prompts and of elsewhere in the text stream"),
+    Field("fidelity", 0.0, "from the trained unconditional form (0) to cond-only (1), which acts more strongly"),
 )
 
 

@@ -221,6 +221,13 @@ FAULTS = (
         "tests/contract/test_neighbours.py -k reference",
     ),
     Fault(
+        "all but style acts in the style block alone",
+        "lib_anyms/engine/layer_map.py",
+        "any(name in self.name for name in names) == only_these",
+        "not names or any(name in self.name for name in names)",
+        "tests/laws/test_layers.py -k all_but",
+    ),
+    Fault(
         "maps: the share of the text, not of the update",
         "lib_anyms/engine/influence.py",
         "(strength + text.float().norm(dim=-1))",

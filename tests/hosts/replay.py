@@ -132,7 +132,7 @@ class Replay:
         pair = choose_pair(folders, self.unet, layers, request.adapter, request.encoder)
         encoder = Encoder(pair.encoder, CPU, torch.float32)
         tokens = image_tokens(pair.adapter, encoder, request.pictures, request.fit, request.combine)
-        sets = project_key_values(pair.adapter, tokens, CPU, torch.float32, request.unconditional == "trained")
+        sets = project_key_values(pair.adapter, tokens, CPU, torch.float32, request.unconditional_share)
         assert request.layout is not None
         return ImageStream(self.unet, layers, sets, request.layout, request.scale, request.mode, lambda *_: current[0])
 

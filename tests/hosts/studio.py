@@ -37,7 +37,7 @@ SCENE: dict[str, Any] = {
 }
 LAYERS = 70
 _SLOT = tuple("pictures name role left top right bottom weight start end blocks use prompt avoid".split())
-_SETTINGS = ("scale", "mode", "adapter", "encoder", "unconditional", "fit", "combine", "elsewhere", "words", "order")
+_SETTINGS = tuple("scale mode adapter encoder unconditional fit combine elsewhere words fidelity order".split())
 LABELS = [
     "request",
     "AnyMS",

@@ -226,7 +226,9 @@ def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""
 @pytest.mark.parametrize("kind", ["txt2img", "img2img"])
 def test_the_axes_are_there_once(studio: Studio, kind: str) -> None:
     ours = [label for label in axes_of(studio, kind) if "AnyMS" in label]
-    assert ours == [f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere")]
+    assert ours == [
+        f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere")
+    ]
     assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's axes keep their places
 
 

@@ -148,6 +148,33 @@ def test_block_presets_touch_their_blocks_only(preset: str, block: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("part", ["style", "composition"])
+def test_all_but_a_preset_is_every_other_layer(part: str) -> None:
+    """The picture, not only the names: the layers without the subject have the host's own output for their input."""
+    unet = tiny_unet()
+    layers = cross_attention_layers(unet)
+    x = inputs(1, 16, 16)
+    names = {}
+    for preset in ("all", part, f"all but {part}"):
+        stream = stream_on(unet, layout_of((0, 0, 1, 1), blocks=preset), NextCall(COND))
+        acted = names.setdefault(preset, set())
+        merge = stream.region_merge.add
+
+        def add(layer, *rest, merge=merge, acted=acted):
+            before = rest[2].clone()
+            after = merge(layer, *rest)
+            if not torch.equal(before, after):
+                acted.add(layer.name)
+            return after
+
+        stream.region_merge.add = add
+        with torch.no_grad(), injected(stream):
+            unet(*x)
+    assert names["all"] == {layer.name for layer in layers}
+    assert 0 < len(names[part]) < len(layers)
+    assert names[f"all but {part}"] == names["all"] - names[part]
+
+
 def test_every_call_counts_its_layers() -> None:
     unet = tiny_unet()
     with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))) as stream:

@@ -14,7 +14,7 @@ from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, live, open_session
 from tests.support.adapter_files import HIDDEN, write_adapter
 from tests.support.fake_host import FakeHost, sample
-from tests.support.streams import hook_count
+from tests.support.streams import hook_count, layer_changes
 from tests.support.tiny_unet import tiny_unet
 
 
@@ -107,6 +107,35 @@ def test_pictures_and_settings_reach_the_unet(folder: Path) -> None:
         request("red", "blue", unconditional="cond-only"),
     ):
         assert (result(other) - base).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("mode", ["crop-merge", "masked-sum", "global-mean", "one-softmax"])
+@pytest.mark.parametrize("fused", [False, True], ids=["by subject", "fused"])
+def test_fidelity_goes_from_trained_to_cond_only(folder: Path, mode: str, fused: bool) -> None:
+    """Both ends bit for bit; between them the unconditional image stream of a layer is a share of the trained one."""
+
+    def of_first_layer(**settings: object) -> tuple[torch.Tensor, torch.Tensor]:
+        session, _, unet = start(folder, request("red", "blue", mode=mode, **settings))
+        assert session.stream is not None
+        session.stream.region_merge.use_fused = fused
+        session.begin_step(step())
+        (inputs_of_layers,) = layer_changes(unet, lambda: outputs.append(sample(unet)), None)
+        session.finish_pass()
+        return next(iter(inputs_of_layers.values())), outputs.pop()
+
+    outputs: list[torch.Tensor] = []
+    trained, cond_only = of_first_layer(), of_first_layer(unconditional="cond-only")
+    for same, settings in (
+        (trained, {"fidelity": 0.0}),
+        (cond_only, {"fidelity": 1.0}),
+        (cond_only, {"fidelity": 0.25, "unconditional": "cond-only"}),
+    ):
+        assert torch.equal(of_first_layer(**settings)[1], same[1]), settings
+    between = of_first_layer(fidelity=0.25)[0]
+    assert torch.equal(between[1], trained[0][1])  # the conditional entry
+    expected = 0.75 * trained[0][0] + 0.25 * cond_only[0][0]
+    assert (trained[0][0] - cond_only[0][0]).abs().max() > 1e-3
+    assert (between[0] - expected).abs().max() < 1e-5
 
 
 def test_a_unet_replaced_during_sampling_ends_the_pass(folder: Path) -> None:

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=60f02206";
+import { ROLES } from "./order.mjs?v=5843dcad";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**
@@ -18,7 +18,7 @@ const RULES = {
   weight: { fallback: 1, low: 0, high: 2 },
   start: { fallback: 0, low: 0, high: 1 },
   end: { fallback: 1, low: 0, high: 1 },
-  blocks: { fallback: "all", choices: ["all", "style", "composition"] },
+  blocks: { fallback: "all", choices: ["all", "style", "composition", "all but style", "all but composition"] },
   prompt: { fallback: "", high: 4000 },
   avoid: { fallback: "", high: 4000 },
 };

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=60f02206";
-import { shares, takesPart } from "./layout.mjs?v=60f02206";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=5843dcad";
+import { shares, takesPart } from "./layout.mjs?v=5843dcad";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

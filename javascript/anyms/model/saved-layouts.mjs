@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=60f02206";
-import { added, stacked } from "./layout.mjs?v=60f02206";
-import { allSlots } from "./order.mjs?v=60f02206";
+import { fitted } from "./boxes.mjs?v=5843dcad";
+import { added, stacked } from "./layout.mjs?v=5843dcad";
+import { allSlots } from "./order.mjs?v=5843dcad";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=60f02206";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=60f02206";
-import { hasPictures } from "../host/files.mjs?v=60f02206";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=60f02206";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=5843dcad";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=5843dcad";
+import { hasPictures } from "../host/files.mjs?v=5843dcad";
+import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=5843dcad";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

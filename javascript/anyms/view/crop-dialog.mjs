@@ -2,13 +2,13 @@
 // The slot changes only on "Use it". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=60f02206";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=60f02206";
-import { allSlots } from "../model/order.mjs?v=60f02206";
-import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=60f02206";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=60f02206";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=60f02206";
-import { chooseFiles } from "../host/files.mjs?v=60f02206";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=5843dcad";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=5843dcad";
+import { allSlots } from "../model/order.mjs?v=5843dcad";
+import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=5843dcad";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=5843dcad";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=5843dcad";
+import { chooseFiles } from "../host/files.mjs?v=5843dcad";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

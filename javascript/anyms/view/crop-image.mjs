@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { pixelsOf, toPaint } from "../model/mask.mjs?v=60f02206";
+import { pixelsOf, toPaint } from "../model/mask.mjs?v=5843dcad";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

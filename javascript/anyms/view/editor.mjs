@@ -1,25 +1,25 @@
 // The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
 // fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=60f02206";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=60f02206";
-import { actionOf } from "../model/keys.mjs?v=60f02206";
-import * as layouts from "../model/layout.mjs?v=60f02206";
-import { allSlots } from "../model/order.mjs?v=60f02206";
-import { hasPictures } from "../host/files.mjs?v=60f02206";
-import { Background } from "./background.mjs?v=60f02206";
-import { Canvas } from "./canvas.mjs?v=60f02206";
-import { CropDialog } from "./crop-dialog.mjs?v=60f02206";
-import { CROP_STYLES } from "./crop-styles.mjs?v=60f02206";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=60f02206";
-import { Intake } from "./intake.mjs?v=60f02206";
-import { LayoutFiles } from "./layout-files.mjs?v=60f02206";
-import { STYLES } from "./styles.mjs?v=60f02206";
-import { SubjectList } from "./subject-list.mjs?v=60f02206";
-import { Thumbs } from "./thumbs.mjs?v=60f02206";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=60f02206";
-import { Toolbar } from "./toolbar.mjs?v=60f02206";
-import { Tools } from "./tools.mjs?v=60f02206";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=5843dcad";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=5843dcad";
+import { actionOf } from "../model/keys.mjs?v=5843dcad";
+import * as layouts from "../model/layout.mjs?v=5843dcad";
+import { allSlots } from "../model/order.mjs?v=5843dcad";
+import { hasPictures } from "../host/files.mjs?v=5843dcad";
+import { Background } from "./background.mjs?v=5843dcad";
+import { Canvas } from "./canvas.mjs?v=5843dcad";
+import { CropDialog } from "./crop-dialog.mjs?v=5843dcad";
+import { CROP_STYLES } from "./crop-styles.mjs?v=5843dcad";
+import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=5843dcad";
+import { Intake } from "./intake.mjs?v=5843dcad";
+import { LayoutFiles } from "./layout-files.mjs?v=5843dcad";
+import { STYLES } from "./styles.mjs?v=5843dcad";
+import { SubjectList } from "./subject-list.mjs?v=5843dcad";
+import { Thumbs } from "./thumbs.mjs?v=5843dcad";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=5843dcad";
+import { Toolbar } from "./toolbar.mjs?v=5843dcad";
+import { Tools } from "./tools.mjs?v=5843dcad";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=60f02206";
-import { hiresCrop } from "../host/page.mjs?v=60f02206";
+import { make, outside, t } from "./dom.mjs?v=5843dcad";
+import { hiresCrop } from "../host/page.mjs?v=5843dcad";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,12 +1,12 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=60f02206";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=60f02206";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=60f02206";
-import * as layouts from "../model/layout.mjs?v=60f02206";
-import { roleOf } from "../model/order.mjs?v=60f02206";
-import { infotextOf } from "../model/png.mjs?v=60f02206";
+import { t } from "./dom.mjs?v=5843dcad";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=5843dcad";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=5843dcad";
+import * as layouts from "../model/layout.mjs?v=5843dcad";
+import { roleOf } from "../model/order.mjs?v=5843dcad";
+import { infotextOf } from "../model/png.mjs?v=5843dcad";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

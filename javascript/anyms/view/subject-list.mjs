@@ -1,8 +1,8 @@
 // The list of subjects, topmost first: number fields for each box, layers, and the visible share.
 
-import { fitted } from "../model/boxes.mjs?v=60f02206";
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=60f02206";
-import { boxOf, isOff } from "../model/layout.mjs?v=60f02206";
+import { fitted } from "../model/boxes.mjs?v=5843dcad";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=5843dcad";
+import { boxOf, isOff } from "../model/layout.mjs?v=5843dcad";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=60f02206";
-import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=60f02206";
-import { hasPictures } from "../host/files.mjs?v=60f02206";
-import { samePictures } from "../model/layout.mjs?v=60f02206";
-import { allSlots } from "../model/order.mjs?v=60f02206";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=60f02206";
-import { STYLES } from "./styles.mjs?v=60f02206";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=60f02206";
+import { isCard } from "../model/mask.mjs?v=5843dcad";
+import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=5843dcad";
+import { hasPictures } from "../host/files.mjs?v=5843dcad";
+import { samePictures } from "../model/layout.mjs?v=5843dcad";
+import { allSlots } from "../model/order.mjs?v=5843dcad";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=5843dcad";
+import { STYLES } from "./styles.mjs?v=5843dcad";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=5843dcad";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=60f02206";
-import { colourOf, make, t } from "./dom.mjs?v=60f02206";
-import { boxOf, takesPart } from "../model/layout.mjs?v=60f02206";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=5843dcad";
+import { colourOf, make, t } from "./dom.mjs?v=5843dcad";
+import { boxOf, takesPart } from "../model/layout.mjs?v=5843dcad";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,15 +1,15 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=60f02206";
-import { HiresOverlay } from "./hires-overlay.mjs?v=60f02206";
-import { HintList } from "./hint-list.mjs?v=60f02206";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=60f02206";
-import { checkpoint, generate, watchPage } from "../host/page.mjs?v=60f02206";
-import { takesPart } from "../model/layout.mjs?v=60f02206";
-import { allSlots } from "../model/order.mjs?v=60f02206";
-import { SavedList } from "./saved-list.mjs?v=60f02206";
-import { TokenMap } from "./token-map.mjs?v=60f02206";
+import { button, make, t } from "./dom.mjs?v=5843dcad";
+import { HiresOverlay } from "./hires-overlay.mjs?v=5843dcad";
+import { HintList } from "./hint-list.mjs?v=5843dcad";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=5843dcad";
+import { checkpoint, generate, watchPage } from "../host/page.mjs?v=5843dcad";
+import { takesPart } from "../model/layout.mjs?v=5843dcad";
+import { allSlots } from "../model/order.mjs?v=5843dcad";
+import { SavedList } from "./saved-list.mjs?v=5843dcad";
+import { TokenMap } from "./token-map.mjs?v=5843dcad";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

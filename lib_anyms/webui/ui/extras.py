@@ -42,9 +42,7 @@ class Kind:
 
 
 KINDS = {
-    COMPARISON: Kind(
-        "crop and merge (AnyMS)", {"without AnyMS": {"mode": OFF}, "masked sum": {"mode": "masked-sum"}}
-    ),
+    COMPARISON: Kind("crop and merge (AnyMS)", {"without AnyMS": {"mode": OFF}, "masked sum": {"mode": "masked-sum"}}),
     WORDS: Kind("with the subjects' prompts", {"the main prompt everywhere": {"words": 0.0}}),
 }
 
