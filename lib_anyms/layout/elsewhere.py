@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from lib_anyms.layout.positions import ANY_POSITION
+
 # Words that join the parts of a phrase: "a cat AND a dog ON grass".
 _WORDS = "and|with|beside|next to|near|in front of|behind|under|over|above|below|between|on|in|at|by|of"
+_PHRASES = re.compile(r",|(?::\s*-?[\d.]+\s*)?\bAND\b")  # AND composes prompts, and may follow a weight
 _JOINTS = re.compile(rf"\b({_WORDS})\b", re.IGNORECASE)
 _LISTING = frozenset(("and", "with", "beside", "next to", "near", "between", "by", "of"))  # nothing remains to join
 
@@ -17,9 +20,12 @@ def propose_elsewhere(prompt: str, names: Iterable[str]) -> str:
     >>> propose_elsewhere("photo of a cat and a red teapot on a table, soft light", ["cat", "teapot"])
     'photo on a table, soft light'
     """
-    patterns = [re.compile(rf"\b{re.escape(name.strip())}\b", re.IGNORECASE) for name in names if name.strip()]
+    patterns = []
+    for name in filter(None, map(str.strip, names)):
+        patterns.append(re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE))
+        prompt = re.sub(rf"(\b{re.escape(name)}) (?:{ANY_POSITION})\b", r"\1", prompt, flags=re.IGNORECASE)
     phrases = []
-    for phrase in prompt.split(","):
+    for phrase in _PHRASES.split(prompt):
         kept = _without(phrase, patterns)
         if kept:
             phrases.append(kept)

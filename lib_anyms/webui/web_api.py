@@ -33,6 +33,8 @@ from lib_anyms.job.card_making import save_to_library
 from lib_anyms.job.request import VERSION
 from lib_anyms.job.schema import request_schema
 from lib_anyms.job.session import last_refusal, last_report
+from lib_anyms.layout.layout import Layout
+from lib_anyms.layout.positions import write_positions
 from lib_anyms.models.downloads import Progress, downloads
 from lib_anyms.models.known_files import KNOWN, KnownFile, known_file
 from lib_anyms.models.model_family import family_mismatch
@@ -60,6 +62,7 @@ def register(_demo: Any, app: Any) -> None:
     app.add_api_route(f"{ROOT}/downloads", download, **post)
     app.add_api_route(f"{ROOT}/cards", list_cards, **get)
     app.add_api_route(f"{ROOT}/cards", save_card, **post)
+    app.add_api_route(f"{ROOT}/positions", positions, **post)
     app.add_api_route(f"{ROOT}/pictures/{{name}}", kept_picture, response_class=Response, **get)
     app.add_api_route(f"{ROOT}/doctor", doctor_report, response_class=PlainTextResponse, **get)
 
@@ -118,6 +121,17 @@ def save_card(request: dict[str, Any] = Body(embed=True)) -> dict[str, str]:  # 
     except (Refused, SteppedAside) as reason:
         sentence = str(reason).replace("the image was made without AnyMS", "no card was saved")
         raise HTTPException(422, sentence) from reason
+
+
+def positions(
+    prompt: str = Body(embed=True),
+    layout: dict[str, Any] = Body(embed=True),  # noqa: B008  # as FastAPI reads defaults
+) -> dict[str, str]:
+    """A main prompt with the position of each subject of a layout after its name. 422: no layout, and why."""
+    try:
+        return {"prompt": write_positions(prompt, Layout.from_json(layout).subjects)}
+    except Refused as refusal:
+        raise HTTPException(422, str(refusal)) from refusal
 
 
 def list_downloads() -> dict[str, Any]:

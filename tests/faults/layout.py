@@ -10,6 +10,20 @@ STREAM = "tests/laws/test_image_stream.py tests/laws/test_layers.py"
 
 FAULTS = (
     Fault(
+        "positions from before stay in the prompt",
+        "lib_anyms/layout/positions.py",
+        'edits.append(((match.end(1), match.end()), f" {phrase}" if phrase else ""))',
+        'edits.append(((match.end(1), match.end(1)), f" {phrase}" if phrase else ""))',
+        "tests/unit/test_editor_cases.py -k positions",
+    ),
+    Fault(
+        "elsewhere keeps the position of a subject",
+        "lib_anyms/layout/elsewhere.py",
+        'r"\\1", prompt, flags',
+        'r"\\g<0>", prompt, flags',
+        "tests/unit/test_words.py -k proposal",
+    ),
+    Fault(
         "owner map inverted",
         "lib_anyms/layout/layout.py",
         "enumerate(self.subjects):\n            for token",

@@ -6,6 +6,7 @@ import { test } from "node:test";
 
 import { ownersOf, tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/model/boxes.mjs";
 import { readLayout, writeLayout } from "../../javascript/anyms/model/exchange.mjs";
+import { writePositions } from "../../javascript/anyms/model/positions.mjs";
 import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/model/order.mjs";
 
 const cases = JSON.parse(readFileSync(new URL("cases.json", import.meta.url), "utf-8"));
@@ -37,6 +38,14 @@ for (const { text, order, written, cause } of cases.orders) {
 for (const { subjects, order } of cases.proposed) {
   test(`proposed order of ${subjects.map(([name]) => name)}`, () => {
     assert.deepEqual(proposedOrder(subjects.map(([name, role, box]) => ({ role: roleOf(role, name), box }))), order);
+  });
+}
+
+for (const { prompt, subjects, written } of cases.positions) {
+  test(`positions: ${written}`, () => {
+    const placed = subjects.map(([name, role, box]) => ({ name, role, box }));
+    assert.equal(writePositions(prompt, placed), written);
+    assert.equal(writePositions(written, placed), written);
   });
 }
 

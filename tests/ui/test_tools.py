@@ -161,6 +161,17 @@ def test_one_click_makes_a_comparison_and_the_next_generate_does_not(editor: Edi
         assert "extra" not in editor.sent()
 
 
+def test_positions_are_written_into_the_prompt_and_follow_the_boxes(editor: Editor) -> None:
+    fill(editor, "cat", "dog")
+    editor.type("txt2img_prompt", "a cat and a dog on grass")
+    editor.press("Write positions")
+    prompt = editor.page.locator("#txt2img_prompt textarea")
+    expect(prompt).to_have_value("a cat on the left and a dog on the right on grass")
+    editor.drag(editor.box(1), (0.5, 0))
+    editor.press("Write positions")
+    expect(prompt).to_have_value("a cat on the right and a dog on the right on grass")
+
+
 def test_arrangements_are_saved_applied_deleted_and_exchanged(editor: Editor, tmp_path: Path) -> None:
     fill(editor, "cat", "dog")
     editor.drag(editor.box(1), (0.125, 0))

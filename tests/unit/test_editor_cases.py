@@ -11,6 +11,7 @@ import pytest
 from lib_anyms.errors import Refused
 from lib_anyms.layout.geometry import Box, TokenGrid, latent_grid
 from lib_anyms.layout.layout import Layout, Subject, propose_order, propose_role
+from lib_anyms.layout.positions import write_positions
 from lib_anyms.webui.ui.slots import read_order
 
 CASES = json.loads((Path(__file__).parents[1] / "js" / "cases.json").read_text(encoding="utf-8"))
@@ -50,6 +51,13 @@ def test_proposed_orders(case: dict[str, Any]) -> None:
     for name, role, box in case["subjects"]:
         subjects.append(Subject(name or "x", Box(*box), propose_role(name) if role == "auto" else role))
     assert propose_order(subjects) == case["order"]
+
+
+@pytest.mark.parametrize("case", CASES["positions"], ids=lambda case: case["written"])
+def test_positions_written_into_the_prompt(case: dict[str, Any]) -> None:
+    subjects = [Subject(name or "subject 9", Box(*box), role) for name, role, box in case["subjects"]]
+    assert write_positions(case["prompt"], subjects) == case["written"]
+    assert write_positions(case["written"], subjects) == case["written"]
 
 
 def grid_of(size: list[int], halvings: int) -> TokenGrid:

@@ -178,6 +178,16 @@ def test_who_has_access(
     assert (answer != 401) == allowed
 
 
+def test_positions_are_written_into_a_prompt(webui: FakeWebUI) -> None:
+    api = API(webui, App())
+    layout = {"version": 1, "subjects": [{"name": "cat", "box": [0, 0, 0.4, 1]}]}
+    answer = api.get("positions", method="POST ", prompt="a cat", layout=layout)
+    assert answer == {"prompt": "a cat on the left"}
+    with pytest.raises(api.refusal, match="AnyMS: the layout is not an object") as refusal:
+        api.get("positions", method="POST ", prompt="a cat", layout={})
+    assert refusal.value.status_code == 422
+
+
 def test_without_the_host_s_api_only_the_page_s_address_exists(webui: FakeWebUI) -> None:
     accounts(webui, api=False)
     assert API(webui, App()).app.routes.keys() == {"/anyms/v1/refusal"}

@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=5843dcad";
+import { keptByHires } from "../model/hires.mjs?v=4366ee4e";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 
@@ -43,6 +43,14 @@ export function prompts(tab) {
   const typed = find(`#${tab}_prompt textarea`)?.value ?? "";
   const infotext = document.getElementById(`html_info_${tab}`)?.textContent ?? "";
   return [typed, infotext.split(/\n?(?:Negative prompt|Steps):/)[0]];
+}
+
+/** Replaces the main prompt, as if it were typed. @type {(tab: string, text: string) => void} */
+export function setPrompt(tab, text) {
+  const entry = find(`#${tab}_prompt textarea`);
+  if (!entry) return;
+  entry.value = text;
+  entry.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 /** @type {string | null} */

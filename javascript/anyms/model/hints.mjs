@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=5843dcad";
-import { shares, takesPart } from "./layout.mjs?v=5843dcad";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=4366ee4e";
+import { shares, takesPart } from "./layout.mjs?v=4366ee4e";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=5843dcad";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=5843dcad";
-import { hasPictures } from "../host/files.mjs?v=5843dcad";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=5843dcad";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=4366ee4e";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=4366ee4e";
+import { hasPictures } from "../host/files.mjs?v=4366ee4e";
+import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=4366ee4e";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,25 +1,25 @@
 // The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
 // fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=5843dcad";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=5843dcad";
-import { actionOf } from "../model/keys.mjs?v=5843dcad";
-import * as layouts from "../model/layout.mjs?v=5843dcad";
-import { allSlots } from "../model/order.mjs?v=5843dcad";
-import { hasPictures } from "../host/files.mjs?v=5843dcad";
-import { Background } from "./background.mjs?v=5843dcad";
-import { Canvas } from "./canvas.mjs?v=5843dcad";
-import { CropDialog } from "./crop-dialog.mjs?v=5843dcad";
-import { CROP_STYLES } from "./crop-styles.mjs?v=5843dcad";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=5843dcad";
-import { Intake } from "./intake.mjs?v=5843dcad";
-import { LayoutFiles } from "./layout-files.mjs?v=5843dcad";
-import { STYLES } from "./styles.mjs?v=5843dcad";
-import { SubjectList } from "./subject-list.mjs?v=5843dcad";
-import { Thumbs } from "./thumbs.mjs?v=5843dcad";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=5843dcad";
-import { Toolbar } from "./toolbar.mjs?v=5843dcad";
-import { Tools } from "./tools.mjs?v=5843dcad";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=4366ee4e";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=4366ee4e";
+import { actionOf } from "../model/keys.mjs?v=4366ee4e";
+import * as layouts from "../model/layout.mjs?v=4366ee4e";
+import { allSlots } from "../model/order.mjs?v=4366ee4e";
+import { hasPictures } from "../host/files.mjs?v=4366ee4e";
+import { Background } from "./background.mjs?v=4366ee4e";
+import { Canvas } from "./canvas.mjs?v=4366ee4e";
+import { CropDialog } from "./crop-dialog.mjs?v=4366ee4e";
+import { CROP_STYLES } from "./crop-styles.mjs?v=4366ee4e";
+import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=4366ee4e";
+import { Intake } from "./intake.mjs?v=4366ee4e";
+import { LayoutFiles } from "./layout-files.mjs?v=4366ee4e";
+import { STYLES } from "./styles.mjs?v=4366ee4e";
+import { SubjectList } from "./subject-list.mjs?v=4366ee4e";
+import { Thumbs } from "./thumbs.mjs?v=4366ee4e";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=4366ee4e";
+import { Toolbar } from "./toolbar.mjs?v=4366ee4e";
+import { Tools } from "./tools.mjs?v=4366ee4e";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

@@ -1,12 +1,12 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=5843dcad";
-import { t } from "./dom.mjs?v=5843dcad";
-import * as layouts from "../model/layout.mjs?v=5843dcad";
-import { allSlots } from "../model/order.mjs?v=5843dcad";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=5843dcad";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=5843dcad";
+import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=4366ee4e";
+import { t } from "./dom.mjs?v=4366ee4e";
+import * as layouts from "../model/layout.mjs?v=4366ee4e";
+import { allSlots } from "../model/order.mjs?v=4366ee4e";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=4366ee4e";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=4366ee4e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

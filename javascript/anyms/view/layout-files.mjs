@@ -1,12 +1,12 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=5843dcad";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=5843dcad";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=5843dcad";
-import * as layouts from "../model/layout.mjs?v=5843dcad";
-import { roleOf } from "../model/order.mjs?v=5843dcad";
-import { infotextOf } from "../model/png.mjs?v=5843dcad";
+import { t } from "./dom.mjs?v=4366ee4e";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=4366ee4e";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=4366ee4e";
+import * as layouts from "../model/layout.mjs?v=4366ee4e";
+import { roleOf } from "../model/order.mjs?v=4366ee4e";
+import { infotextOf } from "../model/png.mjs?v=4366ee4e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

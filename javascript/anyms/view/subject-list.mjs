@@ -1,8 +1,8 @@
 // The list of subjects, topmost first: number fields for each box, layers, and the visible share.
 
-import { fitted } from "../model/boxes.mjs?v=5843dcad";
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=5843dcad";
-import { boxOf, isOff } from "../model/layout.mjs?v=5843dcad";
+import { fitted } from "../model/boxes.mjs?v=4366ee4e";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=4366ee4e";
+import { boxOf, isOff } from "../model/layout.mjs?v=4366ee4e";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("./editor.mjs").Editor} Editor */

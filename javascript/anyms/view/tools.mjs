@@ -1,15 +1,17 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=5843dcad";
-import { HiresOverlay } from "./hires-overlay.mjs?v=5843dcad";
-import { HintList } from "./hint-list.mjs?v=5843dcad";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=5843dcad";
-import { checkpoint, generate, watchPage } from "../host/page.mjs?v=5843dcad";
-import { takesPart } from "../model/layout.mjs?v=5843dcad";
-import { allSlots } from "../model/order.mjs?v=5843dcad";
-import { SavedList } from "./saved-list.mjs?v=5843dcad";
-import { TokenMap } from "./token-map.mjs?v=5843dcad";
+import { button, make, t } from "./dom.mjs?v=4366ee4e";
+import { HiresOverlay } from "./hires-overlay.mjs?v=4366ee4e";
+import { HintList } from "./hint-list.mjs?v=4366ee4e";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=4366ee4e";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=4366ee4e";
+import { readLayout } from "../model/exchange.mjs?v=4366ee4e";
+import { takesPart } from "../model/layout.mjs?v=4366ee4e";
+import { allSlots } from "../model/order.mjs?v=4366ee4e";
+import { writePositions } from "../model/positions.mjs?v=4366ee4e";
+import { SavedList } from "./saved-list.mjs?v=4366ee4e";
+import { TokenMap } from "./token-map.mjs?v=4366ee4e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -20,6 +22,7 @@ const GRADIO_DELAY = 150; // milliseconds in which gradio takes over a new value
 const TIPS = {
   compare: "Generates one seed three times: without AnyMS, as masked sum and with AnyMS, and a sheet with the boxes",
   words: "Generates one seed twice: with the main prompt everywhere and with the subjects' prompts, and a sheet",
+  positions: "Writes into the prompt where each box is: on the left, at the top",
   maps: "Generates a picture, and for each subject a map of where it changes the picture",
 };
 
@@ -45,11 +48,14 @@ export class Tools {
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
     this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
     this.maps = button("maps", t("Show where each acts"), () => this.request("maps"), { shown: true });
+    this.positions = button("positions", t("Write positions"), () => this.writePositions(), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
     this.compareWords.title = t(TIPS.words);
     this.maps.title = t(TIPS.maps);
-    const actions = make("div", {}, this.compare, this.compareWords, this.maps, this.copy);
+    this.positions.title = t(TIPS.positions);
+    this.buttons = [this.compare, this.compareWords, this.maps, this.positions, this.copy];
+    const actions = make("div", {}, ...this.buttons);
     const properties = { className: "bar tools", role: "group", "aria-label": t("Judge and reuse the layout") };
     this.root = make("div", properties, actions, this.tokenMap.control, this.savedList.root);
     watchPage(editor.fields.tab, () => editor.refresh());
@@ -63,7 +69,7 @@ export class Tools {
     this.savedList.draw();
     this.copy.hidden = this.otherEditor === undefined;
     const empty = !this.activeSlots.length;
-    for (const button of [this.compare, this.compareWords, this.maps, this.copy]) button.disabled = empty;
+    for (const button of this.buttons) button.disabled = empty;
     if (!empty) this.check();
   }
 
@@ -84,6 +90,14 @@ export class Tools {
     generate(fields.tab);
     await pause(GRADIO_DELAY);
     fields.send(EXTRA_OUTPUT, "");
+  }
+
+  /** Writes the place of each box after its subject's name in the main prompt. */
+  writePositions() {
+    const { fields, files } = this.editor;
+    const [typed] = prompts(fields.tab);
+    setPrompt(fields.tab, writePositions(typed, readLayout(files.exported(this.activeSlots))));
+    this.editor.say(t("Positions written into the prompt"));
   }
 
   /** The slots that are sent, back to front. */
