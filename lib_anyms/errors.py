@@ -92,6 +92,7 @@ class Refused(AnyMSError):
         "card_adapter": "the card of subject {name!r} has no tokens for the adapter {expected} (it has them for {got}). Pick one of its adapters, or encode its kept picture for this one: run `python -m lib_anyms card add`, or press Use its pictures on the page.",
         "card_unknown": "the library has no subject card named {got!r} (found: {expected}). Pick one of these, or add the file.",
         "prompt_network": "{field} contains {got}, which acts on the whole image. Put it into the main prompt.",
+        "prompt_and": "{field} contains AND, which composes whole images. Put it into the main prompt, or write and in small letters.",
         "card_and_pictures": "subject {name!r} has a card and pictures (expected only one of them). Remove one.",
         "card_pictures": "the card of subject {name!r} does not keep the requested picture. Add the subject's own pictures.",
         "card_unwritten": "the card cannot be written into the folder {folder} ({got}). Allow writing there, or set another folder.",

@@ -1,4 +1,4 @@
-"""Write and read a subject card: image tokens c_j for one or several adapters, name, role and small pictures.
+"""Write and read a subject card: image tokens c_j for one or several adapters, name, role, prompts and small pictures.
 
 A card is a .safetensors file of at most MAX_BYTES. Nothing in it is trusted: every size is checked before use, an
 unexpected tensor is refused, and its pictures are opened on demand, as PNG or WebP only.
@@ -22,7 +22,7 @@ from lib_anyms.cards.kept_pictures import MAX_KEPT, MAX_KEPT_BYTES, open_kept
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.layout.fields import COMBINES, FITS, Field, read_fields
-from lib_anyms.layout.layout import SUBJECT_FIELDS
+from lib_anyms.layout.layout import PROMPTS, SUBJECT_FIELDS
 
 VERSION = 1
 KEY = "anyms.card"  # metadata entry with the card's JSON object
@@ -36,7 +36,7 @@ TOKENS, UNCOND = "tokens", "nobody"  # parts of a tensor's name in the file; "no
 
 StoredTensors = dict[str, Mapping[str, Any]]  # a tensor's name -> its dtype, shape and data
 
-CARD_FIELDS = tuple(field for field in SUBJECT_FIELDS if field.name in ("name", "role"))
+CARD_FIELDS = tuple(field for field in SUBJECT_FIELDS if field.name in ("name", "role", *PROMPTS))
 ENCODING_FIELDS = (
     Field("adapter", "", "SHA-256 of the adapter's projection, 64 hexadecimal digits", high=64),
     Field("file", "", "the adapter's file name when the card was saved", high=260),
@@ -45,6 +45,7 @@ ENCODING_FIELDS = (
     Field("combine", "average", "how its pictures were combined", choices=COMBINES),
 )
 _ADAPTER = re.compile(r"[0-9a-f]{64}")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line ends
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Card:
     """A subject: its name in the prompt, its role, its tokens for each adapter, and small copies of its pictures.
 
     `pictures` are PNG or WebP files; the first is the thumbnail. `hash` is the first 12 digits of the file's SHA-256.
+    `prompt` and `avoid` are proposals for the subject's own prompts: whoever uses the card sees them first.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Card:
     encodings: tuple[Encoding, ...]
     pictures: tuple[bytes, ...] = field(repr=False)
     hash: str = ""
+    prompt: str = ""
+    avoid: str = ""
 
     def encoding_for(self, fingerprint: str) -> Encoding | None:
         """The tokens for the adapter with this fingerprint, or None."""
@@ -92,7 +96,9 @@ class Card:
         return encoding is not None and encoding.uncond.shape == (adapter.tokens, adapter.context_width)
 
 
-def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Sequence[bytes]) -> bytes:
+def write_card(
+    name: str, role: str, encodings: Sequence[Encoding], pictures: Sequence[bytes], prompt: str = "", avoid: str = ""
+) -> bytes:
     """The bytes of a card's file; `read_card` is the inverse. Raises Refused for values that a card cannot hold."""
     tensors = {}
     for number, picture in enumerate(pictures):
@@ -102,7 +108,8 @@ def write_card(name: str, role: str, encodings: Sequence[Encoding], pictures: Se
         tensors[f"encodings.{number}.{TOKENS}"] = _on_cpu(encoding.tokens)
         tensors[f"encodings.{number}.{UNCOND}"] = _on_cpu(encoding.uncond)
         descriptions.append({field.name: getattr(encoding, field.name) for field in ENCODING_FIELDS})
-    header = {"version": VERSION, "name": name, "role": role, "encodings": descriptions}
+    header: dict[str, Any] = {"version": VERSION, "name": name, "role": role, "encodings": descriptions}
+    header |= {key: text for key, text in zip(PROMPTS, (prompt, avoid)) if text}
     data = safetensors.torch.save(tensors, {KEY: json.dumps(header, ensure_ascii=False)})
     read_card(data, name)  # refuses a card that could not be read again
     return data
@@ -131,7 +138,8 @@ def read_card(data: bytes, where: str) -> Card:
     if stored:  # each expected tensor was taken out
         raise _damaged(where, f"a tensor named {next(iter(stored))[:40]!a}")
     digest = hashlib.sha256(data).hexdigest()[:HASH_DIGITS]
-    return Card(values["name"] or "subject", values["role"], encodings, pictures, digest)
+    name = values.pop("name") or "subject"
+    return Card(name, encodings=encodings, pictures=pictures, hash=digest, **values)
 
 
 def _tensors(data: bytes, where: str) -> StoredTensors:
@@ -157,6 +165,9 @@ def _header(data: bytes, where: str) -> dict[str, Any]:
     for name in _names(header):
         if isinstance(name, str) and not name.isprintable():  # would reach the console and the page
             raise _damaged(where, "a name with characters that cannot be printed")
+    for key in PROMPTS:
+        if isinstance(header.get(key), str) and _CONTROLS.search(header[key]):
+            raise _damaged(where, "a prompt with control characters")
     return header
 
 

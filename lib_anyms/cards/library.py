@@ -28,13 +28,18 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names
 
 @dataclass(frozen=True)
 class Entry:
-    """A card in the library's list. `adapters` are the fingerprints of the adapters it has tokens for."""
+    """A card in the library's list. `adapters` are the fingerprints of the adapters it has tokens for.
+
+    prompt, avoid: the subject's own prompts, "" without one.
+    """
 
     file: str
     name: str
     role: str
     hash: str
     adapters: tuple[str, ...]
+    prompt: str = ""
+    avoid: str = ""
 
 
 class Library:
@@ -182,7 +187,7 @@ def _entry(path: Path) -> Entry:
 def _listed(path: Path, _size: int, _changed: int) -> Entry:
     card = read_file(path)
     adapters = tuple(encoding.adapter for encoding in card.encodings)
-    return Entry(path.name, card.name, card.role, card.hash, adapters)
+    return Entry(path.name, card.name, card.role, card.hash, adapters, card.prompt, card.avoid)
 
 
 def _few(names: list[str]) -> str:

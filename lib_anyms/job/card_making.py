@@ -17,7 +17,7 @@ from lib_anyms.cards.library import Library
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
 from lib_anyms.job.encoding import encode_on_cpu
-from lib_anyms.job.request import Request
+from lib_anyms.job.request import Request, refuse_prompts
 from lib_anyms.models.model_files import ModelPair, choose_pair
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
@@ -30,15 +30,19 @@ def make_card(
     fit: str = "pad",
     combine: str = "average",
     dtype: torch.dtype = torch.float16,
+    prompt: str = "",
+    avoid: str = "",
 ) -> bytes:
     """The file of a card with tokens for the adapter of each of `pairs`, stored as `dtype`. Raises Refused.
 
     float32 gives exactly the image that the pictures give. float16 halves the file, and the image differs by rounding.
+    prompt, avoid: the subject's own prompts.
     """
+    refuse_prompts(name, prompt, avoid)
     if not pictures:
         raise Refused("picture_missing", name=name)
     encodings = [_encoding(pair, pictures, fit, combine, dtype) for pair in pairs]
-    return write_card(name, role, encodings, [keep(picture) for picture in pictures])
+    return write_card(name, role, encodings, [keep(picture) for picture in pictures], prompt, avoid)
 
 
 def add_adapter(card: Card, pair: ModelPair) -> bytes:
@@ -52,7 +56,7 @@ def add_adapter(card: Card, pair: ModelPair) -> bytes:
     others = [encoding for encoding in card.encodings if encoding.adapter != new.adapter]
     if len(others) >= MAX_ENCODINGS:
         raise Refused("card_full", card=card.name, high=MAX_ENCODINGS)
-    return write_card(card.name, card.role, [*others, new], card.pictures)
+    return write_card(card.name, card.role, [*others, new], card.pictures, card.prompt, card.avoid)
 
 
 def save_to_library(
@@ -73,7 +77,9 @@ def save_to_library(
         raise Refused("card_model")
     layers = cross_attention_layers(unet)
     pair = choose_pair(folders, unet, layers, request.adapter, request.encoder, checkpoint=checkpoint)
-    return library.add(make_card(subject.name, subject.role, request.pictures[0], [pair], request.fit, request.combine))
+    prompts = {"prompt": subject.prompt, "avoid": subject.avoid}
+    pictures, fit, combine = request.pictures[0], request.fit, request.combine
+    return library.add(make_card(subject.name, subject.role, pictures, [pair], fit, combine, **prompts))
 
 
 def _with_boxes(data: Any) -> Any:

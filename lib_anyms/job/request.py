@@ -60,10 +60,9 @@ class Request:
             if self.enabled:
                 raise Refused("subject_count", got=0, low=1, high=MAX_SUBJECTS)
             return
-        refuse_networks(self.elsewhere, "elsewhere")
+        refuse_syntax(self.elsewhere, "elsewhere")
         for subject in self.layout.subjects:
-            refuse_networks(subject.prompt, f"the prompt of subject {subject.name!r}")
-            refuse_networks(subject.avoid, f"the text to avoid of subject {subject.name!r}")
+            refuse_prompts(subject.name, subject.prompt, subject.avoid)
         object.__setattr__(self, "cards", self.cards or (None,) * len(self.layout.subjects))
         for subject, pictures, card in zip(self.layout.subjects, self.pictures, self.cards, strict=True):
             if card is not None and pictures:
@@ -202,11 +201,19 @@ def _bytes_of(text: str, name: str) -> bytes:
         raise Refused("card_damaged", card=f"of subject {name!r}", got="text that is not base64") from error
 
 
-def refuse_networks(text: str, where: str) -> None:
-    """Raise Refused where `text` loads an extra network such as <lora:name:1>: that acts on the whole image."""
+def refuse_prompts(name: str, prompt: str, avoid: str) -> None:
+    """Raise Refused where an own prompt of the subject `name` holds what acts on the whole image."""
+    refuse_syntax(prompt, f"the prompt of subject {name!r}")
+    refuse_syntax(avoid, f"the text to avoid of subject {name!r}")
+
+
+def refuse_syntax(text: str, where: str) -> None:
+    """Raise Refused where `text` loads an extra network such as <lora:name:1>, or composes prompts by AND."""
     tag = re.search(r"<\w+:[^<>]*>", text)
     if tag:
         raise Refused("prompt_network", field=where, got=tag[0])
+    if re.search(r"\bAND\b", text):  # as the hosts split a prompt
+        raise Refused("prompt_and", field=where)
 
 
 def picture_hash(picture: Image.Image) -> str:

@@ -49,13 +49,18 @@ def fox(tmp_path: Path) -> Path:
 
 def test_a_card_is_saved_shown_and_extended_by_an_adapter(fox: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = fox.with_suffix(".safetensors")
-    assert run(card_command, "save", str(card), "--name", "red fox", "--picture", str(fox), *adapter("plus")) == 0
+    words = ("--prompt", "a sly fox", "--avoid", "blur")
+    assert (
+        run(card_command, "save", str(card), "--name", "red fox", "--picture", str(fox), *words, *adapter("plus")) == 0
+    )
     text = capsys.readouterr().out
+    assert "\nprompt: a sly fox\navoid: blur\n" in text
     assert f"hash {read_file(card).hash}" in text
     assert "red fox (subject), 1 pictures stored" in text
     assert "16 tokens of" in text
     assert run(card_command, "add", str(card), *adapter("base")) == 0
     assert [encoding.kind for encoding in read_file(card).encodings] == ["plus", "base"]
+    assert (read_file(card).prompt, read_file(card).avoid) == ("a sly fox", "blur")
     assert run(card_command, "show", str(card), "--pictures", str(fox.parent / "shown")) == 0
     assert Image.open(fox.parent / "shown" / "fox-1.png").size == (60, 80)
     assert not list(fox.parent.glob(".*"))

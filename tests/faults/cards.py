@@ -6,6 +6,20 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a card's prompt may clear the console",
+        "lib_anyms/cards/card.py",
+        "and _CONTROLS.search(header[key]):",
+        "and False:",
+        "tests/unit/test_cards.py -k damaged",
+    ),
+    Fault(
+        "a card replaces the user's prompt",
+        "lib_anyms/webui/ui/cards.py",
+        "        if not present:\n            filled[name] = text",
+        "        if text:\n            filled[name] = text",
+        "tests/unit/test_card_panel.py -k empty_fields",
+    ),
+    Fault(
         "a card's tokens are used for another adapter",
         "lib_anyms/cards/card.py",
         "next((encoding for encoding in self.encodings if encoding.adapter == fingerprint), None)",

@@ -104,6 +104,36 @@ def test_a_subject_is_saved_and_put_into_another_slot(webui: FakeWebUI, models: 
     assert page.request().cards == (None, None)
 
 
+def test_a_card_brings_its_prompts_into_empty_fields_and_shows_them_beside_others(
+    webui: FakeWebUI, models: Path
+) -> None:
+    page = Panel(webui)
+    page.by_label["pictures 1"].value = json.dumps([red(models)])
+    page.by_label["name 1"].value = "ball"
+    page.by_label["prompt 1"].value = "a <b>red</b> ball"
+    page.by_label["avoid 1"].value = "blur"
+    page.save()
+    card = read_card((models / "anyms-cards" / "ball.safetensors").read_bytes(), "")
+    assert (card.prompt, card.avoid) == ("a <b>red</b> ball", "blur")
+    assert page.press("ball.safetensors", slot=2) == "<p>Subject 2 is now ball.</p>"
+    assert (page.by_label["prompt 2"].value, page.by_label["avoid 2"].value) == ("a <b>red</b> ball", "blur")
+    assert {(one.prompt, one.avoid) for one in page.request().layout.subjects} == {(card.prompt, card.avoid)}
+    page.by_label["prompt 2"].value = "a blue ball"
+    message = page.press("ball.safetensors", slot=2)
+    assert page.by_label["prompt 2"].value == "a blue ball"  # the user's words stay
+    assert "The slot keeps its prompt" in message
+    assert "a &lt;b&gt;red&lt;/b&gt; ball" in message
+
+
+@pytest.mark.parametrize("text", ["a ball <lora:fur:1>", "a ball AND a box"])
+def test_prompts_that_would_be_refused_are_not_saved(webui: FakeWebUI, models: Path, text: str) -> None:
+    page = Panel(webui)
+    page.by_label["pictures 1"].value = json.dumps([red(models)])
+    page.by_label["prompt 1"].value = text
+    assert "into the main prompt" in page.save()[0]
+    assert not (models / "anyms-cards").exists()
+
+
 def test_a_slot_that_has_a_card_and_a_picture_is_refused(webui: FakeWebUI, models: Path) -> None:
     (models / "anyms-cards").mkdir()
     (models / "anyms-cards" / "fox.safetensors").write_bytes(card_bytes())
@@ -159,10 +189,11 @@ def test_an_infotext_brings_the_card_back_from_the_library_or_names_it(webui: Fa
 def test_the_api_lists_and_saves(webui: FakeWebUI, models: Path) -> None:
     api = webui("lib_anyms.webui.web_api")
     assert api.list_cards() == []
-    subject = {"name": "ball", "images": [red(models)]}
+    subject = {"name": "ball", "images": [red(models)], "prompt": "a red ball"}
     assert api.save_card({"subjects": [subject]}) == {"file": "ball.safetensors"}
     (entry,) = api.list_cards("ball")
     assert (entry["name"], entry["role"], len(entry["adapters"])) == ("ball", "subject", 1)
+    assert (entry["prompt"], entry["avoid"]) == ("a red ball", "")
     assert api.list_cards("fox") == []
     assert str(models) not in json.dumps(entry)
     with pytest.raises(webui("fastapi").HTTPException, match="AnyMS: the request has 2 subjects") as refusal:

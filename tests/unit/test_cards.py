@@ -69,6 +69,24 @@ def test_a_card_round_trips(dtype: torch.dtype) -> None:
     assert write_card(card.name, card.role, card.encodings, card.pictures) == data  # the same card gives the same bytes
 
 
+def test_a_card_may_carry_the_subject_s_own_prompts() -> None:
+    prompt, avoid = 'a (red:1.2) fox, "sly"\nwith glasses 🦊', "blur"
+    data = write_card("fox", "subject", [encoding()], [], prompt, avoid)
+    card = read_card(data, "fox")
+    assert (card.prompt, card.avoid) == (prompt, avoid)
+    assert write_card("fox", "subject", card.encodings, [], card.prompt, card.avoid) == data
+    plain = read_card(card_bytes(), "fox")
+    assert (plain.prompt, plain.avoid) == ("", "")
+    assert (
+        not {"prompt", "avoid"} & json.loads(metadata(card_bytes())).keys()
+    )  # such a card is also read by versions that know no prompts
+
+
+def metadata(data: bytes) -> str:
+    size = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8 : 8 + size])["__metadata__"][KEY]
+
+
 def test_a_card_of_the_usual_size_is_small() -> None:
     make = torch.Generator().manual_seed(0)
     tokens = torch.randn(16, 2048, generator=make).half()
@@ -131,6 +149,11 @@ DAMAGED: dict[str, tuple[str, bytes]] = {
     "long name": ("field_range", altered(name="x" * 81)),
     "escape sequence in the name": ("card_damaged", altered(name="a\x1b[2Jb")),
     "name is a list": ("field_type", altered(name=["a"])),
+    "long prompt": ("field_range", altered(prompt="x" * 4001)),
+    "prompt is a number": ("field_type", altered(prompt=5)),
+    "avoid is a list": ("field_type", altered(avoid=["blur"])),
+    "escape sequence in the prompt": ("card_damaged", altered(prompt="a\x1b[2Jb")),
+    "NUL in the text to avoid": ("card_damaged", altered(avoid="a\x00b")),
     "unknown role": ("field_choice", altered(role="boss")),
     "no encoding": ("card_damaged", altered(encodings=[])),
     "nine encodings": ("card_damaged", altered(encodings=first() * 9)),

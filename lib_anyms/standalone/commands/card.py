@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import COMBINES, FITS
-from lib_anyms.layout.layout import ROLES
+from lib_anyms.layout.layout import PROMPTS, ROLES
 from lib_anyms.standalone.environment import Environment, find_home
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a picture of the subject; repeatable",
     )
     save.add_argument("--role", default="subject", choices=ROLES, help="default subject")
+    save.add_argument("--prompt", default="", metavar="TEXT", help="the subject's own prompt, as a proposal")
+    save.add_argument("--avoid", default="", metavar="TEXT", help="the subject's own negative prompt, as a proposal")
     save.add_argument(
         "--fit", default="pad", choices=FITS, help="how to make a picture square for the encoder (default pad)"
     )
@@ -80,7 +82,8 @@ def _save(args: argparse.Namespace) -> int:
     pictures = [read_picture(read_bytes(file), args.name) for file in args.picture]
     dtype = torch.float32 if args.float32 else torch.float16
     models = pairs(args.adapter or [], args.encoder or [])
-    data = make_card(args.name, args.role, pictures, models, args.fit, args.combine, dtype)
+    prompts = {"prompt": args.prompt, "avoid": args.avoid}
+    data = make_card(args.name, args.role, pictures, models, args.fit, args.combine, dtype, **prompts)
     try:
         args.card.parent.mkdir(parents=True, exist_ok=True)
         write_new(args.card, data)
@@ -113,6 +116,9 @@ def _show(args: argparse.Namespace) -> int:
     size = args.card.stat().st_size
     print(f"{args.card}  {size / 1024:.0f} KiB  hash {card.hash}")
     print(f"{card.name} ({card.role}), {len(card.pictures)} pictures stored")
+    for name in PROMPTS:
+        if getattr(card, name):
+            print(f"{name}: {getattr(card, name)}")
     for encoding in card.encodings:
         count, width = encoding.tokens.shape
         dtype = str(encoding.tokens.dtype).removeprefix("torch.")

@@ -23,7 +23,7 @@ from lib_anyms.hosts.facts import loaded_checkpoint, loaded_unet
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.job.card_making import save_to_library
 from lib_anyms.layout.fields import AUTO
-from lib_anyms.layout.layout import propose_role
+from lib_anyms.layout.layout import PROMPTS, propose_role
 from lib_anyms.runtime import runtime
 from lib_anyms.webui.ui.slots import PICTURES, SLOTS, read_pictures, slot_names
 
@@ -34,7 +34,7 @@ _MOST_THUMBS = 512  # kept at once
 NONE = "There are no cards yet. Save a subject as a card here, or put cards into the folder {folder} beside the models."
 MORE = "{count} more: search by name or role."
 HELP = "A card holds the tokens that the image encoder made of a subject. It is small to share and needs no encoder."
-FILLED = ("name", "role")  # what a card fills beside the pictures
+FILLED = ("name", "role", *PROMPTS)  # what a card fills beside the pictures
 
 
 def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
@@ -85,7 +85,8 @@ def save_slot(number: str, search: str, *values: Any) -> tuple[str, str]:
         if any(map(card_of, images)):
             raise Refused("card_already", name=name)
         role = propose_role(name) if slot["role"] == AUTO else slot["role"]
-        subject = {"name": name, "role": role, "images": images}
+        prompts = {key: slot[key] or "" for key in PROMPTS}
+        subject = {"name": name, "role": role, "images": images, **prompts}
         request = {"adapter": adapter, "encoder": encoder, "fit": fit, "combine": combine, "subjects": [subject]}
         file = save_to_library(request, card_library(), model_folders(), loaded_unet(), loaded_checkpoint())
     except (Refused, SteppedAside) as reason:
@@ -108,11 +109,19 @@ def fill_slot(click: str, number: str, *values: Any) -> list[Any]:
     except Refused as refusal:
         return [_line(str(refusal)), *updates]
     first = (int(number) - 1) * (1 + len(FILLED))
-    updates[first] = gr.update(value=json.dumps(pictures, separators=(",", ":")))
-    if not (values[first + 1] or "").strip():
-        updates[first + 1] = gr.update(value=card.name)
-    updates[first + 2] = gr.update(value=card.role)
-    return [_line(f"Subject {number} is now {card.name}."), *updates]
+    filled = {PICTURES: json.dumps(pictures, separators=(",", ":")), "role": card.role}
+    message = f"Subject {number} is now {card.name}."
+    slot = dict(zip((PICTURES, *FILLED), values[first:]))
+    for name in ("name", *PROMPTS):
+        text, present = getattr(card, name), (slot[name] or "").strip()
+        if not present:
+            filled[name] = text
+        elif text not in ("", present) and name in PROMPTS:
+            message += f" The slot keeps its {name}; the card's is: {text}"
+    for place, name in enumerate((PICTURES, *FILLED), first):
+        if name in filled:
+            updates[place] = gr.update(value=filled[name])
+    return [_line(message), *updates]
 
 
 def address_of(name: str) -> str | None:
