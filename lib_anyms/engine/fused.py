@@ -52,13 +52,23 @@ class FusedCrops:
         spans: image tokens of each subject; uncond: of the unconditional set, None where every entry is conditional;
         is_cond: of each batch entry.
         """
+        entry_spans: list[Sequence[TokenSpan]] = []
+        for conditional in is_cond:
+            entry_spans.append(spans if conditional or uncond is None else [uncond] * len(spans))
+        return cls.of_entries(crops, entry_spans, max(last for _, last in (*spans, uncond or (0, 0))), like)
+
+    @classmethod
+    def of_entries(
+        cls, crops: Sequence[Crop], entry_spans: Sequence[Sequence[TokenSpan]], tokens: int, like: torch.Tensor
+    ) -> FusedCrops:
+        """The same, with the spans of each subject for each batch entry. An empty span attends to all `tokens`."""
         weight = max(crop.weight for crop in crops)
         relative = None
         if any(crop.weight != weight for crop in crops):
             parts = [torch.full((len(crop.token_idx), 1), crop.weight / weight, dtype=torch.float64) for crop in crops]
             relative = torch.cat(parts).to(like)
         token_idx = torch.cat([crop.token_idx for crop in crops])
-        return cls(token_idx, weight, relative, _mask(crops, spans, uncond, is_cond, like))
+        return cls(token_idx, weight, relative, _mask(crops, entry_spans, tokens, like))
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -67,22 +77,17 @@ class FusedCrops:
 
 
 def _mask(
-    crops: Sequence[Crop],
-    spans: Sequence[TokenSpan],
-    uncond: TokenSpan | None,
-    is_cond: Sequence[bool],
-    like: torch.Tensor,
+    crops: Sequence[Crop], entry_spans: Sequence[Sequence[TokenSpan]], tokens: int, like: torch.Tensor
 ) -> torch.Tensor:
-    tokens = max(last for _, last in (*spans, uncond or (0, 0)))
     owned = sum(len(crop.token_idx) for crop in crops)
     aligned = -(-tokens // _ALIGNMENT) * _ALIGNMENT
-    mask = torch.full((len(is_cond), 1, owned, aligned), float("-inf"))
-    for entry, conditional in enumerate(is_cond):
+    mask = torch.full((len(entry_spans), 1, owned, aligned), float("-inf"))
+    for entry, spans in enumerate(entry_spans):
         first = 0
         for crop in crops:
             last = first + len(crop.token_idx)
-            span = spans[crop.subject] if conditional or uncond is None else uncond
-            mask[entry, :, first:last, slice(*span)] = 0
+            start, end = spans[crop.subject]
+            mask[entry, :, first:last, slice(start, end) if start < end else slice(None)] = 0
             first = last
     return mask.to(like)[..., :tokens]  # a view: its rows keep their aligned starts
 
@@ -101,9 +106,12 @@ def fused_crop_and_merge(
 
 
 def fused_localise_text(
-    text: torch.Tensor, query: torch.Tensor, sets: KeyValue, crops: FusedCrops, heads: int, share: float
+    text: torch.Tensor, query: torch.Tensor, sets: KeyValue, crops: FusedCrops, heads: int, share: float | torch.Tensor
 ) -> torch.Tensor:
-    """`attention.localise_text` of all crops in one attention, in place. Arguments as `fused_crop_and_merge`."""
+    """`attention.localise_text` of all crops in one attention, in place. Arguments as `fused_crop_and_merge`.
+
+    share: u, or a u for each batch entry and owned token, (batch, owned, 1).
+    """
     local = _fused_attention(query, sets, crops, heads)
     host = text.index_select(1, crops.token_idx)
     return text.index_copy_(1, crops.token_idx, torch.lerp(host, local.to(text.dtype), share))

@@ -29,10 +29,14 @@ from lib_anyms.layout.layout import Layout
 
 @dataclass(frozen=True)
 class UNetCall:
-    """One call as the host describes it: which batch entries are conditional, and the share of the steps done, 0..1."""
+    """One call as the host describes it: which batch entries are conditional, and the share of the steps done, 0..1.
+
+    foreign_text: another extension makes the text local.
+    """
 
     cond_map: CondMap
     progress: float
+    foreign_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,7 @@ class ImageStream:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
         if not only_hook:
             text = text.clone()  # another extension's hook may hold it
-        foreign_text = conds is not call.cond_map
+        foreign_text = call.foreign_text or conds is not call.cond_map
         self._foreign_text = self._foreign_text or (foreign_text and self.region_merge.local_text is not None)
         merged = self.region_merge.add(layer, self._grid, query, text, conds, foreign_text)
         if REFUSED_BY:

@@ -13,7 +13,7 @@ import torch
 
 from lib_anyms.engine.attention import Crop, KeyValue, localise_text, split_heads
 from lib_anyms.engine.cond_map import CondMap
-from lib_anyms.engine.fused import FusedCrops, fused_localise_text
+from lib_anyms.engine.fused_text import FusedText
 from lib_anyms.engine.key_values import spans_of
 from lib_anyms.engine.layer_map import Layer
 from lib_anyms.layout.geometry import TokenGrid
@@ -38,6 +38,11 @@ class Texts:
         """By crop number: the subjects, then elsewhere."""
         return (*self.subjects, self.elsewhere)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the host's text stays everywhere."""
+        return all(context is None for context in self.contexts)
+
 
 _Contexts = tuple[torch.Tensor | None, ...]
 _Key = tuple[int, bool, torch.dtype, torch.device, tuple[int, ...]]
@@ -55,9 +60,14 @@ class LocalText:
         self._texts: dict[bool, Texts] = {}  # by is_cond
         self._active: tuple[bool, ...] = ()
         self._crops: dict[tuple[TokenGrid, tuple[bool, ...], torch.device], tuple[Crop, ...]] = {}
-        self._fused: dict[tuple[object, ...], FusedCrops] = {}
+        self._fused: dict[tuple[object, ...], FusedText] = {}
         self._cache: dict[_Key, tuple[_Contexts, list[KeyValue]]] = {}
         self._cached_bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the cached keys and values."""
+        return self._cached_bytes
 
     def begin_call(self, strengths: Sequence[float]) -> None:
         """Read the texts of a UNet call. A subject without strength does not act in it."""
@@ -69,30 +79,54 @@ class LocalText:
         self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, conds: CondMap, fused: bool
     ) -> None:
         """Make `text` local in place, (batch, tokens, channels). `fused`: all crops in one attention."""
-        if not self._share:
+        runs = [(entries, is_cond) for entries, is_cond in conds.runs if not self._texts[is_cond].is_empty]
+        if not (self._share and runs):
             return
-        for entries, is_cond in conds.runs:
+        if fused:
+            self._apply_fused(layer, grid, query, text, conds, runs)
+            return
+        for entries, is_cond in runs:
             contexts = self._texts[is_cond].contexts
             crops = [crop for crop in self._owned(grid, query.device) if contexts[crop.subject] is not None]
-            if not crops:
-                continue
-            keys_values = self._project(layer, contexts, query, joined=fused)
-            if fused:
-                crop_set = self._fused_crops(grid, crops, contexts, query[entries])
-                shape = len(query[entries]), -1, -1, -1
-                key, value = (tensor.expand(shape) for tensor in keys_values[0])
-                fused_localise_text(text[entries], query[entries], (key, value), crop_set, layer.heads, self._share)
-            else:
+            if crops:
+                keys_values = self._project(layer, contexts, query, joined=False)
                 localise_text(text[entries], query[entries], keys_values, crops, layer.heads, self._share)
 
-    def _fused_crops(
-        self, grid: TokenGrid, crops: Sequence[Crop], contexts: _Contexts, like: torch.Tensor
-    ) -> FusedCrops:
-        """The crops with their mask over all contexts side by side, for a batch like `like`. Cached."""
+    def _apply_fused(
+        self,
+        layer: Layer,
+        grid: TokenGrid,
+        query: torch.Tensor,
+        text: torch.Tensor,
+        conds: CondMap,
+        runs: Sequence[tuple[slice, bool]],
+    ) -> None:
+        """One attention for all batch entries that have a text: a view of them where they stand together."""
+        entries = runs[0][0] if len(runs) == 1 else slice(None)
+        kinds = tuple(dict.fromkeys(is_cond for _, is_cond in runs))
+        contexts: _Contexts = ()
+        for kind in kinds:
+            contexts += self._texts[kind].contexts
+        owned = self._owned(grid, query.device)
+        if owned:
+            plan = self._plan(grid, kinds, contexts, conds.is_cond[entries], query[entries])
+            (keys_values,) = self._project(layer, contexts, query, joined=True)
+            plan.apply(text[entries], query[entries], keys_values, layer.heads)
+
+    def _plan(
+        self, grid: TokenGrid, kinds: tuple[bool, ...], contexts: _Contexts, is_cond: Sequence[bool], like: torch.Tensor
+    ) -> FusedText:
+        """The crops with their mask over all texts, for a batch like `like`. Cached."""
         counts = tuple(0 if context is None else len(context) for context in contexts)
-        case = (grid, self._active, counts, len(like), like.dtype, like.device)
+        case = (grid, self._active, kinds, counts, is_cond, like.dtype, like.device)
         if case not in self._fused:
-            self._fused[case] = FusedCrops.of(crops, spans_of(counts), None, (True,) * len(like), like)
+            spans, numbers = spans_of(counts), len(contexts) // len(kinds)
+            nothing = [(0, 0)] * numbers
+            of_kind = {kind: spans[place * numbers :][:numbers] for place, kind in enumerate(kinds)}
+            entry_spans = [of_kind.get(kind, nothing) for kind in is_cond]
+            self._fused[case] = FusedText.of(
+                self._owned(grid, like.device), entry_spans, sum(counts), self._share, like
+            )
         return self._fused[case]
 
     def _owned(self, grid: TokenGrid, device: torch.device) -> tuple[Crop, ...]:

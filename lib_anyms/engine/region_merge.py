@@ -112,7 +112,8 @@ class RegionMerge:
         for plan in self._plans.values():
             for part in plan:
                 tensors += part.tensors
-        return self._keys_values.bytes + sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        texts = self.local_text.bytes if self.local_text is not None else 0
+        return self._keys_values.bytes + texts + sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def add(
         self,

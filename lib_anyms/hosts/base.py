@@ -34,6 +34,9 @@ class Host(Protocol):
     def tiled_by(self) -> str | None:
         """The name of what calls the UNet with tiles of the image, if anything does."""
 
+    def text_led_by(self) -> str | None:
+        """The name of what gives each region a text in place of the UNet's own layers, if anything does."""
+
     def make_room(self, size: int) -> None:
         """Free `size` bytes on `device()` for the time of the encoding."""
 

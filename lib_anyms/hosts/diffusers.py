@@ -37,6 +37,9 @@ class Diffusers:
     def tiled_by(self) -> str | None:
         return None
 
+    def text_led_by(self) -> str | None:
+        return None
+
     def device(self) -> torch.device:
         return torch.device(self._pipeline.device)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lib_anyms.cards.library import Library
 from lib_anyms.hosts.facts import checkpoint_words
 from lib_anyms.hosts.prompts import PromptSchedule, encode_webui_prompts
@@ -14,6 +16,9 @@ from lib_anyms.layout.geometry import Viewport
 
 # Packages of "Tiled Diffusion" (A1111), and of the MultiDiffusion built into the Forge family.
 TILERS = frozenset({"tile_methods", "lib_multidiffusion"})
+# Modules whose functions replace the forward of attn2 to give each region its text. Forge Couple repeats batch entries
+# instead, which the engine recognises.
+REGIONAL_TEXTS = {"scripts.attention": "Regional Prompter"}
 # In a models folder: where users of sd-webui-controlnet, Forge and ComfyUI keep adapters and image encoders.
 MODEL_FOLDERS = ("ipadapter", "ControlNet", "clip_vision", "ControlNetPreprocessor", "image_encoder", "controlnet")
 # In the extension sd-webui-controlnet: its own folders, where encoders are named clip_h.pth and clip_g.pth.
@@ -101,6 +106,10 @@ class WebUI:
         self._progress = 0.0
         self._step = 0
 
+    def unet(self) -> nn.Module:
+        """Each kind of WebUI has it elsewhere."""
+        raise NotImplementedError
+
     def folders(self) -> list[Path]:
         return model_folders()
 
@@ -123,6 +132,13 @@ class WebUI:
         for candidate in candidates:
             if type(candidate).__module__.partition(".")[0] in TILERS:
                 return type(candidate).__name__
+        return None
+
+    def text_led_by(self) -> str | None:
+        """Recognised by the first cross-attention; such an extension may replace them after our callbacks."""
+        for name, module in self.unet().named_modules():
+            if name.endswith("attn2"):
+                return REGIONAL_TEXTS.get(getattr(vars(module).get("forward"), "__module__", ""))
         return None
 
     def make_room(self, size: int) -> None:

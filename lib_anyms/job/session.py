@@ -17,6 +17,7 @@ from lib_anyms.engine.image_stream import ImageStream, UNetCall, arm_refusal, co
 from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
+from lib_anyms.engine.local_text import LocalText
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
 from lib_anyms.job.card_tokens import cards_fit
@@ -54,6 +55,7 @@ class Session:
         self._passes: list[PassReport] = []
         self._reported: ImageStream | None = None
         self._steps = 0
+        self._encoded: tuple[int, str] | None = None  # the moment at which the local text was encoded
         self._shown_notes = 0
         self._began = time.monotonic()
         self._encoding = 0.0
@@ -66,7 +68,7 @@ class Session:
         """Attach to the current UNet before a sampling pass; a hires fix has two passes.
 
         The layout is cropped to what the pass renders. `request` is the same in every pass of a job. A second call in
-        one pass only encodes the local text again. Raises Refused or SteppedAside, with nothing attached.
+        one pass changes nothing. Raises Refused or SteppedAside, with nothing attached.
         """
         self.request = request
         if not request.active:
@@ -80,8 +82,8 @@ class Session:
     def _attach(self, request: Request) -> None:
         unet, viewport = self.host.unet(), self.host.viewport()
         if self.stream is not None and self.stream.injected and self.stream.unet is unet and self.viewport == viewport:
-            # A hires pass has other steps, and may have another prompt.
-            self.stream.region_merge.local_text = local_text(self.host, request, self.stream.layout)
+            if self._encoded != self._moment:  # a hires pass has other steps, and may have another prompt
+                self.stream.region_merge.local_text = self._local_text(request, self.stream.layout)
             return
         self.finish_pass()
         assert request.layout is not None  # active
@@ -108,10 +110,19 @@ class Session:
             self._read_call,
             self._aside_reason,
             self.influence,
-            local_text(self.host, request, layout),
+            self._local_text(request, layout),
         )
         self.viewport = viewport
         self.stream.inject()
+
+    def _local_text(self, request: Request, layout: Layout) -> LocalText | None:
+        self._encoded = self._moment
+        return local_text(self.host, request, layout)
+
+    @property
+    def _moment(self) -> tuple[int, str]:
+        """Two calls of `begin_pass` at one moment are of one pass: Forge's second pass has two."""
+        return self._steps, self.host.prompt()
 
     def _choose(self, request: Request, unet: nn.Module, layers: Sequence[Layer]) -> ModelPair:
         """The adapter and its encoder; no encoder where every subject has a card."""
@@ -267,7 +278,9 @@ class Session:
     def _read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> UNetCall | None:
         if not self._sampling:
             return None
-        return UNetCall(self.host.cond_map(args, kwargs), self.host.progress())
+        has_words = self.request is not None and self.request.has_words
+        foreign_text = has_words and self.host.text_led_by() is not None
+        return UNetCall(self.host.cond_map(args, kwargs), self.host.progress(), foreign_text)
 
 
 def _silent(calls: int) -> SteppedAside:

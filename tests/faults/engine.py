@@ -242,6 +242,27 @@ FAULTS = (
         "tests/unit/test_memory.py",
     ),
     Fault(
+        "local text, fused: a token without a text follows all texts",
+        "lib_anyms/engine/fused_text.py",
+        "share if _length(spans, crop) else 0.0",
+        "share",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text, fused: unconditional entries follow the prompts",
+        "lib_anyms/engine/local_text.py",
+        "of_kind.get(kind, nothing)",
+        "of_kind.get(True, nothing)",
+        LOCAL_TEXT,
+    ),
+    Fault(
+        "local text overwrites regional texts of another extension",
+        "lib_anyms/engine/image_stream.py",
+        "call.foreign_text or conds is not call.cond_map",
+        "conds is not call.cond_map",
+        "tests/unit/test_words.py -k aside",
+    ),
+    Fault(
         "local text: the share is ignored",
         "lib_anyms/engine/attention.py",
         "torch.lerp(host, local.to(text.dtype), share)",

@@ -289,3 +289,47 @@ def test_equal_regional_texts_are_one_text(coupled: Studio) -> None:
     with_one_text = [replace(call, tensors={**call.tensors, "context": plain[0].tensors["context"]}) for call in calls]
     assert [call.is_cond for call in calls] == [plain[0].is_cond] * 3
     assert max(Replay(coupled.files).differences(with_one_text, two_subjects())) < CLOSE
+
+
+def texts_step_aside(studio: Studio, scripts: Scripts, prompt: str) -> None:
+    """Beside regional texts the subjects' prompts change nothing, and one sentence says so."""
+    cat, dog = two_subjects()["subjects"]
+    cat |= {"prompt": "black fur", "avoid": "grass"}
+    worded = two_subjects(subjects=[cat, dog], elsewhere="sand")
+    pictures = paint_beside(studio, scripts, two_subjects(), prompt=prompt)
+    assert pictures.pixels != paint_beside(studio, scripts, prompt=prompt).pixels  # ours act
+    assert studio.paint(worded, prompt=prompt).pixels != studio.paint(two_subjects(), prompt=prompt).pixels
+    job = paint_beside(studio, scripts, worded, prompt=prompt)
+    assert job.pixels == pictures.pixels
+    assert studio.host.tail().count("another extension sets the text of each region") == 1
+
+
+def test_the_subjects_prompts_step_aside_for_forge_couple(coupled: Studio) -> None:
+    texts_step_aside(coupled, couple(), LINES)
+
+
+@pytest.fixture(scope="module")
+def with_regions(studio: Studio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    if studio.kind.name != "A1111":
+        pytest.skip(f"host: not an option in {studio.kind.name}: Regional Prompter is tested in A1111")
+    with once_more(studio, "sd-webui-regional-prompter", tmp_path_factory.mktemp("regional")) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def regional(with_regions: Studio) -> Iterator[Studio]:
+    with as_before(with_regions) as loaded:
+        yield loaded
+
+
+# Two columns; attention mode; no base and no common prompt.
+COLUMNS: Scripts = {
+    "Regional Prompter": [
+        *(True, False, "Matrix", "Columns", "Mask", "Prompt", "1,1", "0.2", False, False, False, "Attention"),
+        *([], "0", "0", "0.4", None, "0", "0", False),
+    ]
+}
+
+
+def test_the_subjects_prompts_step_aside_for_regional_prompter(regional: Studio) -> None:
+    texts_step_aside(regional, COLUMNS, "a cat on the left BREAK a dog on the right")

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from lib_anyms.engine import fused as fused_module
 from lib_anyms.engine import local_text
+from lib_anyms.engine.attention import split_heads
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.engine.local_text import LocalText, Texts
@@ -103,6 +105,31 @@ def test_each_token_attends_to_the_text_of_its_owner(fused: bool, share: float) 
     assert (result - wish).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("call", [CALL, CondMap((True, False, True)), CondMap((True, True, True))], ids=str)
+@pytest.mark.parametrize(
+    "uncond",
+    [NOTHING, texts(BLUR, None, FOX), texts(None, None, None, elsewhere=BLUR)],
+    ids=["nothing to avoid", "two texts to avoid", "elsewhere"],
+)
+def test_the_fused_form_is_one_attention_for_all_entries(
+    call: CondMap, uncond: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cond = texts(None, OWL, FOX, elsewhere=GROUND)
+    results, calls = [], []
+    attend = fused_module.attend
+    monkeypatch.setattr(fused_module, "attend", lambda *args: calls.append(1) or attend(*args))
+    for at_once in (False, True):
+        local = LocalText(LAYOUT, lambda: (cond, uncond), 0.75)
+        local.begin_call((1.0, 1.0, 1.0))
+        text = attended(HOST)
+        local.apply(layer(), GRID, queries(), text, call, at_once)
+        results.append(text)
+    assert (results[0] - results[1]).abs().max() < 1e-12
+    untouched = results[0] == attended(HOST)
+    assert torch.equal(results[1][untouched], results[0][untouched])  # the host's text stays bit for bit
+    assert len(calls) == 1
+
+
 @FORMS
 def test_the_same_text_everywhere_is_the_host(fused: bool) -> None:
     same = texts(HOST, HOST, HOST, elsewhere=HOST)
@@ -174,6 +201,19 @@ def test_texts_follow_the_dtype_of_the_query(fused: bool) -> None:
         wish = expected([FOX, OWL, FOX, GROUND], [HOST] * 4, OWNER)
         assert (text - wish).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5)
     assert REFUSED_BY == {}  # mixed dtypes would end in plain softmax
+
+
+@FORMS
+def test_texts_joined_in_one_context_share_one_softmax(fused: bool) -> None:
+    """The form that BREAK makes: the main and the own text side by side."""
+    joined = torch.cat((CONTEXTS[HOST], CONTEXTS[FOX]))
+    result = localised(Texts((joined, None, None)), fused=fused)
+    attention, query = layer().attention, queries()
+    key, value = (split_heads(project(joined), HEADS) for project in (attention.to_k, attention.to_v))
+    scores = split_heads(query, HEADS) @ key.transpose(-1, -2) / (WIDTH // HEADS) ** 0.5
+    expected = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+    assert (result[1, OWNER == 0] - expected[1, OWNER == 0]).abs().max() < 1e-12
+    assert torch.equal(result[1, OWNER != 0], attended(HOST)[1, OWNER != 0])
 
 
 def test_a_prompt_that_changes_with_the_steps_is_followed() -> None:

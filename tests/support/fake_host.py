@@ -31,6 +31,7 @@ class FakeHost:
         self.cond = cond
         self.bypass: str | None = None
         self.tiler: str | None = None
+        self.text_leader: str | None = None
         self.stopped = False
         self.checkpoint_name = ""
         self.words: list[str | None] = [None]
@@ -48,6 +49,9 @@ class FakeHost:
 
     def tiled_by(self) -> str | None:
         return self.tiler
+
+    def text_led_by(self) -> str | None:
+        return self.text_leader
 
     def device(self) -> torch.device:
         return torch.device("cpu")

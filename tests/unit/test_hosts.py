@@ -27,6 +27,26 @@ WHO = {
 }
 
 
+def test_who_leads_the_text_is_read_off_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regional Prompter replaces each cross-attention's forward; so does ControlNet's IP-Adapter, with no text."""
+    host, unet = A1111(SimpleNamespace()), tiny_unet()
+    monkeypatch.setattr(A1111, "unet", lambda _self: unet)
+    assert host.text_led_by() is None
+    layers = [module for name, module in unet.named_modules() if name.endswith("attn2")]
+    for module, leader in (("scripts.attention", "Regional Prompter"), ("scripts.hook", None)):
+
+        def forward(x: Any, context: Any = None) -> Any:
+            return x
+
+        forward.__module__ = module
+        for layer in layers:
+            layer.forward = forward
+        assert host.text_led_by() == leader
+    for layer in layers:
+        del layer.forward
+    assert host.text_led_by() is None
+
+
 def patcher_of(module: str, **model: Any) -> Any:
     """Like `forge_objects.unet`: an ancestor of its class is in the host's package, not the class itself."""
     base = type("ModelPatcher", (), {"__module__": module})
