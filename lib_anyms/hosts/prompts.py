@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+_BREAK = re.compile(r"\bBREAK\b")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,11 @@ def _context(cond: Any) -> torch.Tensor:
 
 
 def encode_diffusers_prompts(pipeline: Any, prompts: Sequence[str]) -> list[PromptSchedule]:
-    """Encode by the pipeline's text encoders; diffusers has no schedules."""
-    with torch.no_grad():
-        contexts = pipeline.encode_prompt(list(prompts), device=pipeline.device, do_classifier_free_guidance=False)[0]
-    return [PromptSchedule(((0, context),)) for context in contexts]
+    """Encode by the pipeline's text encoders. BREAK starts a new chunk, as in the WebUIs; there are no schedules."""
+    schedules = []
+    for prompt in prompts:
+        chunks = [chunk.strip() for chunk in _BREAK.split(prompt)]
+        with torch.no_grad():
+            contexts = pipeline.encode_prompt(chunks, device=pipeline.device, do_classifier_free_guidance=False)[0]
+        schedules.append(PromptSchedule(((0, contexts.flatten(0, 1)),)))
+    return schedules

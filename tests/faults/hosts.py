@@ -6,6 +6,20 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "Regional Prompter's text is overwritten",
+        "lib_anyms/hosts/webui.py",
+        '{"scripts.attention": "Regional Prompter"}',
+        "{}",
+        "tests/unit/test_hosts.py -k leads",
+    ),
+    Fault(
+        "BREAK is read as a word by diffusers",
+        "lib_anyms/hosts/prompts.py",
+        "_BREAK.split(prompt)",
+        "[prompt]",
+        "tests/unit/test_words.py -k chunk",
+    ),
+    Fault(
         "a masked part taken for the whole image",
         "lib_anyms/hosts/viewport.py",
         "return _masked_viewport(p) if _only_masked(p) else WHOLE",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.errors import Refused
 from lib_anyms.lab.bench import jobs, layers, suites
 from lib_anyms.lab.bench.forms import FORMS, KEPT, Work
@@ -133,10 +134,15 @@ def test_more_subjects_than_a_layout_may_have_are_measured_in_single_layers() ->
 
 def test_a_unet_is_measured_with_and_without_the_stream() -> None:
     bench = UNetCase("tiny", TINY, 8, 2, torch.zeros(()))
-    results = list(unet_results(bench, (0, 2), {"base": 4, "plus": 16}, 1))
+    results = list(unet_results(bench, (0, 2), {"base": 4, "plus": 16}, 1, prompts=(2,)))
     memory = {(result.tokens, result.case): result.mib for result in results if result.subjects}
     assert memory[16, "tiny, AnyMS"] > 3 * memory[4, "tiny, AnyMS"] > 0
     assert [result.case for result in results if not result.subjects] == ["tiny, AnyMS"] * 2
+    worded = [result for result in results if result.case == "tiny with prompts, AnyMS"]
+    assert [(result.against, result.tokens) for result in worded] == [("AnyMS 2", 4), ("AnyMS 2", 16)]
+    texts = [result.mib - memory[result.tokens, "tiny, AnyMS"] for result in worded]
+    widths = sum(layer.width for layer in cross_attention_layers(bench.unet()))
+    assert texts == pytest.approx([3 * 77 * 2 * widths * 4 / 2**20] * 2)  # keys and values of two prompts and elsewhere
 
 
 def test_the_results_are_written_as_json(tmp_path: Path) -> None:

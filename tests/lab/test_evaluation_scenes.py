@@ -130,6 +130,18 @@ def test_the_request_has_the_boxes_and_the_references() -> None:
     assert list(task.boxes) == boxes("overlap-30", 3, 0)
 
 
+def test_joined_words_put_the_main_prompt_before_each_own_one() -> None:
+    task = make_task("disjoint", 3, 0)
+    own, joined = (task.request(MODES[name], 2.0) for name in ("words", "words-joined"))
+    assert own.layout is not None
+    assert joined.layout is not None
+    for mine, both in zip(own.layout.subjects, joined.layout.subjects):
+        assert mine.prompt
+        assert both.prompt == f"{task.prompt} BREAK {mine.prompt}"
+    assert joined.elsewhere == f"{task.prompt} BREAK {own.elsewhere}"
+    assert any(cell.mode == "words-joined" for cell in cells_of(SUITES["words"]))
+
+
 def test_the_demo_layout_is_the_demo_s_scene_with_other_noise() -> None:
     tasks = [make_task(DEMO, 3, number, seed) for seed in (0, 1) for number in range(24)]
     noises = {task.noise for task in tasks}

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
+from lib_anyms.hosts.prompts import encode_diffusers_prompts
 from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
@@ -83,20 +84,44 @@ def test_words_act_without_any_image_stream(host: FakeHost) -> None:
     assert not torch.equal(output[1], plain[1])
 
 
+def test_beside_regional_texts_ours_steps_aside_for_text_alone_and_says_so_once(host: FakeHost) -> None:
+    plain = play(host, request())[0]
+    host.text_leader = "Regional Prompter"
+    session = open_session(Session(host, job=object()))
+    wish = request({"prompt": "fur", "avoid": "blur"}, elsewhere="grass")
+    session.begin_pass(wish)
+    for number in range(2):
+        session.begin_step(SimpleNamespace(progress=number / 2, number=number))
+        assert torch.equal(sample(host.current), plain)  # the pictures act as before
+    session.finish_pass()
+    (note,) = session.new_notes()
+    assert note.cause == "foreign_text"
+    assert session.new_notes() == []
+
+
 def test_elsewhere_auto_is_the_main_prompt_without_the_subjects(host: FakeHost) -> None:
     play(host, request(elsewhere="auto"))
     assert host.encoded == [("on grass", False)]
 
 
-def test_a_second_pass_encodes_again_with_its_own_steps_and_prompt(host: FakeHost) -> None:
+def test_a_second_pass_encodes_once_with_its_own_steps_and_prompt(host: FakeHost) -> None:
     session = open_session(Session(host, job=object()))
     wish = request({"prompt": "fur"}, elsewhere="auto")
     session.begin_pass(wish)
     stream = session.stream
+    assert host.encoded == [("fur", False), ("on grass", False)]
+    session.begin_step(SimpleNamespace(progress=0.0, number=0))
+    sample(host.current)
+    host.encoded.clear()
     host.main_prompt = "a cat on sand"
-    session.begin_pass(wish)
-    assert session.stream is stream  # the same viewport: nothing else is done again
-    assert host.encoded == [("fur", False), ("on grass", False), ("fur", False), ("on sand", False)]
+    for _ in range(2):  # Forge begins its second pass twice
+        session.begin_pass(wish)
+        assert session.stream is stream  # the same viewport: nothing else is done again
+        assert host.encoded == [("fur", False), ("on sand", False)]
+    session.begin_step(SimpleNamespace(progress=0.0, number=0))
+    sample(host.current)
+    session.begin_pass(wish)  # other steps, the same prompt
+    assert host.encoded == [("fur", False), ("on sand", False)] * 2
 
 
 @pytest.mark.parametrize(
@@ -108,6 +133,9 @@ def test_a_second_pass_encodes_again_with_its_own_steps_and_prompt(host: FakeHos
         ("(a cat:1.2) in a garden, (best quality:1.3)", ["cat"], "in a garden, (best quality:1.3)"),
         ("a category of things", ["cat"], "a category of things"),
         ("A CAT", ["cat"], ""),
+        ("a cat on the left and a red fox in the upper right on a table", ["cat", "fox"], "on a table"),
+        ("a cat at the top, a tree on the left", ["cat"], "a tree on the left"),
+        ("a cat AND a quiet beach :0.8 AND soft light", ["cat"], "a quiet beach, soft light"),
         ("nothing of ours", ["", "cat"], "nothing of ours"),
     ],
 )
@@ -124,6 +152,20 @@ def test_an_extra_network_is_refused_where_it_stands(field: str, tag: str) -> No
     assert tag in str(refusal.value)
 
 
+@pytest.mark.parametrize("field", ["prompt", "avoid", "elsewhere"])
+@pytest.mark.parametrize("text", ["a cat AND a dog", "a cat :1.2 AND\na dog", "AND"])
+def test_composition_by_and_is_refused_where_it_stands(field: str, text: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        request(elsewhere=text) if field == "elsewhere" else request({field: text})
+    assert refusal.value.cause == "prompt_and"
+    assert "Put it into the main prompt" in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["a cat and a dog", "SAND and AND_1, BRAND", "And"])
+def test_words_that_only_look_like_and_pass(text: str) -> None:
+    assert request({"prompt": text}).has_words
+
+
 def test_words_come_back_from_infotext_and_layout() -> None:
     wish = request({"prompt": 'a "black" cat,\nsoft', "avoid": "blur"}, elsewhere="grass", words=0.5)
     recalled = infotext.read(infotext.write(wish))
@@ -137,6 +179,23 @@ def test_a_request_without_words_writes_none() -> None:
     written = infotext.write(request())
     for name in ("prompt", "avoid", "elsewhere", "words", "fidelity"):
         assert f'"{name}"' not in written
+
+
+class Encoding:
+    """A pipeline of which only the text encoders are used."""
+
+    device = torch.device("cpu")
+
+    def encode_prompt(self, prompts: list[str], **_settings: Any) -> tuple[torch.Tensor]:
+        return (torch.stack([text_context(prompt) for prompt in prompts]),)
+
+
+def test_break_starts_a_new_chunk_in_diffusers_as_in_the_webuis() -> None:
+    schedules = encode_diffusers_prompts(Encoding(), ["fur", "a cat BREAK fur\nBREAK  ", "BREAKFAST"])
+    fur, joined, breakfast = (schedule.at(0) for schedule in schedules)
+    assert torch.equal(fur, text_context("fur"))
+    assert torch.equal(joined, torch.cat([text_context("a cat"), text_context("fur"), text_context("")]))
+    assert torch.equal(breakfast, text_context("BREAKFAST"))
 
 
 def test_text_contexts_of_the_fake_host_differ() -> None:

@@ -12,10 +12,12 @@ from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.key_values import KeyValues, spans_of
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
+from lib_anyms.engine.local_text import LocalText, Texts
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 
 SCALE = 0.6
+TEXT_TOKENS = 77
 
 
 def layout_of(count: int, coverage: float = 0.6, overlap: float = 0.0) -> Layout:
@@ -46,8 +48,22 @@ def sets_for(layers: Sequence[Layer], subjects: int, tokens: int, like: torch.Te
     return KeyValues({number: (key, value) for number, (key, value) in sets.items()}, spans, uncond)
 
 
+def prompts_for(layout: Layout, width: int, like: torch.Tensor) -> LocalText:
+    """A random prompt of 77 text tokens for each subject and for elsewhere."""
+    make = torch.Generator().manual_seed(1)
+    contexts = torch.randn(len(layout.subjects) + 1, TEXT_TOKENS, width, generator=make).to(like)
+    texts = Texts(tuple(contexts[:-1]), contexts[-1])
+    nothing = Texts((None,) * len(layout.subjects))
+    return LocalText(layout, lambda: (texts, nothing))
+
+
 def stream_for(
-    unet: nn.Module, layout: Layout, tokens: int, like: torch.Tensor, mode: str = "crop-merge"
+    unet: nn.Module,
+    layout: Layout,
+    tokens: int,
+    like: torch.Tensor,
+    mode: str = "crop-merge",
+    prompts: LocalText | None = None,
 ) -> ImageStream:
     """An image stream on `unet`, for calls with as many unconditional batch entries as conditional ones."""
     layers = cross_attention_layers(unet)
@@ -56,4 +72,5 @@ def stream_for(
         assert isinstance(args[0], torch.Tensor)
         return UNetCall(CondMap.of_chunks((False, True), len(args[0]) // 2), 0.0)
 
-    return ImageStream(unet, layers, sets_for(layers, len(layout.subjects), tokens, like), layout, SCALE, mode, read)
+    sets = sets_for(layers, len(layout.subjects), tokens, like)
+    return ImageStream(unet, layers, sets, layout, SCALE, mode, read, local_text=prompts)

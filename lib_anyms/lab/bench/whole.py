@@ -12,13 +12,13 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from lib_anyms.engine.image_stream import ImageStream
-from lib_anyms.lab.bench.streams import SCALE, layout_of, stream_for
+from lib_anyms.lab.bench.streams import SCALE, layout_of, prompts_for, stream_for
 from lib_anyms.lab.bench.timing import Result, clock_of, compare, interleaved
 from lib_anyms.standalone.random_sdxl import PROJECTIONS, key_value_weights
 from lib_anyms.standalone.single_file import unet_config
 from lib_anyms.standalone.structure import SPRITES, Structure
 
-PLAIN = "plain"
+PLAIN, WITH_PROMPTS = "plain", "AnyMS with prompts"
 _MIB = 2**20
 _RESAMPLER_LAYERS = 4  # diffusers reads no other
 
@@ -72,9 +72,17 @@ def sprites_case(side: int = 32) -> UNetCase:
 
 @torch.inference_mode()
 def unet_results(
-    case: UNetCase, subjects: tuple[int, ...], tokens: dict[str, int], rounds: int, peers: bool = True
+    case: UNetCase,
+    subjects: tuple[int, ...],
+    tokens: dict[str, int],
+    rounds: int,
+    peers: bool = True,
+    prompts: tuple[int, ...] = (7,),
 ) -> Iterator[Result]:
-    """Ours, masked sum and diffusers' masks, for each number of subjects; 0 repeats the plain call: the noise."""
+    """Ours, masked sum and diffusers' masks, for each number of subjects; 0 repeats the plain call: the noise.
+
+    prompts: numbers of subjects that are also measured with a prompt each, against ours without.
+    """
     unet, inputs = case.unet(), case.inputs()
     call = _caller(unet, inputs)
     for kind, count in tokens.items():
@@ -82,6 +90,11 @@ def unet_results(
         streams: dict[str, ImageStream] = {}
         for number in (number for number in subjects if number):
             streams[f"AnyMS {number}"] = stream_for(sharing(unet), layout_of(number), count, case.like)
+            if number in prompts:
+                texts = prompts_for(layout_of(number), case.structure.context_width, case.like)
+                streams[f"{WITH_PROMPTS} {number}"] = stream_for(
+                    sharing(unet), layout_of(number), count, case.like, prompts=texts
+                )
             if peers:
                 masked = stream_for(sharing(unet), layout_of(number), count, case.like, "masked-sum")
                 streams[f"masked sum {number}"] = masked
@@ -95,7 +108,10 @@ def unet_results(
             if name != PLAIN:
                 way, _, shown = name.rpartition(" ")
                 mib = _beyond(variants[name], call, streams.get(name), case.like.device)
-                yield compare(f"{case.name}, {way}", int(shown), count, times, name, PLAIN, mib)
+                against, title = PLAIN, f"{case.name}, {way}"
+                if way == WITH_PROMPTS:
+                    against, title = f"AnyMS {shown}", f"{case.name} with prompts, AnyMS"
+                yield compare(title, int(shown), count, times, name, against, mib)
 
 
 def _caller(unet: nn.Module, inputs: dict[str, Any]) -> Callable[[], object]:

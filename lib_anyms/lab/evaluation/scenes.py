@@ -74,9 +74,10 @@ class Task:
         layout, elsewhere = self.layout, mode.elsewhere
         if mode.words:
             background = self.scene.background
-            worded = [replace(one, prompt=prompt([one.name], background)) for one in layout.subjects]
+            before = f"{self.prompt} BREAK " if mode.joined else ""
+            worded = [replace(one, prompt=before + prompt([one.name], background)) for one in layout.subjects]
             layout = Layout(tuple(worded))
-            elsewhere = background if elsewhere == BACKGROUND else elsewhere
+            elsewhere = before + background if elsewhere == BACKGROUND else elsewhere
         pictures, scale = self.references(), scale if mode.adapter else 0.0
         return Request(layout, pictures, mode=mode.stream, scale=scale, words=mode.words or 1.0, elsewhere=elsewhere)
 

@@ -30,6 +30,7 @@ class Mode:
     on_hosts: bool = True  # a WebUI with AnyMS can make it
     words: float = 0.0  # share of local text: each subject's own prompt in its box
     elsewhere: str = ""  # "background": the background's words outside the boxes; "auto"; "" for the main prompt
+    joined: bool = False  # the main prompt stands before each of these, in one softmax
 
 
 MODES = {
@@ -45,6 +46,9 @@ MODES = {
     "words-auto": Mode("the same, elsewhere the main prompt without the subjects", OURS, True, True, 1, "auto"),
     "words-half": Mode("the same as words, with half of the text stream", OURS, True, True, 0.5, BACKGROUND),
     "words-inside": Mode("own prompts in the boxes, the main prompt elsewhere", OURS, True, True, 1),
+    "words-joined": Mode(
+        "the same as words, each in one softmax with the main prompt", OURS, True, True, 1, BACKGROUND, joined=True
+    ),
     "words-only": Mode("the local text of words, and no image stream", OURS, False, True, 1, BACKGROUND),
 }
 
