@@ -34,8 +34,8 @@ FAULTS = (
     Fault(
         "subjects see each other's tokens in the fused form",
         "lib_anyms/engine/fused.py",
-        "slice(*span)] = 0",
-        "span[0] :] = 0",
+        "slice(start, end) if start < end else slice(None)",
+        "slice(start, None)",
         FUSED,
     ),
     Fault(

@@ -197,8 +197,8 @@ FAULTS = (
     Fault(
         "comparison: a failed job's images are shown by the next",
         "lib_anyms/webui/ui/extras.py",
-        "    state.waiting = None\n    if panel.extra_output(values) != COMPARISON:",
-        "    if panel.extra_output(values) != COMPARISON:",
+        "    state.waiting = None\n    kind = KINDS.get(panel.extra_output(values))",
+        "    kind = KINDS.get(panel.extra_output(values))",
         "tests/unit/test_extras.py -k failed_leaves_nothing",
     ),
     Fault(
