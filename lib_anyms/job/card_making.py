@@ -77,9 +77,17 @@ def save_to_library(
         raise Refused("card_model")
     layers = cross_attention_layers(unet)
     pair = choose_pair(folders, unet, layers, request.adapter, request.encoder, checkpoint=checkpoint)
-    prompts = {"prompt": subject.prompt, "avoid": subject.avoid}
-    pictures, fit, combine = request.pictures[0], request.fit, request.combine
-    return library.add(make_card(subject.name, subject.role, pictures, [pair], fit, combine, **prompts))
+    data = make_card(
+        subject.name,
+        subject.role,
+        request.pictures[0],
+        [pair],
+        request.fit,
+        request.combine,
+        prompt=subject.prompt,
+        avoid=subject.avoid,
+    )
+    return library.add(data)
 
 
 def _with_boxes(data: Any) -> Any:

@@ -82,8 +82,8 @@ def _save(args: argparse.Namespace) -> int:
     pictures = [read_picture(read_bytes(file), args.name) for file in args.picture]
     dtype = torch.float32 if args.float32 else torch.float16
     models = pairs(args.adapter or [], args.encoder or [])
-    prompts = {"prompt": args.prompt, "avoid": args.avoid}
-    data = make_card(args.name, args.role, pictures, models, args.fit, args.combine, dtype, **prompts)
+    how = args.fit, args.combine, dtype, args.prompt, args.avoid
+    data = make_card(args.name, args.role, pictures, models, *how)
     try:
         args.card.parent.mkdir(parents=True, exist_ok=True)
         write_new(args.card, data)
