@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=4366ee4e";
+import { ROLES } from "./order.mjs?v=cdc41d2e";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=4366ee4e";
-import { added, stacked } from "./layout.mjs?v=4366ee4e";
-import { allSlots } from "./order.mjs?v=4366ee4e";
+import { fitted } from "./boxes.mjs?v=cdc41d2e";
+import { added, stacked } from "./layout.mjs?v=cdc41d2e";
+import { allSlots } from "./order.mjs?v=cdc41d2e";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

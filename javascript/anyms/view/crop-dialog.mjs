@@ -2,13 +2,13 @@
 // The slot changes only on "Use it". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=4366ee4e";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=4366ee4e";
-import { allSlots } from "../model/order.mjs?v=4366ee4e";
-import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=4366ee4e";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=4366ee4e";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=4366ee4e";
-import { chooseFiles } from "../host/files.mjs?v=4366ee4e";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=cdc41d2e";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=cdc41d2e";
+import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=cdc41d2e";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=cdc41d2e";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=cdc41d2e";
+import { chooseFiles } from "../host/files.mjs?v=cdc41d2e";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

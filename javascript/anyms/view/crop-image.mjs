@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { pixelsOf, toPaint } from "../model/mask.mjs?v=4366ee4e";
+import { pixelsOf, toPaint } from "../model/mask.mjs?v=cdc41d2e";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

@@ -1,25 +1,25 @@
 // The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
 // fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=4366ee4e";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=4366ee4e";
-import { actionOf } from "../model/keys.mjs?v=4366ee4e";
-import * as layouts from "../model/layout.mjs?v=4366ee4e";
-import { allSlots } from "../model/order.mjs?v=4366ee4e";
-import { hasPictures } from "../host/files.mjs?v=4366ee4e";
-import { Background } from "./background.mjs?v=4366ee4e";
-import { Canvas } from "./canvas.mjs?v=4366ee4e";
-import { CropDialog } from "./crop-dialog.mjs?v=4366ee4e";
-import { CROP_STYLES } from "./crop-styles.mjs?v=4366ee4e";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=4366ee4e";
-import { Intake } from "./intake.mjs?v=4366ee4e";
-import { LayoutFiles } from "./layout-files.mjs?v=4366ee4e";
-import { STYLES } from "./styles.mjs?v=4366ee4e";
-import { SubjectList } from "./subject-list.mjs?v=4366ee4e";
-import { Thumbs } from "./thumbs.mjs?v=4366ee4e";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=4366ee4e";
-import { Toolbar } from "./toolbar.mjs?v=4366ee4e";
-import { Tools } from "./tools.mjs?v=4366ee4e";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=cdc41d2e";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=cdc41d2e";
+import { actionOf } from "../model/keys.mjs?v=cdc41d2e";
+import * as layouts from "../model/layout.mjs?v=cdc41d2e";
+import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { hasPictures } from "../host/files.mjs?v=cdc41d2e";
+import { Background } from "./background.mjs?v=cdc41d2e";
+import { Canvas } from "./canvas.mjs?v=cdc41d2e";
+import { CropDialog } from "./crop-dialog.mjs?v=cdc41d2e";
+import { CROP_STYLES } from "./crop-styles.mjs?v=cdc41d2e";
+import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=cdc41d2e";
+import { Intake } from "./intake.mjs?v=cdc41d2e";
+import { LayoutFiles } from "./layout-files.mjs?v=cdc41d2e";
+import { STYLES } from "./styles.mjs?v=cdc41d2e";
+import { SubjectList } from "./subject-list.mjs?v=cdc41d2e";
+import { Thumbs } from "./thumbs.mjs?v=cdc41d2e";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=cdc41d2e";
+import { Toolbar } from "./toolbar.mjs?v=cdc41d2e";
+import { Tools } from "./tools.mjs?v=cdc41d2e";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

@@ -1,10 +1,10 @@
 // <anyms-editor>: waits for the page's fields, then shows the editor. Until then, or if the editor fails, it shows its
 // content: a line about the plain fields.
 
-import { watchCards } from "../host/cards.mjs?v=4366ee4e";
-import { Fields } from "../host/fields.mjs?v=4366ee4e";
-import { showRefusals } from "../host/refusal.mjs?v=4366ee4e";
-import { Editor } from "./editor.mjs?v=4366ee4e";
+import { watchCards } from "../host/cards.mjs?v=cdc41d2e";
+import { Fields } from "../host/fields.mjs?v=cdc41d2e";
+import { showRefusals } from "../host/refusal.mjs?v=cdc41d2e";
+import { Editor } from "./editor.mjs?v=cdc41d2e";
 
 /** The page's elements by the prefix of their fields. @type {Map<string, AnymsEditor>} */
 export const elements = new Map();

@@ -1,12 +1,12 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=4366ee4e";
-import { t } from "./dom.mjs?v=4366ee4e";
-import * as layouts from "../model/layout.mjs?v=4366ee4e";
-import { allSlots } from "../model/order.mjs?v=4366ee4e";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=4366ee4e";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=4366ee4e";
+import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=cdc41d2e";
+import { t } from "./dom.mjs?v=cdc41d2e";
+import * as layouts from "../model/layout.mjs?v=cdc41d2e";
+import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=cdc41d2e";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

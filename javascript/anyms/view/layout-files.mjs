@@ -1,12 +1,12 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=4366ee4e";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=4366ee4e";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=4366ee4e";
-import * as layouts from "../model/layout.mjs?v=4366ee4e";
-import { roleOf } from "../model/order.mjs?v=4366ee4e";
-import { infotextOf } from "../model/png.mjs?v=4366ee4e";
+import { t } from "./dom.mjs?v=cdc41d2e";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=cdc41d2e";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=cdc41d2e";
+import * as layouts from "../model/layout.mjs?v=cdc41d2e";
+import { roleOf } from "../model/order.mjs?v=cdc41d2e";
+import { infotextOf } from "../model/png.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

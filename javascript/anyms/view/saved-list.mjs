@@ -1,8 +1,8 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=4366ee4e";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=4366ee4e";
-import * as saved from "../model/saved-layouts.mjs?v=4366ee4e";
+import { button, make, t } from "./dom.mjs?v=cdc41d2e";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=cdc41d2e";
+import * as saved from "../model/saved-layouts.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=4366ee4e";
-import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=4366ee4e";
-import { hasPictures } from "../host/files.mjs?v=4366ee4e";
-import { samePictures } from "../model/layout.mjs?v=4366ee4e";
-import { allSlots } from "../model/order.mjs?v=4366ee4e";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=4366ee4e";
-import { STYLES } from "./styles.mjs?v=4366ee4e";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=4366ee4e";
+import { isCard } from "../model/mask.mjs?v=cdc41d2e";
+import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=cdc41d2e";
+import { hasPictures } from "../host/files.mjs?v=cdc41d2e";
+import { samePictures } from "../model/layout.mjs?v=cdc41d2e";
+import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=cdc41d2e";
+import { STYLES } from "./styles.mjs?v=cdc41d2e";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=4366ee4e";
-import { colourOf, make, t } from "./dom.mjs?v=4366ee4e";
-import { boxOf, takesPart } from "../model/layout.mjs?v=4366ee4e";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=cdc41d2e";
+import { colourOf, make, t } from "./dom.mjs?v=cdc41d2e";
+import { boxOf, takesPart } from "../model/layout.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

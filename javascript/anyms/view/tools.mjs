@@ -1,17 +1,17 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=4366ee4e";
-import { HiresOverlay } from "./hires-overlay.mjs?v=4366ee4e";
-import { HintList } from "./hint-list.mjs?v=4366ee4e";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=4366ee4e";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=4366ee4e";
-import { readLayout } from "../model/exchange.mjs?v=4366ee4e";
-import { takesPart } from "../model/layout.mjs?v=4366ee4e";
-import { allSlots } from "../model/order.mjs?v=4366ee4e";
-import { writePositions } from "../model/positions.mjs?v=4366ee4e";
-import { SavedList } from "./saved-list.mjs?v=4366ee4e";
-import { TokenMap } from "./token-map.mjs?v=4366ee4e";
+import { button, make, t } from "./dom.mjs?v=cdc41d2e";
+import { HiresOverlay } from "./hires-overlay.mjs?v=cdc41d2e";
+import { HintList } from "./hint-list.mjs?v=cdc41d2e";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=cdc41d2e";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=cdc41d2e";
+import { readLayout } from "../model/exchange.mjs?v=cdc41d2e";
+import { takesPart } from "../model/layout.mjs?v=cdc41d2e";
+import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { writePositions } from "../model/positions.mjs?v=cdc41d2e";
+import { SavedList } from "./saved-list.mjs?v=cdc41d2e";
+import { TokenMap } from "./token-map.mjs?v=cdc41d2e";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -46,9 +46,9 @@ export class Tools {
     this.savedList = new SavedList(editor);
     this.otherTab = OTHER_TAB[/** @type {keyof typeof OTHER_TAB} */ (editor.fields.tab)];
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
-    this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
+    this.compareWords = button("compare", t("Compare prompts"), () => this.request("words"), { shown: true });
     this.maps = button("maps", t("Show where each acts"), () => this.request("maps"), { shown: true });
-    this.positions = button("positions", t("Write positions"), () => this.writePositions(), { shown: true });
+    this.positions = button("fields", t("Write positions"), () => this.writePositions(), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
     this.compareWords.title = t(TIPS.words);
