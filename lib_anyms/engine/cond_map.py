@@ -1,20 +1,27 @@
-"""Which entries of a UNet call's batch are conditional. Hosts batch, split and skip them; we never guess."""
+"""Which entries of a UNet call's batch are conditional, and what they show. Hosts batch, split and skip them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from lib_anyms.errors import Refused
+from lib_anyms.layout.geometry import Viewport
 
 
 @dataclass(frozen=True)
 class CondMap:
-    """`is_cond[entry]` for each entry of the batch the UNet receives. Each condition has `chunk` entries."""
+    """`is_cond[entry]` for each entry of the batch the UNet receives. Each condition has `chunk` entries.
+
+    windows: the part of the pass's image that each entry shows, None for an entry without an image stream; () where all
+    show the whole image. left_out: why an entry has no image stream, a cause of `errors.Noted`.
+    """
 
     is_cond: tuple[bool, ...]
     chunk: int = field(default=1, compare=False)
+    windows: tuple[Viewport | None, ...] = ()
+    left_out: str = field(default="", compare=False)
 
     @classmethod
     def of_chunks(cls, chunks_cond: Iterable[bool], chunk: int) -> CondMap:
@@ -24,13 +31,25 @@ class CondMap:
             flags += [flag] * chunk
         return cls(tuple(flags), chunk)
 
+    @property
+    def acts(self) -> bool:
+        """Whether any entry has an image stream."""
+        return not self.windows or any(window is not None for window in self.windows)
+
     @cached_property
     def runs(self) -> tuple[tuple[slice, bool], ...]:
         """Neighbouring entries of one kind, as (slice, is_cond). Cached, as every layer of a call needs them."""
-        flags = self.is_cond
-        starts = [entry for entry, flag in enumerate(flags) if entry == 0 or flag != flags[entry - 1]]
-        ends = [*starts[1:], len(flags)]
-        return tuple((slice(start, end), flags[start]) for start, end in zip(starts, ends))
+        return tuple((entries, self.is_cond[entries.start]) for entries in _runs(self.is_cond))
+
+    @cached_property
+    def parts(self) -> tuple[tuple[slice, Viewport, CondMap], ...]:
+        """Neighbouring entries that show the same window, with their own map; none without an image stream."""
+        parts = []
+        for entries in _runs(self.windows):
+            window = self.windows[entries.start]
+            if window is not None:
+                parts.append((entries, window, CondMap(self.is_cond[entries])))
+        return tuple(parts)
 
     def with_copies(self, count: int) -> Iterator[tuple[CondMap, list[int], bool]]:
         """How this batch may have become `count` entries in a cross-attention layer that gets several texts per image.
@@ -60,12 +79,22 @@ class CondMap:
         return CondMap(tuple(flags)), sources
 
 
+def _runs(values: Sequence[object]) -> list[slice]:
+    """The places of neighbouring equal values."""
+    starts = [place for place, value in enumerate(values) if place == 0 or value != values[place - 1]]
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(values)])]
+
+
 @dataclass
 class CondCursor:
     """All batch entries of one denoiser step. The UNet calls of that step take them in order, however many each."""
 
     conds: CondMap
     position: int = 0
+
+    def next(self, count: int) -> tuple[bool, ...]:
+        """The flags of the next `count` entries; fewer where fewer are left."""
+        return self.conds.is_cond[self.position : self.position + count]
 
     def take(self, count: int) -> CondMap:
         """The next `count` entries. Raises Refused when the step has fewer left."""

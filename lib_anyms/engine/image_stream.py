@@ -8,8 +8,9 @@ layers that fired.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from lib_anyms.engine.local_text import LocalText
 from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import REFUSED_BY
 from lib_anyms.errors import Refused, SteppedAside
-from lib_anyms.layout.geometry import TokenGrid
+from lib_anyms.layout.geometry import WHOLE, TokenGrid
 from lib_anyms.layout.layout import Layout
 
 
@@ -46,7 +47,8 @@ class PassResult:
     layers: cross-attention layers; calls: whole UNet calls; step_calls: those of this step; grids: token grids merged
     on; failure: the cause of the error the stream raised; refusal: the sentence of that error where it is a Refused;
     aside: why the stream ejected itself; not_fused: the error of fused attention, if there was one; foreign_text:
-    another extension made the text local, so the subjects' prompts did not act.
+    another extension made the text local, so the subjects' prompts did not act; windowed: calls on parts of the image;
+    left_out: (cause, calls) of entries without an image stream; acting: calls with one.
     """
 
     layout: Layout
@@ -59,6 +61,9 @@ class PassResult:
     aside: SteppedAside | None
     not_fused: str
     foreign_text: bool = False
+    windowed: int = 0
+    left_out: tuple[tuple[str, int], ...] = ()
+    acting: int = 0
 
 
 CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: a call of another job
@@ -96,6 +101,9 @@ class ImageStream:
         self._aside: SteppedAside | None = None
         self._not_fused = ""
         self._foreign_text = False
+        self._windowed = 0
+        self._left_out: Counter[str] = Counter()
+        self._acting = 0
         # of the UNet call in progress
         self._call: UNetCall | None = None
         self._copies: dict[int, CondMap] = {}  # batch size in a layer -> its map, where that is not the call's
@@ -126,6 +134,9 @@ class ImageStream:
             aside=self._aside,
             not_fused=self._not_fused,
             foreign_text=self._foreign_text,
+            windowed=self._windowed,
+            left_out=tuple(self._left_out.copy().items()),
+            acting=self._acting,
         )
 
     def inject(self) -> None:
@@ -189,9 +200,9 @@ class ImageStream:
         return add
 
     def _end_call(self, _unet: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
-        if self._call is None:
+        call, self._call = self._call, None
+        if call is None:
             return
-        self._call = None
         if not self._fired:
             self._aside = self._aside_reason()
         if self._aside is not None:
@@ -202,6 +213,13 @@ class ImageStream:
             self._guarded(_refuse_count, self._fired, len(self._layers))
         self._calls += 1
         self._step_calls += 1
+        self._count(call.cond_map)
+
+    def _count(self, conds: CondMap) -> None:
+        self._acting += conds.acts
+        self._windowed += any(window not in (None, WHOLE) for window in conds.windows)
+        if conds.left_out:
+            self._left_out[conds.left_out] += 1
 
     def _with_image(
         self, layer: Layer, query: torch.Tensor, text: torch.Tensor, call: UNetCall, only_hook: bool
@@ -211,9 +229,9 @@ class ImageStream:
         only_hook: no other hook has seen `text`, so it may be changed in place. Raises Refused for a batch or a number
         of tokens that does not match the call.
         """
-        if not self.region_merge.acts_on(layer):
-            return text
         conds = call.cond_map
+        if not conds.acts or not self.region_merge.acts_on(layer):
+            return text
         if query.shape[0] != len(conds.is_cond):
             conds = self._with_copies(query, conds)
         if query.shape[1] != self._grid.tokens:
@@ -222,10 +240,21 @@ class ImageStream:
             text = text.clone()  # another extension's hook may hold it
         foreign_text = call.foreign_text or conds is not call.cond_map
         self._foreign_text = self._foreign_text or (foreign_text and self.region_merge.local_text is not None)
-        merged = self.region_merge.add(layer, self._grid, query, text, conds, foreign_text)
+        merged = self._merge(layer, query, text, conds, foreign_text)
         if REFUSED_BY:
             self._not_fused = self._not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
         return merged
+
+    def _merge(
+        self, layer: Layer, query: torch.Tensor, text: torch.Tensor, conds: CondMap, foreign_text: bool
+    ) -> torch.Tensor:
+        """`RegionMerge.add` of the whole batch, or window by window."""
+        if not conds.windows:
+            return self.region_merge.add(layer, self._grid, query, text, conds, foreign_text)
+        text = text.contiguous()
+        for entries, window, part in conds.parts:
+            self.region_merge.add(layer, self._grid, query[entries], text[entries], part, foreign_text, window)
+        return text
 
     def _with_copies(self, query: torch.Tensor, conds: CondMap) -> CondMap:
         """The map of a layer whose batch another extension has extended with copies of conditional entries.
@@ -251,10 +280,12 @@ class ImageStream:
 
 def _map_of_copies(query: torch.Tensor, conds: CondMap) -> CondMap:
     size = len(query)
+    windows = set(conds.windows)
     tolerance = 0.01 * query.abs().max()  # the same entry may be rounded differently within another batch
     for copied, sources, padded in conds.with_copies(size):
-        if (query - query[sources]).abs().max() <= tolerance and not (padded and query[-1].any()):
-            return copied
+        same = (query - query[sources]).abs().max() <= tolerance and not (padded and query[-1].any())
+        if same and len(windows) <= 1:
+            return replace(copied, windows=tuple(windows) * size)
     raise Refused("rows_unknown", got=size, expected=len(conds.is_cond))
 
 

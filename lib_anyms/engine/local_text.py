@@ -16,9 +16,10 @@ from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.fused_text import FusedText
 from lib_anyms.engine.key_values import spans_of
 from lib_anyms.engine.layer_map import Layer
-from lib_anyms.layout.geometry import TokenGrid
+from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
 
+_MOST_CROPS = 128  # windows may have another place in every step
 CACHE_BYTES = 512 * 2**20  # SDXL in half precision at 77 tokens: 24 MiB a prompt
 
 
@@ -59,7 +60,7 @@ class LocalText:
         self._layout, self._source, self._share = layout, source, share
         self._texts: dict[bool, Texts] = {}  # by is_cond
         self._active: tuple[bool, ...] = ()
-        self._crops: dict[tuple[TokenGrid, tuple[bool, ...], torch.device], tuple[Crop, ...]] = {}
+        self._crops: dict[tuple[object, ...], tuple[Crop, ...]] = {}
         self._fused: dict[tuple[object, ...], FusedText] = {}
         self._cache: dict[_Key, tuple[_Contexts, list[KeyValue]]] = {}
         self._cached_bytes = 0
@@ -76,18 +77,29 @@ class LocalText:
         self._active = tuple(strength != 0 for strength in strengths)
 
     def apply(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, conds: CondMap, fused: bool
+        self,
+        layer: Layer,
+        grid: TokenGrid,
+        query: torch.Tensor,
+        text: torch.Tensor,
+        conds: CondMap,
+        fused: bool,
+        window: Viewport = WHOLE,
     ) -> None:
-        """Make `text` local in place, (batch, tokens, channels). `fused`: all crops in one attention."""
+        """Make `text` local in place, (batch, tokens, channels).
+
+        fused: all crops in one attention; window: the part of the layout's image that these entries show.
+        """
         runs = [(entries, is_cond) for entries, is_cond in conds.runs if not self._texts[is_cond].is_empty]
-        if not (self._share and runs):
+        owned = self._owned(grid, window, query.device)
+        if not (self._share and runs and owned):
             return
         if fused:
-            self._apply_fused(layer, grid, query, text, conds, runs)
+            self._apply_fused(layer, (grid, window), owned, query, text, conds)
             return
         for entries, is_cond in runs:
             contexts = self._texts[is_cond].contexts
-            crops = [crop for crop in self._owned(grid, query.device) if contexts[crop.subject] is not None]
+            crops = [crop for crop in owned if contexts[crop.subject] is not None]
             if crops:
                 keys_values = self._project(layer, contexts, query, joined=False)
                 localise_text(text[entries], query[entries], keys_values, crops, layer.heads, self._share)
@@ -95,48 +107,55 @@ class LocalText:
     def _apply_fused(
         self,
         layer: Layer,
-        grid: TokenGrid,
+        place: tuple[TokenGrid, Viewport],
+        owned: Sequence[Crop],
         query: torch.Tensor,
         text: torch.Tensor,
         conds: CondMap,
-        runs: Sequence[tuple[slice, bool]],
     ) -> None:
         """One attention for all batch entries that have a text: a view of them where they stand together."""
+        runs = [(entries, is_cond) for entries, is_cond in conds.runs if not self._texts[is_cond].is_empty]
         entries = runs[0][0] if len(runs) == 1 else slice(None)
         kinds = tuple(dict.fromkeys(is_cond for _, is_cond in runs))
         contexts: _Contexts = ()
         for kind in kinds:
             contexts += self._texts[kind].contexts
-        owned = self._owned(grid, query.device)
-        if owned:
-            plan = self._plan(grid, kinds, contexts, conds.is_cond[entries], query[entries])
-            (keys_values,) = self._project(layer, contexts, query, joined=True)
-            plan.apply(text[entries], query[entries], keys_values, layer.heads)
+        plan = self._plan(place, owned, kinds, contexts, conds.is_cond[entries], query[entries])
+        (keys_values,) = self._project(layer, contexts, query, joined=True)
+        plan.apply(text[entries], query[entries], keys_values, layer.heads)
 
     def _plan(
-        self, grid: TokenGrid, kinds: tuple[bool, ...], contexts: _Contexts, is_cond: Sequence[bool], like: torch.Tensor
+        self,
+        place: tuple[TokenGrid, Viewport],
+        owned: Sequence[Crop],
+        kinds: tuple[bool, ...],
+        contexts: _Contexts,
+        is_cond: Sequence[bool],
+        like: torch.Tensor,
     ) -> FusedText:
         """The crops with their mask over all texts, for a batch like `like`. Cached."""
         counts = tuple(0 if context is None else len(context) for context in contexts)
-        case = (grid, self._active, kinds, counts, is_cond, like.dtype, like.device)
+        case = (place, self._active, kinds, counts, tuple(is_cond), like.dtype, like.device)
         if case not in self._fused:
+            if len(self._fused) >= _MOST_CROPS:
+                self._fused.clear()
             spans, numbers = spans_of(counts), len(contexts) // len(kinds)
             nothing = [(0, 0)] * numbers
-            of_kind = {kind: spans[place * numbers :][:numbers] for place, kind in enumerate(kinds)}
+            of_kind = {kind: spans[number * numbers :][:numbers] for number, kind in enumerate(kinds)}
             entry_spans = [of_kind.get(kind, nothing) for kind in is_cond]
-            self._fused[case] = FusedText.of(
-                self._owned(grid, like.device), entry_spans, sum(counts), self._share, like
-            )
+            self._fused[case] = FusedText.of(owned, entry_spans, sum(counts), self._share, like)
         return self._fused[case]
 
-    def _owned(self, grid: TokenGrid, device: torch.device) -> tuple[Crop, ...]:
+    def _owned(self, grid: TokenGrid, window: Viewport, device: torch.device) -> tuple[Crop, ...]:
         """A crop for each active subject, then one of the tokens without an owner, numbered after the last subject.
 
         A subject that does not act in this step keeps its tokens: the host's text stays there.
         """
-        case = grid, self._active, device
+        case = grid, window, self._active, device
         if case not in self._crops:
-            visible = self._layout.visible_tokens(grid)
+            if len(self._crops) >= _MOST_CROPS:
+                self._crops.clear()
+            visible = self._layout.visible_tokens(grid, window)
             free = set(range(grid.tokens))
             crops = []
             for subject, (tokens, active) in enumerate(zip(visible, self._active)):

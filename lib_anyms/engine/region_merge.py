@@ -19,11 +19,12 @@ from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
 from lib_anyms.engine.local_text import LocalText
-from lib_anyms.layout.geometry import TokenGrid
+from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
 
 _Weights = tuple[float, ...]
-_Key = tuple[TokenGrid, CondMap, _Weights, torch.dtype, torch.device]
+_Key = tuple[TokenGrid, Viewport, CondMap, _Weights, torch.dtype, torch.device]
+_MOST_PLANS = 128  # windows may have another place in every step
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class RegionMerge:
         self._strengths: _Weights = ()
         self._plans: dict[_Key, _Plan] = {}
         self._last: tuple[_Key, _Plan] | None = None
-        self._boxes: dict[tuple[TokenGrid, torch.device], list[torch.Tensor]] = {}
+        self._boxes: dict[tuple[TokenGrid, Viewport, torch.device], list[torch.Tensor]] = {}
 
     def begin_call(self, progress: float) -> None:
         """Set the weights for a UNet call at `progress`, the share of the steps done, 0..1."""
@@ -123,23 +124,27 @@ class RegionMerge:
         text: torch.Tensor,
         conds: CondMap,
         foreign_text: bool = False,
+        window: Viewport = WHOLE,
     ) -> torch.Tensor:
         """Z_text + s * Z_image, (batch, tokens, channels), in place where `text` can be written to.
 
-        foreign_text: another extension has made the text of this layer local. Then ours stays out.
+        foreign_text: another extension has made the text of this layer local. Then ours stays out. window: the part of
+        the layout's image that these entries show.
         """
         weights = self._weights[self._sees[layer.number]]
-        self.grids.add(grid)
+        if window == WHOLE:
+            self.grids.add(grid)
         text = text.contiguous()
         if self.local_text is not None and not foreign_text:
-            self.local_text.apply(layer, grid, query, text, conds, self._is_fused(query.device))
+            self.local_text.apply(layer, grid, query, text, conds, self._is_fused(query.device), window)
         if not weights:
             return text
-        before = text.clone() if self.influence is not None else None
+        before = text.clone() if self.influence is not None and window == WHOLE else None
         if self._mode == "crop-merge":
-            self._add_cropped(layer, query, text, self._plan((grid, conds, weights, query.dtype, query.device), query))
+            key = grid, window, conds, weights, query.dtype, query.device
+            self._add_cropped(layer, query, text, self._plan(key, query))
         else:
-            self._add_compared(layer, grid, query, text, conds, weights)
+            self._add_compared(layer, self._boxes_on(grid, window, query.device), query, text, conds, weights)
         if self.influence is not None and before is not None:
             for entries, is_cond in conds.runs:
                 if is_cond:
@@ -157,9 +162,14 @@ class RegionMerge:
                 crop_and_merge(part.of(text), queries, keys_values, part.crops, layer.heads, self._scale)
 
     def _add_compared(
-        self, layer: Layer, grid: TokenGrid, query: torch.Tensor, text: torch.Tensor, conds: CondMap, weights: _Weights
+        self,
+        layer: Layer,
+        boxes: list[torch.Tensor],
+        query: torch.Tensor,
+        text: torch.Tensor,
+        conds: CondMap,
+        weights: _Weights,
     ) -> None:
-        boxes = self._boxes_on(grid, query.device)
         merge = MERGE_FUNCTIONS[self._mode]
         for entries, is_cond in conds.runs:
             keys_values = self._keys_values.of(layer.number, is_cond, query)
@@ -173,13 +183,15 @@ class RegionMerge:
         if self._last is not None and self._last[0] == key:  # as in the layer before: saves hashing the key
             return self._last[1]
         if key not in self._plans:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
             self._plans[key] = self._make_plan(key, like)
         self._last = key, self._plans[key]
         return self._plans[key]
 
     def _make_plan(self, key: _Key, like: torch.Tensor) -> _Plan:
-        grid, conds, weights, _, device = key
-        crops = crops_of(self.layout.visible_tokens(grid), weights, device)
+        grid, window, conds, weights, _, device = key
+        crops = crops_of(self.layout.visible_tokens(grid, window), weights, device)
         if not crops:
             return ()
         return self._fused_parts(crops, conds, like) if self._is_fused(device) else self._cropped_parts(crops, conds)
@@ -207,10 +219,12 @@ class RegionMerge:
                 parts.append(_Part(entries, True, (), fused))
         return tuple(parts)
 
-    def _boxes_on(self, grid: TokenGrid, device: torch.device) -> list[torch.Tensor]:
+    def _boxes_on(self, grid: TokenGrid, window: Viewport, device: torch.device) -> list[torch.Tensor]:
         """The token numbers of each subject's whole box."""
-        key = grid, device
+        key = grid, window, device
         if key not in self._boxes:
-            boxes = self.layout.box_tokens(grid)
+            if len(self._boxes) >= _MOST_PLANS:
+                self._boxes.clear()
+            boxes = self.layout.box_tokens(grid, window)
             self._boxes[key] = [torch.tensor(numbers, dtype=torch.long, device=device) for numbers in boxes]
         return self._boxes[key]

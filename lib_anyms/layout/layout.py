@@ -8,7 +8,7 @@ from typing import Any
 
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import MAX_PROMPT, Field, read_fields
-from lib_anyms.layout.geometry import Box, TokenGrid, Viewport
+from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
 
 VERSION = 1
 MAX_SUBJECTS = 12
@@ -80,25 +80,32 @@ class Layout:
         if not 1 <= len(self.subjects) <= MAX_SUBJECTS:
             raise Refused("subject_count", got=len(self.subjects), low=1, high=MAX_SUBJECTS)
 
-    def owner_map(self, grid: TokenGrid) -> list[int]:
-        """The owner of each token, row-major: a subject's index, or -1 where no box lies."""
+    def owner_map(self, grid: TokenGrid, window: Viewport = WHOLE) -> list[int]:
+        """The owner of each token, row-major: a subject's index, or -1 where no box lies.
+
+        window: the part of this layout's image that the grid shows.
+        """
         owners = [-1] * grid.tokens
-        for number, subject in enumerate(self.subjects):
-            for token in subject.box.on(grid).indices(grid):
+        for number, tokens in enumerate(self.box_tokens(grid, window)):
+            for token in tokens:
                 owners[token] = number
         return owners
 
-    def visible_tokens(self, grid: TokenGrid) -> list[list[int]]:
+    def visible_tokens(self, grid: TokenGrid, window: Viewport = WHOLE) -> list[list[int]]:
         """The token indices each subject owns: its box without the parts that other boxes cover."""
         tokens: list[list[int]] = [[] for _ in self.subjects]
-        for token, owner in enumerate(self.owner_map(grid)):
+        for token, owner in enumerate(self.owner_map(grid, window)):
             if owner >= 0:
                 tokens[owner].append(token)
         return tokens
 
-    def box_tokens(self, grid: TokenGrid) -> list[list[int]]:
-        """The token indices of each subject's whole box, hidden or not."""
-        return [list(subject.box.on(grid).indices(grid)) for subject in self.subjects]
+    def box_tokens(self, grid: TokenGrid, window: Viewport = WHOLE) -> list[list[int]]:
+        """The token indices of each subject's whole box, hidden or not; none for a box outside the window."""
+        tokens = []
+        for subject in self.subjects:
+            box = window.place(subject.box)
+            tokens.append(list(box.on(grid).indices(grid)) if box is not None else [])
+        return tokens
 
     def visible_shares(self, grid: TokenGrid) -> list[float]:
         """The share of its box that each subject owns: 0 (hidden) to 1."""

@@ -13,8 +13,8 @@ FAULTS = (
     Fault(
         "whole boxes merged instead of visible tokens",
         "lib_anyms/engine/region_merge.py",
-        "crops_of(self.layout.visible_tokens(grid)",
-        "crops_of(self.layout.box_tokens(grid)",
+        "crops_of(self.layout.visible_tokens(grid, window)",
+        "crops_of(self.layout.box_tokens(grid, window)",
         STREAM + " -k idle",
     ),
     Fault(
@@ -62,8 +62,8 @@ FAULTS = (
     Fault(
         "everything conditional",
         "lib_anyms/engine/cond_map.py",
-        "entry == 0 or flag != flags[entry - 1]",
-        "entry == 0",
+        "place == 0 or value != values[place - 1]",
+        "place == 0",
         STREAM + " -k 'cond or batch'",
     ),
     Fault(
@@ -195,8 +195,8 @@ FAULTS = (
     Fault(
         "entries of another number taken for copies",
         "lib_anyms/engine/image_stream.py",
-        "if (query - query[sources]).abs().max() <= tolerance and",
-        "if tolerance > 0 and",
+        "same = (query - query[sources]).abs().max() <= tolerance and",
+        "same = tolerance > 0 and",
         "tests/contract/test_neighbours.py -k no_copies",
     ),
     Fault(
@@ -303,5 +303,19 @@ FAULTS = (
         "joined, like.dtype, like.device",
         "joined, torch.float32, like.device",
         LOCAL_TEXT + " -k dtype",
+    ),
+    Fault(
+        "a window's entries get the whole layout",
+        "lib_anyms/engine/image_stream.py",
+        "query[entries], text[entries], part, foreign_text, window)",
+        "query[entries], text[entries], part, foreign_text)",
+        "tests/laws/test_windows.py -k crop-merge-False",
+    ),
+    Fault(
+        "own texts are at the whole image's tokens in a window",
+        "lib_anyms/engine/local_text.py",
+        "visible = self._layout.visible_tokens(grid, window)",
+        "visible = self._layout.visible_tokens(grid)",
+        "tests/laws/test_windows.py -k 'crop-merge-False and own'",
     ),
 )

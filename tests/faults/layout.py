@@ -26,8 +26,8 @@ FAULTS = (
     Fault(
         "owner map inverted",
         "lib_anyms/layout/layout.py",
-        "enumerate(self.subjects):\n            for token",
-        "reversed([*enumerate(self.subjects)]):\n            for token",
+        "enumerate(self.box_tokens(grid, window)):\n            for token",
+        "reversed([*enumerate(self.box_tokens(grid, window))]):\n            for token",
         ATTENTION,
     ),
     Fault(
