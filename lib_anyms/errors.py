@@ -216,7 +216,7 @@ class SteppedAside(AnyMSError):
         "subjects_elsewhere": "no subject's box overlaps a part of the image that was sampled separately (masked area, tile or crop), so that part was made without AnyMS. Move or enlarge a box.",
         "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the image was made without AnyMS. Turn that off.",
         "unet_went_silent": "the UNet AnyMS was attached to stopped running after {got} calls (a CUDA graph, TensorRT or a compiled UNet?), so AnyMS did not act after that. Turn that off to keep the subjects.",
-        "tiled": "{got} samples the image in separate tiles, where boxes have no place, so the image was made without AnyMS. Turn it off to place subjects.",
+        "never_placed": "another extension samples parts of the image or texts that AnyMS cannot place, so the image was made without AnyMS. Turn it off to place subjects.",
         "not_announced": "{got} samples in a way that does not reach AnyMS, so the image was made without AnyMS. Leave it out to place subjects.",
         "interrupted": "the job was stopped while AnyMS read the reference pictures, so AnyMS did not act. Generate again.",
     }
@@ -231,6 +231,8 @@ class Noted(AnyMSError):
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
         "no_comparison": "the other images were not made for comparison ({got}). {remedy}",
         "foreign_text": "another extension sets the text of each region, so the subjects' own prompts did not act. Turn one of the two off.",
+        "window_unknown": "another extension samples parts of the image whose place AnyMS cannot tell, so AnyMS did not act in those UNet calls. Turn it off if a subject suffers.",
+        "text_unknown": "another extension also samples a text that is neither the prompt nor the negative prompt, so AnyMS did not act in those UNet calls. Turn it off if a subject suffers.",
         "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "plain_softmax": "this device cannot run torch's fused attention ({got}), so AnyMS uses plain softmax. This is slower; the image differs only by rounding.",

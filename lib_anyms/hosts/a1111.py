@@ -1,4 +1,8 @@
-"""AUTOMATIC1111's WebUI 1.10: UNet calls take batch entries in the order the denoiser callback announced them."""
+"""AUTOMATIC1111's WebUI 1.10: UNet calls take batch entries in the order the denoiser callback announced them.
+
+Guidance of extensions (PAG) calls the UNet again within a step, and tilers call it with windows of the latents. The
+entries of such calls are known by their texts.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from torch import nn
 
 from lib_anyms.engine.cond_map import CondCursor, CondMap
 from lib_anyms.errors import Refused
+from lib_anyms.hosts.calls import by_text, kinds_of, latents_of, text_of, tokens_of, windows_of
 from lib_anyms.hosts.webui import WebUI
 
 _ENGINES = {"TrtUnet": "TensorRT"}  # class of the UNet's replacement -> the name users know
@@ -50,13 +55,19 @@ class A1111(WebUI):
     def begin_step(self, step: Any) -> None:
         """The callback lists all conditional entries (AND-expanded), then one unconditional entry per image."""
         super().begin_step(step)
-        text = step.text_uncond
-        uncond = (text["crossattn"] if isinstance(text, dict) else text).shape[0]
-        cond = step.x.shape[0] - uncond
+        uncond = len(tokens_of(step.text_uncond))
+        cond = len(step.x) - uncond
         self._cursor = CondCursor(CondMap((True,) * cond + (False,) * uncond))
 
     def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
-        count = (args[0] if args else kwargs["x"]).shape[0]
-        if self._cursor is None:
+        latents = latents_of(args, kwargs)
+        count, step, cursor = len(latents), self.step, self._cursor
+        if cursor is None:
             raise Refused("rows_unknown", got=count, expected="a step announced by the sampler")
-        return self._cursor.take(count)
+        windows = windows_of(latents, step.x[-len(tokens_of(step.text_uncond)) :])
+        if not windows and cursor.position == 0 and count == len(cursor.conds.is_cond):
+            return cursor.take(count)  # the whole batch: no text needs to be compared, which waits for the GPU
+        kinds = kinds_of(text_of(args, kwargs), count, step.text_cond, step.text_uncond)
+        expected = cursor.next(count)
+        fits = len(expected) == count and all(flag in kind or not kind for flag, kind in zip(expected, kinds))
+        return cursor.take(count) if fits and not windows else by_text(kinds, windows)

@@ -31,9 +31,6 @@ class Host(Protocol):
     def dtype(self) -> torch.dtype:
         """The dtype the UNet samples in."""
 
-    def tiled_by(self) -> str | None:
-        """The name of what calls the UNet with tiles of the image, if anything does."""
-
     def text_led_by(self) -> str | None:
         """The name of what gives each region a text in place of the UNet's own layers, if anything does."""
 
@@ -71,4 +68,7 @@ class Host(Protocol):
         """The share of the steps done at this step, 0..1."""
 
     def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
-        """Which batch entries of this UNet call are conditional. Raises Refused where that is unknown."""
+        """Which batch entries of this UNet call are conditional, and which part of the image each shows.
+
+        An entry of an unknown text or place has no image stream. Raises Refused where the batch cannot be read.
+        """

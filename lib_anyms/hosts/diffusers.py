@@ -34,9 +34,6 @@ class Diffusers:
     def bypassed_by(self) -> str | None:
         return None
 
-    def tiled_by(self) -> str | None:
-        return None
-
     def text_led_by(self) -> str | None:
         return None
 

@@ -2,12 +2,13 @@
 
 Forge marks further calls of a guidance as conditional, whatever their text: SAG predicts from the negative text once
 more and compares that with the unconditional prediction. Predictions from the same text must use the same image tokens,
-so the text decides for calls after the unconditional prediction.
+so the text decides for calls after the step's conditional predictions, and for windows of the latents.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.hosts.calls import Kinds, by_text, kinds_of, latents_of, text_of, tokens_of, windows_of
 from lib_anyms.hosts.facts import family_name
 from lib_anyms.hosts.webui import WebUI
 
@@ -27,8 +29,7 @@ class Forge(WebUI):
     def __init__(self, p: Any) -> None:
         super().__init__(p)
         self.name = family_name(self.package)
-        self._texts: tuple[Any, Any] = (None, None)  # of this step: positive, negative
-        self._predicted_both = False  # in this step; comparing texts waits for the GPU, so it is done only then
+        self._conds_left = 0  # conditional chunks of this step that are not predicted yet
 
     def unet(self) -> nn.Module:
         patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
@@ -43,8 +44,8 @@ class Forge(WebUI):
     def begin_step(self, step: Any) -> None:
         """Also check Forge Neo's refiner: it may load its weights into the same UNet object. Raises SteppedAside."""
         super().begin_step(step)
-        self._texts = (getattr(step, "text_cond", None), getattr(step, "text_uncond", None))
-        self._predicted_both = False
+        positive, images = tokens_of(getattr(step, "text_cond", None)), getattr(step, "x", None)
+        self._conds_left = 1 if positive is None or images is None else max(1, len(positive) // len(images))
         if getattr(sys.modules.get("modules.sd_samplers_common"), "ORIGINAL_CHECKPOINT", None) is not None:
             raise SteppedAside("unet_replaced", progress=f"{self.progress():.0%}")
 
@@ -66,27 +67,34 @@ class Forge(WebUI):
             self.memory().free_memory(size, self.device())
 
     def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
-        count = (args[0] if args else kwargs["x"]).shape[0]
+        latents = latents_of(args, kwargs)
+        count = len(latents)
         flags = kwargs.get("transformer_options", {}).get("cond_or_uncond")
         if not flags or count % len(flags):
             expected = f"a multiple of the {len(flags or ())} chunks named by the host"
             raise Refused("rows_unknown", got=count, expected=expected)
-        if any(flags):
-            self._predicted_both = True
-        elif self._predicted_both and _is_negative(kwargs.get("context"), *self._texts):
-            return CondMap.of_chunks((False for _ in flags), count // len(flags))
-        return CondMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
+        announced = CondMap.of_chunks((flag == 0 for flag in flags), count // len(flags))
+        windows = windows_of(latents, getattr(self.step, "x", None))
+        positive, negative = (getattr(self.step, name, None) for name in ("text_cond", "text_uncond"))
+        if positive is None or (not windows and self._is_next(flags)):
+            return announced  # no text needs to be compared, which waits for the GPU
+        kinds = _with_flags(kinds_of(text_of(args, kwargs), count, positive, negative), announced, bool(windows))
+        return replace(by_text(kinds, windows), chunk=announced.chunk)
+
+    def _is_next(self, flags: list[int]) -> bool:
+        """Whether the conditional chunks of a call are some that the step still has to predict."""
+        conditional = flags.count(0)
+        self._conds_left -= conditional
+        return not conditional or self._conds_left >= 0
 
 
-def _is_negative(context: torch.Tensor | None, positive: Any, negative: Any) -> bool:
-    """Whether a call's text (batch, tokens, width) is the step's negative text and none of its positive texts."""
-    negative, positive = _tokens_of(negative), _tokens_of(positive)
-    if context is None or negative is None or context.shape != negative.shape:
-        return False
-    negative, positive = negative.to(context), positive.to(context)
-    also_positive = positive.shape[1:] == negative.shape[1:] and (positive == negative[:1]).flatten(1).all(1).any()
-    return torch.equal(context, negative) and not also_positive
+def _with_flags(kinds: list[Kinds], announced: CondMap, windows: bool) -> list[Kinds]:
+    """The texts' kinds, beside the host's flags.
 
-
-def _tokens_of(text: Any) -> Any:
-    return text["crossattn"] if isinstance(text, dict) else text
+    Of whole images, what the host calls unconditional is so. In windows a tiler may have repeated the batch, so flags
+    count only where they are all equal and the text is unknown.
+    """
+    flags = announced.is_cond
+    if windows:
+        return [kind or frozenset(flags) if len(set(flags)) == 1 else kind for kind in kinds]
+    return [kind if flag else frozenset((False,)) for kind, flag in zip(kinds, flags)]

@@ -14,8 +14,6 @@ from lib_anyms.hosts.prompts import PromptSchedule, encode_webui_prompts
 from lib_anyms.hosts.viewport import viewport_of
 from lib_anyms.layout.geometry import Viewport
 
-# Packages of "Tiled Diffusion" (A1111), and of the MultiDiffusion built into the Forge family.
-TILERS = frozenset({"tile_methods", "lib_multidiffusion"})
 # Modules whose functions replace the forward of attn2 to give each region its text. Forge Couple repeats batch entries
 # instead, which the engine recognises.
 REGIONAL_TEXTS = {"scripts.attention": "Regional Prompter"}
@@ -105,6 +103,7 @@ class WebUI:
         self.p = p
         self._progress = 0.0
         self._step = 0
+        self.step: Any = None  # the host's parameters of this denoiser step, which later callbacks may change
 
     def unet(self) -> nn.Module:
         """Each kind of WebUI has it elsewhere."""
@@ -115,24 +114,6 @@ class WebUI:
 
     def checkpoint(self) -> str:
         return checkpoint_words(getattr(self.p.sd_model, "sd_checkpoint_info", None))
-
-    def tiled_by(self) -> str | None:
-        """Recognised by their package.
-
-        Tiled Diffusion replaces a method of the sampler or the model; MultiDiffusion wraps the UNet's patcher.
-        """
-        denoiser = getattr(getattr(self.p, "sampler", None), "model_wrap_cfg", None)
-        patcher = getattr(getattr(self.p.sd_model, "forge_objects", None), "unet", None)
-        candidates = (
-            _owner(denoiser, "forward"),
-            _owner(getattr(denoiser, "inner_model", None), "forward"),
-            _owner(self.p.sd_model, "apply_model"),
-            getattr(patcher, "model_options", {}).get("model_function_wrapper"),
-        )
-        for candidate in candidates:
-            if type(candidate).__module__.partition(".")[0] in TILERS:
-                return type(candidate).__name__
-        return None
 
     def text_led_by(self) -> str | None:
         """Recognised by the first cross-attention; such an extension may replace them after our callbacks."""
@@ -176,6 +157,7 @@ class WebUI:
 
     def begin_step(self, step: Any) -> None:
         """`step`: the host's CFGDenoiserParams. Second-order samplers make more calls than steps."""
+        self.step = step
         denoiser = step.denoiser
         total = getattr(denoiser, "total_steps", None) or step.total_sampling_steps or 1
         self._progress = min(denoiser.step / total, 1 - 1e-6)
@@ -183,8 +165,3 @@ class WebUI:
 
     def progress(self) -> float:
         return self._progress
-
-
-def _owner(module: Any, name: str) -> object:
-    """The object whose bound method replaces `name` of `module`; None where nothing replaces it."""
-    return getattr(getattr(module, "__dict__", {}).get(name), "__self__", None)

@@ -23,7 +23,8 @@ class PassReport:
     """One sampling pass.
 
     layers: cross-attention layers; calls: whole UNet calls; grid: the largest token grid; owned: for each subject there
-    the visible share of its box, and its share of the image; failure: the cause of the error the stream raised.
+    the visible share of its box, and its share of the image; failure: the cause of the error the stream raised;
+    windowed: calls on parts of the image; left_out: (cause, calls) where AnyMS did not act.
     """
 
     layers: int
@@ -32,6 +33,8 @@ class PassReport:
     owned: tuple[tuple[float, float], ...]
     failure: str
     neighbours: tuple[str, ...]
+    windowed: int = 0
+    left_out: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def report_pass(result: PassResult, unet: nn.Module) -> PassReport:
         owned=_owned(result.layout, grid),
         failure=result.failure,
         neighbours=neighbours(unet),
+        windowed=result.windowed,
+        left_out=result.left_out,
     )
 
 

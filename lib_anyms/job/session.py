@@ -198,6 +198,7 @@ class Session:
         """`end_pass` after a sampling that ran through. Raises SteppedAside if the UNet never ran."""
         try:
             self._check_previous_step()
+            self._check_acting()
         finally:
             self.end_pass()
 
@@ -240,6 +241,9 @@ class Session:
         known = {note.cause for note in self.notes}
         if result is not None and result.not_fused and "plain_softmax" not in known:
             self.notes.append(Noted("plain_softmax", got=result.not_fused))
+        for cause, _ in result.left_out if result is not None else ():
+            if cause not in known:
+                self.notes.append(Noted(cause))
         if result is not None and result.foreign_text and "foreign_text" not in known:
             self.notes.append(Noted("foreign_text"))
         new = self.notes[self._shown_notes :]
@@ -247,15 +251,12 @@ class Session:
         return new
 
     def _aside_reason(self, at_step: bool = False) -> SteppedAside | None:
-        """A known reason why the hooks cannot fire or the boxes cannot be mapped.
+        """A known reason why the hooks cannot fire.
 
         At a step it does not look for compiled modules, as there are thousands of modules.
         """
         bypass = self.host.bypassed_by() or (None if at_step else compiled(self.host.unet()))
-        if bypass:
-            return SteppedAside("unet_bypassed", got=bypass)
-        tiler = self.host.tiled_by()
-        return SteppedAside("tiled", got=tiler) if tiler else None
+        return SteppedAside("unet_bypassed", got=bypass) if bypass else None
 
     def _replaced(self) -> SteppedAside | None:
         if self.stream is None or self.host.unet() is self.stream.unet:
@@ -274,6 +275,12 @@ class Session:
         if result.aside is not None:
             raise result.aside
         raise self._replaced() or self._aside_reason() or _silent(result.calls)
+
+    def _check_acting(self) -> None:
+        """Raises SteppedAside where no UNet call of the pass had an image stream."""
+        result = self.stream.result if self.stream is not None else None
+        if result is not None and result.calls and not result.acting:
+            raise SteppedAside("never_placed")
 
     def _read_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> UNetCall | None:
         if not self._sampling:

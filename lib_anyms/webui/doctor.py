@@ -141,4 +141,8 @@ def _pass(number: int, result: PassReport) -> Iterator[str]:
     yield f"pass {number}: {fired}, largest grid {grid}{failure}"
     owned = [f"{share:.0%} of its box ({of_all:.0%} of the image)" for share, of_all in result.owned]
     yield f"pass {number} owned: {'; '.join(owned) or 'unknown'}"
+    if result.windowed:
+        yield f"pass {number} windows: boxes placed in {result.windowed} UNet calls on parts of the image"
+    for cause, calls in result.left_out:
+        yield f"pass {number} left out: {calls} UNet calls, {cause}"
     yield f"pass {number} neighbours: {'; '.join(result.neighbours) or 'none'}"

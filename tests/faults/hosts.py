@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.faults.fault import Fault
 
+CALLS = "tests/unit/test_calls.py"
+
 FAULTS = (
     Fault(
         "Regional Prompter's text is overwritten",
@@ -69,13 +71,6 @@ FAULTS = (
         "tests/unit/test_hosts.py",
     ),
     Fault(
-        "tiles by the UNet's patcher go unnoticed",
-        "lib_anyms/hosts/webui.py",
-        '.get("model_function_wrapper")',
-        '.get("a wrapper")',
-        "tests/unit/test_aside.py -k tiled",
-    ),
-    Fault(
         "A1111's unconditional entries expected first",
         "lib_anyms/hosts/a1111.py",
         "CondMap((True,) * cond + (False,) * uncond)",
@@ -90,20 +85,6 @@ FAULTS = (
         "tests/unit/test_progress.py",
     ),
     Fault(
-        "guidance with the negative text uses the conditional image tokens",
-        "lib_anyms/hosts/forge.py",
-        "elif self._predicted_both and _is_negative(",
-        "elif False and _is_negative(",
-        "tests/contract/test_neighbours.py -k calls_beside",
-    ),
-    Fault(
-        "entries of the prompt taken for the negative text where both are equal",
-        "lib_anyms/hosts/forge.py",
-        "torch.equal(context, negative) and not also_positive",
-        "torch.equal(context, negative)",
-        "tests/contract/test_neighbours.py -k same_words",
-    ),
-    Fault(
         "a checkpoint that is not loaded yet is ignored",
         "lib_anyms/hosts/checkpoint.py",
         "if chosen is None or chosen.filename == loaded:",
@@ -116,5 +97,82 @@ FAULTS = (
         "if len(shape) != 2 or projections.get(",
         "if len(shape) != 2 and projections.get(",
         "tests/unit/test_chosen_checkpoint.py -k no_outline",
+    ),
+    Fault(
+        "guidance with the negative text uses the conditional image tokens",
+        "lib_anyms/hosts/forge.py",
+        "return [kind if flag else frozenset((False,))",
+        "return [frozenset((flag,))",
+        CALLS,
+    ),
+    Fault(
+        "an entry of the prompt taken for the negative text where both are equal",
+        "lib_anyms/hosts/calls.py",
+        "tuple(False not in kind or True in kind for kind in kinds)",
+        "tuple(False not in kind for kind in kinds)",
+        CALLS,
+    ),
+    Fault(
+        "A1111's further calls taken in the announced order",
+        "lib_anyms/hosts/a1111.py",
+        "return cursor.take(count) if fits and not windows else by_text(kinds, windows)",
+        "return cursor.take(count)",
+        CALLS,
+    ),
+    Fault(
+        "a further call takes the place of A1111's own",
+        "lib_anyms/hosts/a1111.py",
+        "all(flag in kind or not kind for flag, kind in zip(expected, kinds))",
+        "True",
+        CALLS,
+    ),
+    Fault(
+        "Forge's flags count in every call of a step",
+        "lib_anyms/hosts/forge.py",
+        "return not conditional or self._conds_left >= 0",
+        "return True",
+        CALLS,
+    ),
+    Fault(
+        "Forge's flags count in a batch of tiles",
+        "lib_anyms/hosts/forge.py",
+        "if len(set(flags)) == 1 else kind for",
+        "if flags else kind for",
+        CALLS,
+    ),
+    Fault(
+        "an unknown text taken for the prompt",
+        "lib_anyms/hosts/calls.py",
+        "window if kind else None for",
+        "window for",
+        CALLS,
+    ),
+    Fault(
+        "a prefix of a longer text is that text",
+        "lib_anyms/hosts/calls.py",
+        "if length == same > 0",
+        "if length > 0",
+        CALLS,
+    ),
+    Fault(
+        "a window of the latents taken for the whole image",
+        "lib_anyms/hosts/calls.py",
+        "if images is None or latents.shape[-2:] == images.shape[-2:]:",
+        "if images is None or latents.shape[-1:] == images.shape[-1:] or len(latents) == 1:",
+        CALLS,
+    ),
+    Fault(
+        "a part that is like no window gets the best place",
+        "lib_anyms/hosts/calls.py",
+        "_SAME = 0.02",
+        "_SAME = 2",
+        CALLS,
+    ),
+    Fault(
+        "a window of a flat image gets the first place",
+        "lib_anyms/hosts/calls.py",
+        "or not others.min() > smallest + _CLEARER",
+        "or not others.min() > -1",
+        CALLS,
     ),
 )

@@ -30,7 +30,6 @@ class FakeHost:
         self.folder = folder
         self.cond = cond
         self.bypass: str | None = None
-        self.tiler: str | None = None
         self.text_leader: str | None = None
         self.stopped = False
         self.checkpoint_name = ""
@@ -46,9 +45,6 @@ class FakeHost:
 
     def bypassed_by(self) -> str | None:
         return self.bypass
-
-    def tiled_by(self) -> str | None:
-        return self.tiler
 
     def text_led_by(self) -> str | None:
         return self.text_leader

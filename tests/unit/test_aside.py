@@ -100,7 +100,7 @@ def test_an_optimized_module_in_the_unet_s_place_is_known(job: Job) -> None:
 
 CAUSES = {
     "an engine": ({"bypass": "TensorRT"}, "AnyMS: TensorRT runs in place of the UNet"),
-    "tiles": ({"tiler": "MultiDiffusion"}, "AnyMS: MultiDiffusion samples the image in separate tiles"),
+    "an unknown engine": ({"bypass": "SomeUnet"}, "AnyMS: SomeUnet runs in place of the UNet"),
 }
 
 
@@ -237,49 +237,7 @@ def test_a_skipped_image_has_a_reason_and_the_next_one_has_not(job: Job) -> None
     assert job.extra_generation_params.keys() == {"AnyMS"}
 
 
-# -- tiles, recognised by the hosts' objects ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tile_method() -> Any:
-    """An object with a replaced method; only the module of its class says which extension it is from."""
-
-    def make(package: str) -> Any:
-        kind = type(
-            "MultiDiffusion", (), {"forward": lambda self, *_args: None, "__module__": f"{package}.multidiffusion"}
-        )
-        return kind()
-
-    return make
-
-
-@pytest.mark.parametrize("place", ["denoiser", "inner model", "model", "patcher"])
-@pytest.mark.parametrize("package", ["tile_methods", "lib_multidiffusion"])
-def test_tiled_diffusion_is_recognised_in_every_place(tile_method: Any, place: str, package: str) -> None:
-    inner, denoiser, model, patcher = nn.Identity(), nn.Identity(), nn.Identity(), SimpleNamespace(model_options={})
-    denoiser.inner_model = inner
-    model.forge_objects = SimpleNamespace(unet=patcher)
-    host = WebUI(SimpleNamespace(sampler=SimpleNamespace(model_wrap_cfg=denoiser), sd_model=model))
-    assert host.tiled_by() is None
-    foreign = tile_method("sd_forge_freeu")
-    inner.forward = model.apply_model = foreign.forward
-    patcher.model_options["model_function_wrapper"] = foreign
-    assert host.tiled_by() is None
-    tiles = tile_method(package)
-    if place == "patcher":
-        patcher.model_options["model_function_wrapper"] = tiles
-    else:
-        owner, name = {
-            "denoiser": (denoiser, "forward"),
-            "inner model": (inner, "forward"),
-            "model": (model, "apply_model"),
-        }[place]
-        setattr(owner, name, tiles.forward)
-    assert host.tiled_by() == "MultiDiffusion"
-
-
-def test_a_host_without_a_sampler_is_not_tiled() -> None:
-    assert WebUI(SimpleNamespace(sd_model=SimpleNamespace())).tiled_by() is None
+# -- what the hosts' objects say ---------------------------------------------------------------------------------------
 
 
 def test_an_engine_of_a1111_is_named_as_users_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
