@@ -1,4 +1,4 @@
-"""Other extensions in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts, tiles.
+"""Other extensions in the same picture: LoRA files, ControlNet, IP-Adapter, guidance, regional prompts.
 
 Each test compares the picture with the neighbour's alone and with AnyMS's alone and, where it is cheap, with another
 computation. ANYMS_NEIGHBOURS_DIR names a folder with extensions that not every host has: sd-forge-couple and, for
@@ -21,7 +21,7 @@ from PIL import Image
 
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.neighbour_models import write_controlnet, write_lora
-from tests.hosts.neighbours import Scripts, listed, needs_script, paint_beside, watch_beside
+from tests.hosts.neighbours import Scripts, needs_script, paint_beside, watch_beside
 from tests.hosts.replay import Replay
 from tests.hosts.studio import LAYERS, Call, Job, Studio, as_before, encoded, reference, started_again, two_subjects
 
@@ -36,6 +36,8 @@ def once_more(studio: Studio, extension: str, data: Path) -> Iterator[Studio]:
     folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
     if not folder:
         pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
+    if not Path(folder, extension).is_dir():
+        pytest.skip(f"host: ANYMS_NEIGHBOURS_DIR has no {extension}")
     with started_again(studio, data, extension=Path(folder) / extension) as loaded:
         yield loaded
 
@@ -125,23 +127,6 @@ def test_kohya_hrfix(studio: Studio) -> None:
     expected[:2, 3:] = True
     for call in calls:
         assert torch.equal(call.tensors["touched"].bool().unflatten(1, (4, 6)), expected.expand(2, 4, 6))
-
-
-@pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
-def test_tiles_are_stepped_aside_for(studio: Studio, method: str) -> None:
-    """In txt2img, or in img2img if the host has them only there."""
-    name, start = (
-        "MultiDiffusion Integrated",
-        {"init_images": [encoded(reference("green", (192, 128)))], "kind": "img2img"},
-    )
-    changes: dict[str, Any] = {} if name.lower() in listed(studio) else start
-    tiles = {needs_script(studio, name, changes.get("kind", "txt2img")): [True, method, 96, 96, 32, 1]}
-    paint_beside(studio, tiles, **changes)  # a host's first img2img job differs from its later ones, without AnyMS too
-    job = paint_beside(studio, tiles, two_subjects(), **changes)
-    assert job.pixels == paint_beside(studio, tiles, **changes).pixels != studio.paint(**changes).pixels
-    parameters = studio.parameters(job.images[0])
-    assert "samples the image in separate tiles" in parameters["AnyMS skipped"]
-    assert "AnyMS" not in parameters
 
 
 # -- ControlNet --------------------------------------------------------------------------------------------------------
