@@ -108,6 +108,7 @@ def test_a_call_of_the_image_s_size_is_the_whole_image() -> None:
 
 UNPLACED = {
     "other contents": random(1, 4, 8, 8, seed=3),
+    "half of it": IMAGES[:1, ..., :12] + random(1, 4, 16, 12, seed=4),
     "every second cell": IMAGES[:1, :, :, ::2],
     "shrunken": torch.nn.functional.avg_pool2d(IMAGES[:1], 2),
     "larger": torch.nn.functional.pad(IMAGES[:1], (4, 4, 0, 0)),
