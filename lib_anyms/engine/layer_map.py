@@ -95,12 +95,18 @@ class Layer:
 
 
 def linear_shape(linear: Any) -> tuple[int, int]:
-    """(out, in) channels of a linear layer. Attributes come first: quantised weights have other shapes."""
+    """(out, in) channels of a linear layer; (0, 0) where nothing tells them.
+
+    Attributes come first, then the state of a packed weight: Forge's nf4 and fp4 layers have no attributes, and their
+    weight is (bytes, 1).
+    """
     wrapped = getattr(linear, "base_layer", linear)  # LoRA wrappers of diffusers
     if hasattr(wrapped, "out_features"):
         return int(wrapped.out_features), int(wrapped.in_features)
-    rows, columns = wrapped.weight.shape
-    return int(rows), int(columns)
+    weight = getattr(wrapped, "weight", None)
+    state = getattr(weight, "quant_state", None)  # of bitsandbytes
+    shape: Any = getattr(state, "shape", None) or getattr(weight, "shape", ())
+    return (int(shape[0]), int(shape[1])) if len(shape) == 2 else (0, 0)
 
 
 def cross_attention_layers(unet: nn.Module) -> tuple[Layer, ...]:

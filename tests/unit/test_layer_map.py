@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lib_anyms.engine.layer_map import cross_attention_layers, linear_shape
+from tests.support.four_bits import FourBits
 from tests.support.tiny_unet import tiny_unet
 
 
@@ -65,7 +66,19 @@ def test_widths_are_read_from_attributes_first() -> None:
             super().__init__()
             self.weight = torch.zeros(5, 3)
 
+    class Unknown(nn.Module):
+        def __init__(self, weight: torch.Tensor | None) -> None:
+            super().__init__()
+            self.weight = weight
+
     assert linear_shape(Quantised()) == (8, 6)
     assert linear_shape(Bare()) == (5, 3)
+    assert linear_shape(Unknown(torch.zeros(24))) == linear_shape(Unknown(None)) == linear_shape(nn.Module()) == (0, 0)
+
+
+def test_a_layer_in_four_bits_has_the_shape_in_its_state() -> None:
+    layer = FourBits(nn.Linear(6, 8))
+    assert layer.weight.shape == (24, 1)
+    assert linear_shape(layer) == (8, 6)
     layer = cross_attention_layers(tiny_unet())[0]
     assert (layer.width, layer.context_width, layer.heads) == (32, 24, 2)

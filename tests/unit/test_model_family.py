@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -70,6 +72,15 @@ SD2 = Structure(SD15.into, SD15.middle, SD15.out, SD15.widths, 1024)
 
 def with_channels(channels: int) -> Structure:
     return Structure(SDXL.into, SDXL.middle, SDXL.out, channels=channels)
+
+
+def on_meta_in_four_bits(linear: nn.Linear) -> nn.Module:
+    """Forge's layer of an nf4 checkpoint, without numbers."""
+    layer = nn.Module()
+    weight: Any = nn.Parameter(torch.empty(linear.weight.numel() // 2, 1, dtype=torch.uint8, device="meta"), False)
+    weight.quant_state = SimpleNamespace(shape=linear.weight.shape)
+    layer.weight = weight
+    return layer
 
 
 def adapter_for(layers: tuple[Layer, ...]) -> AdapterCheckpoint:
@@ -163,6 +174,19 @@ def test_these_do_not_and_the_sentence_says_what_to_do(sdxl_adapter: AdapterChec
     problem = family_mismatch(unet, cross_attention_layers(unet), sdxl_adapter)
     assert problem is not None
     assert str(SteppedAside("other_family", **problem)) == sentence
+
+
+@pytest.mark.parametrize("structure", [SDXL, SD15, SSD_1B], ids=["SDXL", "SD 1.5", "SSD-1B"])
+def test_a_checkpoint_in_four_bits_is_the_same_family(sdxl_adapter: AdapterCheckpoint, structure: Structure) -> None:
+    plain, packed = build(structure), build(structure)
+    for layer in cross_attention_layers(packed):
+        for name in ("to_q", "to_k"):
+            setattr(layer.attention, name, on_meta_in_four_bits(getattr(layer.attention, name)))
+    layers = cross_attention_layers(packed)
+    assert layers[0].attention.to_q.weight.shape[1] == 1
+    expected = family_mismatch(plain, cross_attention_layers(plain), sdxl_adapter)
+    assert family_mismatch(packed, layers, sdxl_adapter) == expected
+    assert (expected is None) == (structure is SDXL)
 
 
 def test_an_adapter_for_a_relative_fits_it_and_not_sdxl(sdxl_adapter: AdapterCheckpoint) -> None:

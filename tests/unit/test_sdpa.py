@@ -26,6 +26,7 @@ from lib_anyms.models.model_files import choose_pair
 from lib_anyms.webui import lifecycle
 from tests.support import oracle
 from tests.support.fake_host import FakeHost, sample
+from tests.support.four_bits import in_four_bits
 from tests.support.streams import NextCall, injected, layer_changes, layout_of, random_pair, stream_on
 from tests.support.tiny_unet import inputs, tiny_unet
 
@@ -216,6 +217,23 @@ def test_weights_in_fp8_are_multiplied_in_the_type_of_the_query(folder: Path) ->
     assert output.isfinite().all()
     assert (output - plain).abs().max() > 1e-3
     assert stream.result.calls == 1
+
+
+class FourBitHost(FakeHost):
+    def dtype(self) -> torch.dtype:
+        return torch.float32  # Forge's `computation_dtype`
+
+
+def test_a_job_on_a_unet_in_four_bits(folder: Path, job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forge's nf4 checkpoints: "width of the text tokens: got 1, expected 2048"."""
+    job.host = FourBitHost(in_four_bits(tiny_unet()), folder)
+    monkeypatch.setattr(lifecycle, "detect", lambda _p: job.host)
+    plain = sample(job.host.current)
+    output = play(job)
+    assert job.comments == []
+    assert live().report().passes[0].calls == 3
+    assert (output - plain).abs().max() > 1e-3
+    assert torch.equal(sample(job.host.current), plain)
 
 
 def test_keys_and_values_follow_the_query(folder: Path) -> None:
