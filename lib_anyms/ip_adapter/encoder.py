@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
 
 from lib_anyms.engine.sdpa import is_fused
 from lib_anyms.errors import Refused
@@ -176,6 +177,22 @@ def _heads_and_activation(path: Path, hidden: int, config: str | None) -> dict[s
     return {"num_attention_heads": heads, "hidden_act": activation}
 
 
+def _keep_own_forwards(model: nn.Module) -> None:
+    """Make the layers of `model` immune to programs that replace the `forward` of torch's layers for the whole process.
+
+    A1111 does so while it samples on a GTX 16, a Mac or an Intel GPU, to compute in half precision, and keeps the
+    original as `org_forward`. A CPU must not encode in half precision.
+    """
+    own: dict[type, type] = {}
+    for module in model.modules():
+        kind = type(module)
+        if not kind.__module__.startswith("torch.nn."):
+            continue
+        if kind not in own:  # a method bound to each module would be a cycle, and keep the encoder in memory
+            own[kind] = type(kind.__name__, (kind,), {"forward": getattr(kind, "org_forward", kind.forward)})
+        module.__class__ = own[kind]
+
+
 class Encoder:
     """A loaded encoder on one device. Delete it to free its memory."""
 
@@ -196,6 +213,7 @@ class Encoder:
         embeddings = model.vision_model.embeddings
         positions = torch.arange(embeddings.position_embedding.weight.shape[0], device=device)
         embeddings.register_buffer("position_ids", positions[None], persistent=False)  # no weight: still on "meta"
+        _keep_own_forwards(model)
         self._model = model.eval()
 
     @torch.no_grad()

@@ -48,7 +48,9 @@ class EncodeTask:
 
     @property
     def encoder_dtype(self) -> torch.dtype:
-        return self.precise if self.device.type == "cpu" else torch.float16
+        """Half precision on a GPU, unless the UNet samples in float32 there (--no-half): its GPU may give NaN."""
+        half = self.device.type != "cpu" and self.dtype in (torch.float16, torch.bfloat16)
+        return torch.float16 if half else self.precise
 
 
 def encode_pictures(task: EncodeTask, subjects: Sequence[SubjectImages]) -> ImageTokens:

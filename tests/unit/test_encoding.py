@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import shutil
 import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from lib_anyms.cards.card import read_card
 from lib_anyms.engine.layer_map import cross_attention_layers
@@ -291,6 +294,80 @@ def test_pictures_are_encoded_in_float32_within_the_host_s_autocast(folder: Path
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
     assert torch.equal(plain.of(1, True, like)[0][0], cast.of(1, True, like)[0][0])
+
+
+@contextmanager
+def half_precision_by_manual_cast() -> Iterator[None]:
+    """As A1111 samples on GPUs without autocast: torch's layers cast arguments and weights, in the whole process."""
+
+    def casting(original: Any, dtype: torch.dtype) -> Any:
+        def forward(self: nn.Module, *args: Any, **more: Any) -> Any:
+            before = next(self.parameters()).dtype
+            self.to(dtype)
+            result = original(self, *(arg.to(dtype) if torch.is_tensor(arg) else arg for arg in args), **more)
+            self.to(before)
+            return result.to(torch.float16)
+
+        return forward
+
+    kinds: list[Any] = [nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm]
+    for kind in kinds:
+        kind.org_forward = kind.forward
+        kind.forward = casting(kind.org_forward, torch.float16)
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            kind.forward = kind.org_forward
+            del kind.org_forward
+
+
+@pytest.mark.parametrize("begins", ["before", "while"])
+def test_pictures_are_encoded_in_float32_under_a1111_s_manual_cast(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    """`before`: a job. `while`: a card is made from the page, and then another user's job begins."""
+    plain, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+    runtime.reset()
+    with ExitStack() as cast:
+        if begins == "before":
+            cast.enter_context(half_precision_by_manual_cast())
+        else:
+            whole = encoding.image_tokens
+            begin = lambda *args: cast.enter_context(half_precision_by_manual_cast()) or whole(*args)  # noqa: E731
+            monkeypatch.setattr(encoding, "image_tokens", begin)
+        result, _ = prepare(FakeHost(tiny_unet(), folder), pair_of(folder), request("red"))
+        assert nn.Linear.forward is not nn.Linear.org_forward  # the host's own is left alone
+    for (key, value), (expected_key, expected_value) in zip(result.layers, plain.layers):
+        assert torch.equal(key, expected_key)
+        assert torch.equal(value, expected_value)
+
+
+@pytest.mark.parametrize(
+    ("sampled_in", "encoded_in"),
+    [
+        (torch.float16, torch.float16),
+        (torch.bfloat16, torch.float16),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+        (torch.float8_e4m3fn, torch.float16),
+    ],
+)
+def test_no_half_encodes_in_float32_on_the_gpu_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sampled_in: torch.dtype, encoded_in: torch.dtype
+) -> None:
+    loaded: list[tuple[str, torch.dtype]] = []
+
+    def load(_checkpoint: Any, device: torch.device, dtype: torch.dtype) -> Any:
+        loaded.append((device.type, dtype))
+        raise ValueError("no GPU")
+
+    monkeypatch.setattr(encoding, "Encoder", load)
+    host = GpuHost(tiny_unet(), folder)
+    monkeypatch.setattr(host, "dtype", lambda: sampled_in)
+    with pytest.raises(ValueError, match="no GPU"):
+        prepare(host, pair_of(folder), request("red"))
+    assert loaded == [("cuda", encoded_in)]
 
 
 # -- what the user sees ------------------------------------------------------------------------------------------------
