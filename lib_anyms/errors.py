@@ -236,4 +236,5 @@ class Noted(AnyMSError):
         "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "plain_softmax": "this device cannot run torch's fused attention ({got}), so AnyMS uses plain softmax. This is slower; the image differs only by rounding.",
+        "attention_replaced": "{module} replaces torch's attention and fails AnyMS's check ({got}), so AnyMS works around it. The image is right; sampling is slightly slower.",
     }

@@ -22,7 +22,7 @@ from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
 from lib_anyms.engine.local_text import LocalText
 from lib_anyms.engine.region_merge import RegionMerge
-from lib_anyms.engine.sdpa import REFUSED_BY
+from lib_anyms.engine.sdpa import Unfit, unfit
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.layout.geometry import WHOLE, TokenGrid
 from lib_anyms.layout.layout import Layout
@@ -46,9 +46,9 @@ class PassResult:
 
     layers: cross-attention layers; calls: whole UNet calls; step_calls: those of this step; grids: token grids merged
     on; failure: the cause of the error the stream raised; refusal: the sentence of that error where it is a Refused;
-    aside: why the stream ejected itself; not_fused: the error of fused attention, if there was one; foreign_text:
-    another extension made the text local, so the subjects' prompts did not act; windowed: calls on parts of the image;
-    left_out: (cause, calls) of entries without an image stream; acting: calls with one.
+    aside: why the stream ejected itself; unfit: what is wrong with the attention function, if it is not used;
+    foreign_text: another extension made the text local, so the subjects' prompts did not act; windowed: calls on parts
+    of the image; left_out: (cause, calls) of entries without an image stream; acting: calls with one.
     """
 
     layout: Layout
@@ -59,7 +59,7 @@ class PassResult:
     failure: str
     refusal: str
     aside: SteppedAside | None
-    not_fused: str
+    unfit: Unfit | None
     foreign_text: bool = False
     windowed: int = 0
     left_out: tuple[tuple[str, int], ...] = ()
@@ -99,7 +99,7 @@ class ImageStream:
         self._failure = ""
         self._refusal = ""
         self._aside: SteppedAside | None = None
-        self._not_fused = ""
+        self._unfit: Unfit | None = None
         self._foreign_text = False
         self._windowed = 0
         self._left_out: Counter[str] = Counter()
@@ -132,7 +132,7 @@ class ImageStream:
             failure=self._failure,
             refusal=self._refusal,
             aside=self._aside,
-            not_fused=self._not_fused,
+            unfit=self._unfit,
             foreign_text=self._foreign_text,
             windowed=self._windowed,
             left_out=tuple(self._left_out.copy().items()),
@@ -241,8 +241,7 @@ class ImageStream:
         foreign_text = call.foreign_text or conds is not call.cond_map
         self._foreign_text = self._foreign_text or (foreign_text and self.region_merge.local_text is not None)
         merged = self._merge(layer, query, text, conds, foreign_text)
-        if REFUSED_BY:
-            self._not_fused = self._not_fused or REFUSED_BY.get((query.device.type, query.dtype), "")
+        self._unfit = self._unfit or unfit(query)
         return merged
 
     def _merge(

@@ -19,6 +19,7 @@ from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
 from lib_anyms.engine.local_text import LocalText
+from lib_anyms.engine.sdpa import MASKED, fits
 from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
 
@@ -136,13 +137,13 @@ class RegionMerge:
             self.grids.add(grid)
         text = text.contiguous()
         if self.local_text is not None and not foreign_text:
-            self.local_text.apply(layer, grid, query, text, conds, self._is_fused(query.device), window)
+            self.local_text.apply(layer, grid, query, text, conds, self._is_fused(query, layer.heads), window)
         if not weights:
             return text
         before = text.clone() if self.influence is not None and window == WHOLE else None
         if self._mode == "crop-merge":
             key = grid, window, conds, weights, query.dtype, query.device
-            self._add_cropped(layer, query, text, self._plan(key, query))
+            self._add_cropped(layer, query, text, self._plan(key, query, layer.heads))
         else:
             self._add_compared(layer, self._boxes_on(grid, window, query.device), query, text, conds, weights)
         if self.influence is not None and before is not None:
@@ -179,25 +180,30 @@ class RegionMerge:
 
     # -- caches --------------------------------------------------------------------------------------------------------
 
-    def _plan(self, key: _Key, like: torch.Tensor) -> _Plan:
+    def _plan(self, key: _Key, like: torch.Tensor, heads: int) -> _Plan:
         if self._last is not None and self._last[0] == key:  # as in the layer before: saves hashing the key
             return self._last[1]
         if key not in self._plans:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            self._plans[key] = self._make_plan(key, like)
+            self._plans[key] = self._make_plan(key, like, heads)
         self._last = key, self._plans[key]
         return self._plans[key]
 
-    def _make_plan(self, key: _Key, like: torch.Tensor) -> _Plan:
+    def _make_plan(self, key: _Key, like: torch.Tensor, heads: int) -> _Plan:
         grid, window, conds, weights, _, device = key
         crops = crops_of(self.layout.visible_tokens(grid, window), weights, device)
         if not crops:
             return ()
-        return self._fused_parts(crops, conds, like) if self._is_fused(device) else self._cropped_parts(crops, conds)
+        if self._is_fused(like, heads):
+            return self._fused_parts(crops, conds, like)
+        return self._cropped_parts(crops, conds)
 
-    def _is_fused(self, device: torch.device) -> bool:
-        return is_launch_bound(device) if self.use_fused is None else self.use_fused
+    def _is_fused(self, query: torch.Tensor, heads: int) -> bool:
+        """Whether one masked attention serves all subjects: not where the attention function fails with a mask."""
+        if self.use_fused is not None:
+            return self.use_fused
+        return is_launch_bound(query.device) and fits(query.device, query.dtype, query.shape[-1] // heads, MASKED)
 
     def _cropped_parts(self, crops: tuple[Crop, ...], conds: CondMap) -> _Plan:
         parts = []

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lib_anyms.engine.sdpa import is_fused
+from lib_anyms.engine.sdpa import LIBRARY, fits
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import PART_OF_FILE
 from lib_anyms.ip_adapter.encoder_names import (
@@ -202,7 +202,8 @@ class Encoder:
         self.checkpoint = checkpoint
         self.device = device
         self.dtype = dtype
-        attention = {} if is_fused(device, dtype) else {"attn_implementation": "eager"}
+        width = checkpoint.hidden_width // checkpoint.config["num_attention_heads"]
+        attention = {} if fits(device, dtype, width, LIBRARY) else {"attn_implementation": "eager"}
         with torch.device("meta"):
             model = CLIPVisionModelWithProjection(CLIPVisionConfig(**checkpoint.config, **attention))
         state = {}

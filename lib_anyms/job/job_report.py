@@ -10,6 +10,8 @@ from typing import Any
 from torch import nn
 
 from lib_anyms.engine.image_stream import PassResult
+from lib_anyms.engine.sdpa import Unfit
+from lib_anyms.errors import Noted
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair
@@ -24,7 +26,8 @@ class PassReport:
 
     layers: cross-attention layers; calls: whole UNet calls; grid: the largest token grid; owned: for each subject there
     the visible share of its box, and its share of the image; failure: the cause of the error the stream raised;
-    windowed: calls on parts of the image; left_out: (cause, calls) where AnyMS did not act.
+    windowed: calls on parts of the image; left_out: (cause, calls) where AnyMS did not act; attention: the attention
+    function that AnyMS did not use, and why.
     """
 
     layers: int
@@ -35,6 +38,7 @@ class PassReport:
     neighbours: tuple[str, ...]
     windowed: int = 0
     left_out: tuple[tuple[str, int], ...] = ()
+    attention: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,15 @@ def report_pass(result: PassResult, unet: nn.Module) -> PassReport:
         neighbours=neighbours(unet),
         windowed=result.windowed,
         left_out=result.left_out,
+        attention=f"{result.unfit.module or 'torch'}: {result.unfit.got}" if result.unfit else "",
     )
+
+
+def attention_note(unfit: Unfit) -> Noted:
+    """The note on an attention function that AnyMS does not use."""
+    if unfit.module:
+        return Noted("attention_replaced", module=unfit.module, got=unfit.got)
+    return Noted("plain_softmax", got=unfit.got)
 
 
 def _owned(layout: Layout, grid: TokenGrid | None) -> tuple[tuple[float, float], ...]:

@@ -21,7 +21,7 @@ from lib_anyms.engine.local_text import LocalText
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
 from lib_anyms.job.card_tokens import cards_fit
-from lib_anyms.job.job_report import JobReport, PassReport, report_pass
+from lib_anyms.job.job_report import JobReport, PassReport, attention_note, report_pass
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.job.words import local_text
@@ -239,8 +239,9 @@ class Session:
         """Notes not shown to the user yet."""
         result = self.stream.result if self.stream is not None else None
         known = {note.cause for note in self.notes}
-        if result is not None and result.not_fused and "plain_softmax" not in known:
-            self.notes.append(Noted("plain_softmax", got=result.not_fused))
+        if result is not None and result.unfit is not None:
+            note = attention_note(result.unfit)
+            self.notes += [note] if note.cause not in known else []
         for cause, _ in result.left_out if result is not None else ():
             if cause not in known:
                 self.notes.append(Noted(cause))

@@ -139,6 +139,8 @@ def _pass(number: int, result: PassReport) -> Iterator[str]:
     fired = f"{result.layers} of {result.layers} layers in each of {result.calls} UNet calls"
     failure = f", failed: {result.failure}" if result.failure else ""
     yield f"pass {number}: {fired}, largest grid {grid}{failure}"
+    if result.attention:
+        yield f"pass {number} attention: not by {result.attention}"
     owned = [f"{share:.0%} of its box ({of_all:.0%} of the image)" for share, of_all in result.owned]
     yield f"pass {number} owned: {'; '.join(owned) or 'unknown'}"
     if result.windowed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 
 ATTENTION = "tests/laws/test_attention.py"
+CHECK = "tests/unit/test_attention_check.py"
 FUSED = "tests/laws/test_fused.py"
 LOCAL_TEXT = "tests/laws/test_local_text.py"
 STREAM = "tests/laws/test_image_stream.py tests/laws/test_layers.py"
@@ -174,9 +175,79 @@ FAULTS = (
     Fault(
         "fused attention tried in every layer",
         "lib_anyms/engine/sdpa.py",
-        "if REFUSED_BY and kind in REFUSED_BY:",
-        "if kind is None:",
-        "tests/unit/test_sdpa.py -k oracle",
+        "        CHECKS.add(case, Unfit(_module_of(function), type(error).__name__))\n        return result\n",
+        "        return result\n",
+        "tests/unit/test_attention_check.py -k later_call",
+    ),
+    Fault(
+        "attention: the mask of a replaced function is trusted",
+        "lib_anyms/engine/sdpa.py",
+        "_block_mask(dtype) if form == MASKED else None",
+        "None",
+        CHECK + " -k 'sageattention or oracle_s'",
+    ),
+    Fault(
+        "attention: NaN passes the check",
+        "lib_anyms/engine/sdpa.py",
+        "if (result - expected).abs().max() <= TOLERANCE:",
+        "if not (result - expected).abs().max() > TOLERANCE:",
+        CHECK + " -k 'oracle_s and NaN'",
+    ),
+    Fault(
+        "attention: only a RuntimeError counts in the check",
+        "lib_anyms/engine/sdpa.py",
+        "    except Exception as error:\n        if out_of_memory(error):\n            raise\n        got =",
+        "    except RuntimeError as error:\n        if out_of_memory(error):\n            raise\n        got =",
+        CHECK + " -k 'oracle_s and (value or attn_mask)'",
+    ),
+    Fault(
+        "attention: a function that changes its input is used",
+        "lib_anyms/engine/sdpa.py",
+        'return "it changes its input" if changed else ""',
+        'return ""',
+        CHECK + " -k 'oracle_s and changes'",
+    ),
+    Fault(
+        "attention: checked for one entry only",
+        "lib_anyms/engine/sdpa.py",
+        "    mask[1, ..., tokens - TOKENS : tokens] = 0\n",
+        "    mask[1] = mask[0]\n",
+        CHECK + " -k layout",
+    ),
+    Fault(
+        "attention: a replaced function is not checked again",
+        "lib_anyms/engine/sdpa.py",
+        "case = (F.scaled_dot_product_attention, device, dtype, width, form)",
+        "case = (plain_softmax, device, dtype, width, form)",
+        CHECK + " -k check_is_made",
+    ),
+    Fault(
+        "attention: the fused form where the mask is ignored",
+        "lib_anyms/engine/region_merge.py",
+        "is_launch_bound(query.device) and fits(query.device, query.dtype, query.shape[-1] // heads, MASKED)",
+        "is_launch_bound(query.device)",
+        CHECK + " -k sageattention",
+    ),
+    Fault(
+        "attention: results without a bound",
+        "lib_anyms/engine/sdpa.py",
+        "while len(self.results) > _KEPT:",
+        "while len(self.results) < 0:",
+        CHECK + " -k fills_no_memory",
+    ),
+    Fault(
+        "attention: plain softmax in the host's autocast",
+        "lib_anyms/engine/sdpa.py",
+        "with torch.autocast(kind, enabled=False):",
+        "with torch.no_grad():",
+        CHECK + " -k precise",
+    ),
+    Fault(
+        "the packed shape of a layer in four bits",
+        "lib_anyms/engine/layer_map.py",
+        'getattr(state, "shape", None) or',
+        "",
+        "tests/unit/test_layer_map.py tests/unit/test_model_family.py -k four_bits",
     ),
     Fault(
         "a known cause is refused",

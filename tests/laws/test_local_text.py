@@ -12,7 +12,7 @@ from lib_anyms.engine.attention import split_heads
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.engine.local_text import LocalText, Texts
-from lib_anyms.engine.sdpa import REFUSED_BY
+from lib_anyms.engine.sdpa import CHECKS
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 from tests.support import oracle
@@ -200,7 +200,7 @@ def test_texts_follow_the_dtype_of_the_query(fused: bool) -> None:
         local.apply(one, GRID, queries().to(dtype), text, CALL, fused)
         wish = expected([FOX, OWL, FOX, GROUND], [HOST] * 4, OWNER)
         assert (text - wish).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5)
-    assert REFUSED_BY == {}  # mixed dtypes would end in plain softmax
+    assert CHECKS.unfit == {}  # mixed dtypes would end in plain softmax
 
 
 @FORMS

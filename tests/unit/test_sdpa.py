@@ -16,7 +16,7 @@ from torch import nn
 from lib_anyms.engine import sdpa
 from lib_anyms.engine.attention import crop_and_merge, crops_of
 from lib_anyms.engine.layer_map import cross_attention_layers
-from lib_anyms.engine.sdpa import REFUSED_BY, attend, is_fused
+from lib_anyms.engine.sdpa import ALONE, CHECKS, Unfit, attend, fits
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
@@ -59,14 +59,14 @@ def test_without_fused_attention_the_result_equals_the_oracle(
     expected = oracle.image_stream(query, sets, oracle.owners(LAYOUT, 12, 16), weights, heads=4)
     assert (result - expected).abs().max() <= bound
     assert tries == [dtype]  # tried once, not once a subject
-    assert list(REFUSED_BY) == [("cpu", dtype)]
+    assert [case[1:] for case in CHECKS.unfit] == [(torch.device("cpu"), dtype)]
 
 
 def test_where_the_tensors_are_at_fault_nothing_is_remembered() -> None:
     with pytest.raises(RuntimeError):
         attend(torch.zeros(1, 2, 8), torch.zeros(1, 2, 6), torch.zeros(1, 2, 6))
-    assert REFUSED_BY == {}
-    assert is_fused(torch.device("cpu"), torch.float32)
+    assert CHECKS.unfit == {}
+    assert fits(torch.device("cpu"), torch.float32, 8, ALONE)
 
 
 def test_running_out_of_memory_does_not_disable_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_running_out_of_memory_does_not_disable_fused_attention(monkeypatch: pyt
     monkeypatch.setattr(sdpa.F, "scaled_dot_product_attention", raising)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         attend(*torch.zeros(3, 1, 2, 8))
-    assert REFUSED_BY == {}
+    assert CHECKS.unfit == {}
 
 
 def test_half_precision_is_computed_in_float32(tries: list[torch.dtype]) -> None:
@@ -93,12 +93,14 @@ def test_the_encoder_is_built_without_it_too(folder: Path, monkeypatch: pytest.M
         return encoder.encode_unconditional("plus")
 
     expected = encode()
-    monkeypatch.setitem(REFUSED_BY, ("cpu", torch.float32), "a test")
     calls = []
     fused = F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        F, "scaled_dot_product_attention", lambda *args, **more: calls.append(1) or fused(*args, **more)
-    )
+
+    def without_a_scale(*args: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False) -> Any:
+        calls.append(1)
+        return fused(*args)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", without_a_scale)
     result = encode()
     assert calls == []
     assert (result - expected).abs().max() < 1e-5
@@ -137,7 +139,8 @@ def test_plain_softmax_is_noted_once_a_job_and_the_image_is_the_same(
 ) -> None:
     fused = play(job)
     assert job.comments == []
-    REFUSED_BY["cpu", torch.float32] = "RuntimeError on cpu"
+    function = F.scaled_dot_product_attention
+    CHECKS.add((function, torch.device("cpu"), torch.float32, 16, ALONE), Unfit("", "RuntimeError"))
     for times in (1, 2):
         plain = play(job)
         assert len(job.comments) == times
