@@ -8,7 +8,7 @@ it waits for the next launch. A CPU does not, so there `attention.crop_and_merge
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -30,7 +30,7 @@ class FusedCrops:
 
     token_idx: (owned,) token numbers, one subject after another; weight: the largest w_j;
     relative_weights: (owned, 1), w_j / weight of each token's subject, None if all are 1;
-    mask: 0 or -inf, added to the scores, (batch, 1, owned, all image tokens).
+    mask: 0 or -inf, added to the scores, (batch, 1, owned, all image tokens); batch 1 serves any number of entries.
     """
 
     token_idx: torch.Tensor
@@ -50,7 +50,7 @@ class FusedCrops:
         """At least one crop, on the device and in the dtype of `like`.
 
         spans: image tokens of each subject; uncond: of the unconditional set, None where every entry is conditional;
-        is_cond: of each batch entry.
+        is_cond: of each batch entry; of one, where all are of that kind.
         """
         entry_spans: list[Sequence[TokenSpan]] = []
         for conditional in is_cond:
@@ -69,6 +69,10 @@ class FusedCrops:
             relative = torch.cat(parts).to(like)
         token_idx = torch.cat([crop.token_idx for crop in crops])
         return cls(token_idx, weight, relative, _mask(crops, entry_spans, tokens, like))
+
+    def of_entry(self, entry: int) -> FusedCrops:
+        """For any number of entries of the kind that `entry` has: a view."""
+        return replace(self, mask=self.mask[entry : entry + 1])
 
     @property
     def tensors(self) -> list[torch.Tensor]:

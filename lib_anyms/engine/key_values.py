@@ -67,6 +67,11 @@ class KeyValues:
         """The sets of these subjects only, in this order. Copies nothing."""
         return KeyValues(self._sets, [self.spans[number] for number in numbers], self.uncond)
 
+    def on(self, device: torch.device) -> KeyValues:
+        """The same sets on `device`. Copies nothing that is there already."""
+        sets = {number: (key.to(device), value.to(device)) for number, (key, value) in self._sets.items()}
+        return KeyValues(sets, self.spans, self.uncond)
+
     def _move(self, like: torch.Tensor) -> None:
         """Move all layers at once: a host may sample on another device or in another dtype than it announced."""
         self._sets = {number: (key.to(like), value.to(like)) for number, (key, value) in self._sets.items()}

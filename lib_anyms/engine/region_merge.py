@@ -115,7 +115,8 @@ class RegionMerge:
             for part in plan:
                 tensors += part.tensors
         texts = self.local_text.bytes if self.local_text is not None else 0
-        return self._keys_values.bytes + texts + sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+        return self._keys_values.bytes + texts + sum(storages.values())
 
     def add(
         self,
@@ -215,14 +216,19 @@ class RegionMerge:
         return tuple(parts)
 
     def _fused_parts(self, crops: tuple[Crop, ...], conds: CondMap, like: torch.Tensor) -> _Plan:
+        """One attention of all entries where each is of another kind, else one for each run of entries of a kind.
+
+        Conditional and unconditional entries differ only in the mask, and all entries of a kind share one.
+        """
         spans, uncond = self._keys_values.spans, self._keys_values.uncond
-        if uncond:  # conditional and unconditional entries differ only in the mask
-            return (_Part(None, True, (), FusedCrops.of(crops, spans, uncond, conds.is_cond, like)),)
+        kinds = tuple(dict.fromkeys(conds.is_cond)) if uncond else (True,)
+        whole = FusedCrops.of(crops, spans, uncond, kinds, like)
+        if kinds == conds.is_cond:
+            return (_Part(None, True, (), whole),)
         parts = []
         for entries, is_cond in conds.runs:
-            if is_cond:
-                fused = FusedCrops.of(crops, spans, None, conds.is_cond[entries], like)
-                parts.append(_Part(entries, True, (), fused))
+            if is_cond in kinds:
+                parts.append(_Part(entries, is_cond, (), whole.of_entry(kinds.index(is_cond))))
         return tuple(parts)
 
     def _boxes_on(self, grid: TokenGrid, window: Viewport, device: torch.device) -> list[torch.Tensor]:

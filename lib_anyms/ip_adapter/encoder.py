@@ -232,7 +232,8 @@ class Encoder:
         Zeros for base; for plus the encoding of zero pixel values.
         """
         if kind == "base":
-            return torch.zeros(1, self.checkpoint.projection_width, device=self.device)
+            precise = torch.promote_types(self.dtype, torch.float32)
+            return torch.zeros(1, self.checkpoint.projection_width, device=self.device, dtype=precise)
         size = self.checkpoint.image_size
         return self._run(torch.zeros(1, 3, size, size), kind)
 

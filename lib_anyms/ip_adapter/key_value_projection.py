@@ -50,8 +50,9 @@ def project_key_values(
     with adapter_file(adapter, file) as weights:
         for layer in adapter.layers:
             key, value = keys_values[layer.number]
-            key.copy_(F.linear(inputs, weights.load(layer.key_name).to(device, precise)))
-            values = F.linear(inputs, weights.load(layer.value_name).to(device, precise))
+            # Move before converting: float32 is twice as much to move.
+            key.copy_(F.linear(inputs, weights.load(layer.key_name).to(device).to(precise)))
+            values = F.linear(inputs, weights.load(layer.value_name).to(device).to(precise))
             if uncond is not None:
                 values[slice(*uncond)] *= unconditional  # Z_image is linear in V
             value.copy_(values)

@@ -59,7 +59,7 @@ def image_tokens(
     weights: dict[str, torch.Tensor] = {}
     with adapter_file(adapter, file) as source:
         for name, key in adapter.projection.items():
-            weights[name] = source.load(key).to(unconditional.device, unconditional.dtype)
+            weights[name] = source.load(key).to(unconditional.device).to(unconditional.dtype)
 
     subjects = []
     for group in pictures:

@@ -16,7 +16,7 @@ from lib_anyms.ip_adapter.adapter_file import adapter_file
 from lib_anyms.ip_adapter.encoder import Encoder
 from lib_anyms.ip_adapter.tokens import ImageTokens, image_tokens
 from lib_anyms.job.encode_host import CPU, CpuHost, EncodeHost
-from lib_anyms.job.token_cache import Key, TokenCache, file_version, image_digest
+from lib_anyms.job.token_cache import Key, TokenCache, image_digest, models_version
 from lib_anyms.models.model_files import ModelPair
 from lib_anyms.runtime import runtime
 from lib_anyms.tensor_files.tensor_file import TensorFile
@@ -83,9 +83,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 def _keys(task: EncodeTask, subjects: Sequence[SubjectImages]) -> tuple[Key, list[Key]]:
     """The cache keys of the unconditional tokens, and of each subject's."""
-    adapter, encoder = task.pair.adapter, task.pair.encoder
-    assert encoder is not None  # chosen with the adapter wherever there are pictures
-    models = (*file_version(adapter.path), *file_version(encoder.path), task.precise)
+    models = (*models_version(task.pair), task.precise)
     keys = []
     for images in subjects:
         keys.append((*models, task.fit, task.combine, *map(image_digest, images)))

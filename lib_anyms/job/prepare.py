@@ -21,8 +21,11 @@ from lib_anyms.ip_adapter.tokens import ImageTokens
 from lib_anyms.job.card_tokens import card_encoding
 from lib_anyms.job.encode_host import CPU
 from lib_anyms.job.encoding import EncodeTask, encode_pictures, without_autocast
+from lib_anyms.job.kept_key_values import KeptKeyValues
 from lib_anyms.job.request import Request
+from lib_anyms.job.token_cache import Key, card_digest, image_digest, models_version
 from lib_anyms.models.model_files import ModelPair
+from lib_anyms.runtime import runtime
 from lib_anyms.tensor_files.tensor_file import open_tensors
 
 log = logging.getLogger("anyms")
@@ -55,6 +58,27 @@ def picture_notes(request: Request) -> Iterator[Noted]:
 def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
     # Hosts may store weights in eight bits, which nothing computes in.
     dtype = host.dtype() if host.dtype() in COMPUTED_IN else torch.float16
+    unet, key, kept = host.unet(), _key(pair, request, dtype), runtime.of(KeptKeyValues)
+    keys_values = kept.find(unet, key, host.device())
+    if keys_values is not None:
+        return keys_values, ()
+    keys_values, notes = _read_and_project(host, pair, request, dtype)
+    kept.add(unet, key, keys_values)
+    return keys_values, notes
+
+
+def _key(pair: ModelPair, request: Request, dtype: torch.dtype) -> Key:
+    """Everything that keys and values depend on."""
+    subjects: list[Key] = []
+    for pictures, card in zip(request.pictures, request.cards):
+        subjects.append(tuple(map(image_digest, pictures)) if card is None else card_digest(card))
+    settings = (request.fit, request.combine, request.unconditional_share)
+    return (*models_version(pair), dtype, *settings, *subjects)
+
+
+def _read_and_project(
+    host: Host, pair: ModelPair, request: Request, dtype: torch.dtype
+) -> tuple[KeyValues, tuple[Noted, ...]]:
     with open_tensors(pair.adapter.path) as file:
         task = EncodeTask(host, pair, file, host.device(), dtype, request.fit, request.combine)
         try:

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from lib_anyms.cards.card import Card
+from lib_anyms.models.model_files import ModelPair
+
 CACHE_BYTES = 16 * 2**20  # a subject's image tokens take 0.13 MiB
 
 Key = tuple[Any, ...]
@@ -57,6 +60,22 @@ def file_version(path: Path) -> Key:
     """Identifies a file and its content: a replaced file is another one."""
     facts = path.stat()
     return str(path), facts.st_size, facts.st_mtime_ns
+
+
+def models_version(pair: ModelPair) -> Key:
+    """Identifies the files of an adapter and its encoder; a pair without an encoder has the adapter's alone."""
+    encoder = file_version(pair.encoder.path) if pair.encoder is not None else ()
+    return (*file_version(pair.adapter.path), *encoder)
+
+
+def card_digest(card: Card) -> Key:
+    """Identifies a card by its tokens: a card that was not read from a file has no hash."""
+    digest = hashlib.sha256()
+    for encoding in card.encodings:
+        for tokens in (encoding.tokens, encoding.uncond):
+            digest.update(f"{encoding.adapter} {tokens.dtype} {list(tokens.shape)} ".encode())
+            digest.update(tokens.contiguous().view(torch.uint8).numpy().tobytes())
+    return ("card", digest.digest())
 
 
 def image_digest(image: Image.Image) -> Key:

@@ -6,6 +6,7 @@ from tests.faults.fault import Fault
 
 WORDS = "tests/unit/test_words.py"
 
+KEPT = "tests/unit/test_kept_key_values.py"
 SESSION = "tests/unit/test_session.py"
 
 FAULTS = (
@@ -57,6 +58,76 @@ FAULTS = (
         'if task.device.type == "cpu" or not out_of_memory(error):',
         "if task.device.type:",
         "tests/unit/test_encoding.py -k runs_out",
+    ),
+    Fault(
+        "a pass on another family keeps the first adapter's keys and values",
+        "lib_anyms/job/session.py",
+        "if self._keys_values is None or pair != self.pair:",
+        "if self._keys_values is None:",
+        SESSION + " -k another_family",
+    ),
+    Fault(
+        "keys and values are projected for every job",
+        "lib_anyms/job/prepare.py",
+        "    if keys_values is not None:\n        return keys_values, ()\n",
+        "",
+        KEPT + " -k projects_nothing",
+    ),
+    Fault(
+        "keys and values kept for other settings",
+        "lib_anyms/job/prepare.py",
+        "(request.fit, request.combine, request.unconditional)",
+        "(request.fit, request.combine)",
+        KEPT + " -k anything_else",
+    ),
+    Fault(
+        "keys and values kept in another type",
+        "lib_anyms/job/prepare.py",
+        "return (*models_version(pair), dtype, *settings, *subjects)",
+        "return (*models_version(pair), *settings, *subjects)",
+        KEPT + " -k another_type",
+    ),
+    Fault(
+        "cards without a hash are one card",
+        "lib_anyms/job/prepare.py",
+        "if card is None else card_digest(card)",
+        "if card is None else (card.hash,)",
+        KEPT + " -k cards",
+    ),
+    Fault(
+        "keys and values outlive their UNet",
+        "lib_anyms/job/kept_key_values.py",
+        "weakref.ref(unet, lambda _gone: self.clear())",
+        "weakref.ref(unet)",
+        KEPT + " -k go_with",
+    ),
+    Fault(
+        "keys and values of another UNet",
+        "lib_anyms/job/kept_key_values.py",
+        "        if self._unet is None or self._unet() is not unet:\n            self.clear()\n            return None\n",
+        "",
+        KEPT + " -k go_with",
+    ),
+    Fault(
+        "kept keys and values without a bound",
+        "lib_anyms/job/kept_key_values.py",
+        "while self.bytes > self.limit:",
+        "while self.limit < 0:",
+        KEPT + " -k bounded",
+    ),
+    Fault(
+        "kept keys and values stay on the device",
+        "lib_anyms/job/kept_key_values.py",
+        "return self._kept[key].on(device)",
+        "return self._kept[key]",
+        KEPT + " -k own_device",
+    ),
+    Fault(
+        "half precision under --no-half",
+        "lib_anyms/job/encoding.py",
+        'self.device.type != "cpu" and self.dtype in (torch.float16, torch.bfloat16)',
+        'self.device.type != "cpu"',
+        "tests/unit/test_encoding.py -k no_half",
     ),
     Fault(
         "the encoder outlives the encoding",

@@ -64,7 +64,10 @@ def results(
     return tuple(outputs)
 
 
-@pytest.mark.parametrize("rows", [(UNCOND, COND), (COND, COND, UNCOND), (COND,), (UNCOND,)])
+@pytest.mark.parametrize(
+    "rows",
+    [(UNCOND, COND), (COND, COND, UNCOND), (COND,), (UNCOND,), (UNCOND, COND, UNCOND), (UNCOND, UNCOND, COND, COND)],
+)
 @pytest.mark.parametrize("uncond", [True, False])
 def test_a_whole_unet_gives_the_same_either_way(
     rows: tuple[bool, ...], uncond: bool, monkeypatch: pytest.MonkeyPatch
