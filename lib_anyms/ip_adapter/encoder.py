@@ -27,6 +27,7 @@ from lib_anyms.ip_adapter.encoder_names import (
     Shapes,
     StoredWeight,
     stored_weights,
+    unapplied,
 )
 from lib_anyms.ip_adapter.references import pixel_values
 from lib_anyms.tensor_files.tensor_file import TensorFile, open_tensors, refuse_quantised
@@ -89,7 +90,8 @@ def checked_encoder(file: TensorFile) -> EncoderCheckpoint:
     """The encoder in an open file, its weights plain floating-point numbers. Raises Refused."""
     encoder = identify_encoder(file.path, file.shapes, file.metadata)
     keys = [weight.key for weight in encoder.weights.values()]
-    return replace(encoder, eight_bit=file.check_weights(keys))
+    scales = [weight.scale for weight in encoder.weights.values() if weight.scale is not None]
+    return replace(encoder, eight_bit=file.check_weights([*keys, *scales]))
 
 
 def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
@@ -106,7 +108,7 @@ def identify_encoder(path: Path, shapes: Shapes, metadata: Mapping[str, str]) ->
 def _identify(path: Path, shapes: Shapes, metadata: Mapping[str, str]) -> EncoderCheckpoint:
     weights = stored_weights(shapes)
     if any(weight.key in shapes for weight in weights.values()) or any(map(_VISION.search, shapes)):
-        refuse_quantised(path, shapes)
+        refuse_quantised(path, unapplied(shapes, weights))
     weight_shapes = {name: weight.shape(shapes) for name, weight in weights.items()}
     sizes = _sizes(path, shapes, weight_shapes)
     _check_shapes(path, weights, weight_shapes, sizes)

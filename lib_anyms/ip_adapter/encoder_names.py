@@ -6,7 +6,7 @@ open_clip stores query, key and value of a layer in one tensor, and the projecti
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,6 +41,10 @@ for _name, _axes in _PARTS.items():
 _PREFIXES_HF = ("", "model.", "module.", "image_encoder.")
 _PREFIXES_OPEN_CLIP = ("visual.", "model.visual.", "module.visual.", "")
 
+# ComfyUI's scaled eight-bit weights: the scale of a weight; what marks them, or serves eight-bit arithmetic alone.
+_SCALES = ("scale_weight", "weight_scale")
+_MARKERS = frozenset({"scaled_fp8", "scale_input", "input_scale", "comfy_quant"})
+
 _OPEN_CLIP = {
     "vision_model.embeddings.class_embedding": "class_embedding",
     PATCH: "conv1.weight",
@@ -57,11 +61,15 @@ _OPEN_CLIP_LAYER = {
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """Where a file stores a weight: as a whole tensor, transposed, or as a third (0, 1, 2) along the first axis."""
+    """Where a file stores a weight: as a whole tensor, transposed, or as a third (0, 1, 2) along the first axis.
+
+    scale: the tensor to multiply an eight-bit weight with: one number, or one for each output channel.
+    """
 
     key: str
     third: int | None = None
     transposed: bool = False
+    scale: str | None = None
 
     def shape(self, shapes: Shapes) -> tuple[int, ...]:
         """Shape of the weight; () where the file lacks it."""
@@ -73,6 +81,8 @@ class StoredWeight:
     def load(self, file: TensorFile) -> torch.Tensor:
         """The weight on the CPU, contiguous. Raises Refused."""
         tensor = file.load(self.key)
+        if self.scale is not None:
+            tensor = tensor.float() * file.load(self.scale).float().reshape(-1, *[1] * (tensor.ndim - 1))
         if self.third is not None:
             tensor = tensor.chunk(3)[self.third].clone()
         return tensor.T.contiguous() if self.transposed else tensor
@@ -83,6 +93,31 @@ def stored_weights(shapes: Shapes) -> dict[str, StoredWeight]:
 
     The name of the first convolution decides the naming; without one, Hugging Face's is assumed.
     """
+    weights = _named_weights(shapes)
+    return {name: replace(weight, scale=_scale_of(weight.key, shapes)) for name, weight in weights.items()}
+
+
+def unapplied(shapes: Shapes, weights: Mapping[str, StoredWeight]) -> Iterator[str]:
+    """The names in a file without the scales in `weights`, without those of other parts of the file, and markers."""
+    ours = {weight.key for weight in weights.values()}
+    applied = {weight.scale for weight in weights.values()}
+    for name in shapes:
+        layer, _, last = name.rpartition(".")
+        of_others = last in _SCALES and f"{layer}.weight" not in ours
+        if name not in applied and last not in _MARKERS and not of_others:
+            yield name
+
+
+def _scale_of(key: str, shapes: Shapes) -> str | None:
+    """The name of a weight's scale in the forms AnyMS applies; None without one."""
+    layer, _, last = key.rpartition(".")
+    for name in (f"{layer}.{scale}" for scale in _SCALES if last == "weight"):
+        if key in shapes and shapes.get(name) in ((), (1,), shapes[key][:1], (*shapes[key][:1], 1)):
+            return name
+    return None
+
+
+def _named_weights(shapes: Shapes) -> dict[str, StoredWeight]:
     for prefix in _PREFIXES_HF:
         if prefix + PATCH in shapes:
             return _by_hugging_face(shapes, prefix)

@@ -164,9 +164,23 @@ FAULTS = (
     Fault(
         "an encoder's quantised weights are read as plain ones",
         "lib_anyms/ip_adapter/encoder.py",
-        "        refuse_quantised(path, shapes)",
+        "        refuse_quantised(path, unapplied(shapes, weights))",
         "        pass",
         "tests/unit/test_file_kinds.py -k quantised",
+    ),
+    Fault(
+        "an encoder's scales are ignored",
+        "lib_anyms/ip_adapter/encoder_names.py",
+        "scale=_scale_of(weight.key, shapes)",
+        "scale=None",
+        "tests/unit/test_encoder.py -k scale",
+    ),
+    Fault(
+        "an encoder's scales go along the wrong axis",
+        "lib_anyms/ip_adapter/encoder_names.py",
+        ".reshape(-1, *[1] * (tensor.ndim - 1))",
+        ".flatten()",
+        "tests/unit/test_encoder.py -k scale",
     ),
     Fault(
         "of two adapters in one file the second is dropped",

@@ -79,3 +79,42 @@ def test_a_loaded_encoder_does_not_need_its_file(path: Path, tmp_path: Path) -> 
     before = encoder.encode_unconditional("plus")
     copy.write_bytes(b"")
     assert torch.equal(encoder.encode_unconditional("plus"), before)
+
+
+@pytest.mark.parametrize("size", ["one", "(1,)", "per row", "(rows, 1)"])
+@pytest.mark.parametrize("name", ["scale_weight", "weight_scale"])
+def test_scales_of_eight_bit_weights_are_applied(path: Path, tmp_path: Path, name: str, size: str) -> None:
+    """ComfyUI's fp8_scaled: read as plain weights, the embedding was off by 500 times its size."""
+    state = load_file(path)
+    with open_tensors(path) as file:
+        metadata = {CONFIG_KEY: file.metadata[CONFIG_KEY]}
+    scaled, plain = dict(state), dict(state)
+    for key, weight in state.items():
+        if weight.ndim == 2 and "embedding" not in key:
+            rows = weight.abs().amax(1, keepdim=True) if "row" in size else weight.abs().max().reshape(1, 1)
+            scale = rows / 448
+            scaled[key] = (weight / scale).to(torch.float8_e4m3fn)
+            plain[key] = scaled[key].float() * scale
+            shape = {"one": (), "(1,)": (1,), "per row": (-1,), "(rows, 1)": (-1, 1)}[size]
+            scaled[key.replace(".weight", f".{name}")] = scale.reshape(shape)
+            scaled[key.replace(".weight", ".scale_input")] = torch.ones(())
+    scaled["scaled_fp8"] = torch.zeros(2).to(torch.float8_e4m3fn)
+    save_file(scaled, tmp_path / "scaled.safetensors", metadata)
+    save_file(plain, tmp_path / "plain.safetensors", metadata)
+    described = read_encoder(tmp_path / "scaled.safetensors")
+    assert described.eight_bit
+    results = []
+    for checkpoint in (described, read_encoder(tmp_path / "plain.safetensors"), read_encoder(path)):
+        results.append(Encoder(checkpoint, torch.device("cpu"), torch.float32).encode_unconditional("plus"))
+    assert torch.equal(results[0], results[1])
+    assert (results[0] - results[2]).abs().max() < 0.1 * results[2].abs().max()
+
+
+def test_scales_in_blocks_are_refused(path: Path, tmp_path: Path) -> None:
+    state = load_file(path)
+    with open_tensors(path) as file:
+        metadata = {CONFIG_KEY: file.metadata[CONFIG_KEY]}
+    state["vision_model.encoder.layers.0.mlp.fc1.weight_scale"] = torch.ones(32, 2)
+    save_file(state, tmp_path / "blocks.safetensors", metadata)
+    with pytest.raises(Refused, match="separate scales"):
+        read_encoder(tmp_path / "blocks.safetensors")

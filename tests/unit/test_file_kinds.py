@@ -186,8 +186,31 @@ SCALES = [
 ]
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("what", ["encoder", "encoder of open_clip", "adapter"])
+# What an encoder's scales may be called, and what it may have beside them: these are applied, or do not matter.
+APPLIED = ("scaled_fp8", "{}.scale_weight", "{}.weight_scale", "{}.input_scale", "{}.scale_input", "{}.comfy_quant")
+ENCODERS_REFUSED = [scale for scale in SCALES if scale not in APPLIED]
+
+
+@pytest.mark.parametrize("scale", APPLIED)
+@pytest.mark.parametrize("naming", ["Hugging Face", "open_clip"])
+def test_an_encoder_with_scales_is_taken_after_plain_ones(tmp_path: Path, naming: str, scale: str) -> None:
+    write_all(tmp_path, PLUS)
+    empty = {key: torch.empty(shape, device="meta") for key, shape in encoder_shapes(*ENCODERS[VIT_H][:4]).items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in NAMINGS[naming](empty).items()}
+    name = "visual.transformer.resblocks.0.mlp.c_fc" if "open" in naming else "vision_model.encoder.layers.0.mlp.fc1"
+    write_header(tmp_path / "a-scaled.safetensors", {**shapes, scale.format(name): (1,)}, "F8_E4M3")
+    assert choose(tmp_path, encoder="a-scaled").encoder.path.stem == "a-scaled"
+    assert choose(tmp_path).encoder.path.stem == VIT_H
+
+
+@pytest.mark.parametrize(
+    ("what", "scale"),
+    [
+        *[("adapter", scale) for scale in SCALES],
+        *[("encoder", scale) for scale in ENCODERS_REFUSED],
+        *[("encoder of open_clip", scale) for scale in ENCODERS_REFUSED],
+    ],
+)
 def test_quantised_weights_with_scales_are_refused_by_name_and_left_out_by_auto(
     tmp_path: Path, what: str, scale: str
 ) -> None:
