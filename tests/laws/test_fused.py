@@ -110,6 +110,27 @@ def test_twelve_subjects_take_as_many_attentions_as_one(count: int, monkeypatch:
 
 
 @pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("rows", [(UNCOND, COND), (UNCOND,) * 4 + (COND,) * 4, (COND, UNCOND) * 3])
+def test_the_mask_is_kept_once_a_kind_not_once_an_entry(rows: tuple[bool, ...]) -> None:
+    unet, layout = tiny_unet(), layout_of((0.0, 0.0, 0.5, 1.0))
+    with injected(stream_on(unet, layout, NextCall(*rows))) as stream:
+        run(unet, rows=len(rows), height=16, width=16)
+        sets = stream.region_merge._keys_values.bytes
+        grids = [8 * 8, 4 * 4]  # half of the tokens owned, 8 bytes each; a mask row of 16 numbers (8 are used)
+        assert stream.region_merge.bytes - sets == sum(tokens // 2 * (8 + 2 * 16 * 4) for tokens in grids)
+
+
+def test_sets_follow_the_query_s_type_in_each_form() -> None:
+    sets = key_values(tiny_unet(), [0, 1])
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        like = torch.zeros(2, 1, dtype=dtype)
+        key, value = sets.by_heads(1, 2, like)
+        (first, _), _ = sets.of(1, True, like)
+        assert key.dtype == value.dtype == first.dtype == dtype
+        assert torch.equal(split_heads(first, 2), key[0, :, : len(first)])
+
+
+@pytest.mark.usefixtures("fused")
 def test_calls_with_other_batch_entries_get_another_mask() -> None:
     unet, rows = tiny_unet(), NextCall(UNCOND, COND)
     with injected(stream_on(unet, LAYOUT, rows)):

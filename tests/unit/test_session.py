@@ -247,3 +247,21 @@ def test_a_bypassed_unet_makes_the_job_step_aside(folder: Path) -> None:
     with pytest.raises(SteppedAside, match=r"torch\.compile"):
         Session(host, object()).begin_pass(request())
     assert hook_count(unet) == 0
+
+
+def test_a_second_pass_on_another_family_takes_that_family_s_adapter(folder: Path) -> None:
+    """Hires fix with a checkpoint of another family: keys and values of the first adapter would act in silence."""
+    small = tiny_unet(depths=(0, 1, 1), seed=3)
+    write_adapter(folder / "small.safetensors", small, seed=3)
+    alone, _, _ = start(folder, unet=small)
+    alone.begin_step(step())
+    expected = sample(small)
+    session, host, _ = start(folder)
+    session.begin_step(step())
+    sample(host.current)
+    first = session.pair
+    host.current = small
+    session.begin_pass(request())
+    session.begin_step(step())
+    assert torch.equal(sample(small), expected)
+    assert session.pair != first
