@@ -203,8 +203,10 @@ class Refused(AnyMSError):
 class SteppedAside(AnyMSError):
     """Make the image without AnyMS and say why."""
 
-    # Causes of one pass only: AnyMS may have acted in other passes of the same image.
-    of_one_pass = frozenset({"subjects_elsewhere", "interrupted"})
+    @property
+    def of_pass(self) -> str:
+        """The sentence where other passes of the image had AnyMS, as in a hires fix with another checkpoint."""
+        return str(self).replace("the image was made", "that pass was made")
 
     causes = {
         "no_unet": "the loaded model has no SDXL UNet that AnyMS knows ({got}), so the image was made without AnyMS. Load an SDXL checkpoint.",

@@ -48,11 +48,15 @@ class Session:
         self.viewport = WHOLE  # of the pass of `stream`
         self.outcome = ""  # the cause that stopped the job
         self.notes: list[Noted] = []
+        self.reasons: list[SteppedAside] = []  # of the current image; a hires fix may have one for each pass
+        self.image_ended = False  # all passes of the current image are over
         self._keys_values: KeyValues | None = None
         self._sampling = False  # True from the start of one of our steps until another job's step
         self._disarm: Callable[[], None] | None = None
         self._refusal = ""
         self._passes: list[PassReport] = []
+        self._had_anyms: list[bool] = []  # of each pass of the current image that ended
+        self._stepped = False  # a step of the pass has begun
         self._reported: ImageStream | None = None
         self._steps = 0
         self._encoded: tuple[int, str] | None = None  # the moment at which the local text was encoded
@@ -63,6 +67,22 @@ class Session:
     def record_influence(self) -> None:
         """Record where the image stream acts, in the passes that follow, until the session closes."""
         self.influence = self.influence or Influence()
+
+    def begin_image(self) -> None:
+        """Before the first pass of the job's next image: forget what held for the last one."""
+        self.image_ended = False
+        self.reasons.clear()
+        self._had_anyms.clear()
+
+    @property
+    def acted(self) -> bool:
+        """Whether a pass of the current image had AnyMS."""
+        running = self.stream is not None and self.stream is not self._reported
+        return any(self._had_anyms) or (running and self._has_acted())
+
+    def _has_acted(self) -> bool:
+        """Whether the stream acted in its pass; one without any step has no reason to say it did not."""
+        return self.stream is not None and (self.stream.result.calls > 0 or not self._stepped)
 
     def begin_pass(self, request: Request) -> None:
         """Attach to the current UNet before a sampling pass; a hires fix has two passes.
@@ -112,7 +132,7 @@ class Session:
             self.influence,
             self._local_text(request, layout),
         )
-        self.viewport = viewport
+        self.viewport, self._stepped = viewport, False
         self.stream.inject()
 
     def _local_text(self, request: Request, layout: Layout) -> LocalText | None:
@@ -153,6 +173,7 @@ class Session:
         self._check_previous_step()
         if self.stream is None or not self.stream.injected:
             return
+        self._stepped = True
         self.host.begin_step(step)
         aside = self._replaced() or self._aside_reason(at_step=True)
         if aside is not None:
@@ -170,6 +191,8 @@ class Session:
         """End the pass, and record why."""
         self.end_pass()
         self.outcome = reason.cause
+        self.reasons.append(reason)
+        self.image_ended = reason.cause == "interrupted"  # the host goes on to the next image, if at all
 
     def refuse(self, error: Refused) -> None:
         """End the pass, and make the next call of the UNet raise `error`: hosts only log what a callback raises."""
@@ -192,6 +215,7 @@ class Session:
         result = self.stream.eject()
         if self.stream is not self._reported:
             self._reported = self.stream
+            self._had_anyms.append(self._has_acted())
             self._passes.append(report_pass(result, self.stream.unet))
 
     def finish_pass(self) -> None:

@@ -8,11 +8,11 @@ the page, the infotext and the log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.errors import Noted, Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.viewport import running_script
 from lib_anyms.job import infotext
@@ -21,7 +21,6 @@ from lib_anyms.job.session import Session, close_session, live, open_session
 from lib_anyms.webui import update_check
 
 log = logging.getLogger("anyms")
-_INTERRUPTED = str(SteppedAside("interrupted"))
 
 
 def job_begins(p: Any) -> None:
@@ -31,9 +30,7 @@ def job_begins(p: Any) -> None:
     within it (adetailer), shares the dictionary and must not remove the entries of our image.
     """
     close_session()
-    ours, entries = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
-    if ours & entries.keys():
-        p.extra_generation_params = {name: value for name, value in entries.items() if name not in ours}
+    _remove_entries(p)
 
 
 def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True, record: bool = False) -> None:
@@ -43,11 +40,15 @@ def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True,
     """
     session = live()
     if session is None or session.job is not p:
+        _remove_entries(p)
         try:
             session = open_session(Session(detect(p), p))
         except SteppedAside as reason:
-            show_reason(p, reason)
+            show_reasons(p, [reason])
             return
+    elif session.image_ended:
+        _remove_entries(p)
+        session.begin_image()
     if record:
         session.record_influence()
     _guarded(session, partial(_begin_pass, session, p, read_request, write))
@@ -59,11 +60,8 @@ def _begin_pass(session: Session, p: Any, read_request: Callable[[], Request], w
     if updated is not None:
         raise updated
     session.begin_pass(request)
-    entries = p.extra_generation_params
-    if entries.get(infotext.SKIPPED) == _INTERRUPTED:  # the user skipped an earlier image of this job
-        entries.pop(infotext.SKIPPED)
     if request.active and write:
-        entries[infotext.NAME] = infotext.write(request)
+        p.extra_generation_params[infotext.NAME] = infotext.write(request)
 
 
 def step_begins(step: Any) -> None:
@@ -78,7 +76,7 @@ def step_begins(step: Any) -> None:
 
 
 def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None:
-    """post_sample: right after sampling, before other extensions start jobs.
+    """post_sample: right after all passes of an image or batch, before other extensions start jobs.
 
     read_request: of a job that uses AnyMS. If no callback announced its sampling, say so: some scripts replace
     `p.sample`.
@@ -86,9 +84,11 @@ def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None
     session = live()
     if session is not None and session.job is p:
         _guarded(session, session.finish_pass)
+        show_reasons(p, session.reasons, session.acted)  # a later pass may have had AnyMS
+        session.image_ended = True
     elif read_request is not None and infotext.SKIPPED not in p.extra_generation_params and _active(read_request):
         script = running_script(p)
-        show_reason(p, SteppedAside("not_announced", got=f"the script {script}" if script else "something"))
+        show_reasons(p, [SteppedAside("not_announced", got=f"the script {script}" if script else "something")])
 
 
 def job_ends(p: Any) -> None:
@@ -98,17 +98,42 @@ def job_ends(p: Any) -> None:
         close_session()
 
 
-def show_reason(p: Any, reason: SteppedAside) -> None:
-    """Show on the page, in the infotext and in the log why the image is made without AnyMS; once per job."""
-    sentence, entries = str(reason), p.extra_generation_params
-    if entries.get(infotext.SKIPPED) == sentence:
+def show_reasons(p: Any, reasons: Sequence[SteppedAside], acted: bool = False) -> None:
+    """Show on the page, in the infotext and in the log why a pass or an image is made without AnyMS.
+
+    acted: another pass of the image had AnyMS. Then its infotext keeps the request.
+    """
+    if not reasons:
         return
-    if reason.cause not in SteppedAside.of_one_pass:
-        entries.pop(infotext.NAME, None)
-    entries[infotext.SKIPPED] = sentence
-    if sentence not in getattr(p, "comments", ()):  # scripts run one job again for each tile
-        p.comment(sentence)
-        log.warning(sentence)
+    if not acted:
+        p.extra_generation_params.pop(infotext.NAME, None)
+    sentences = [reason.of_pass if acted else str(reason) for reason in reasons]
+    p.extra_generation_params[infotext.SKIPPED] = " ".join(dict.fromkeys(sentences))
+    for sentence, reason in zip(sentences, reasons):
+        _comment(p, sentence, str(reason))
+
+
+def show_note(p: Any, cause: str) -> None:
+    """Show a note of a job that makes the host's own image, on the page and in the log."""
+    _comment(p, str(Noted(cause)))
+
+
+def _comment(p: Any, sentence: str, former: str = "") -> None:
+    """Show `sentence` on the page and in the log, in place of `former`; scripts run one job again for each tile."""
+    comments = getattr(p, "comments", ())
+    if sentence in comments:
+        return
+    if isinstance(comments, dict):
+        comments.pop(former, None)
+    p.comment(sentence)
+    log.warning(sentence)
+
+
+def _remove_entries(p: Any) -> None:
+    """Remove our infotext entries, in a new dictionary: a copy of the job may share the old one."""
+    ours, entries = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
+    if ours & entries.keys():
+        p.extra_generation_params = {name: value for name, value in entries.items() if name not in ours}
 
 
 def _active(read_request: Callable[[], Request]) -> bool:
@@ -125,7 +150,7 @@ def _guarded(session: Session, act: Callable[[], None]) -> None:
         _show_notes(session)
     except SteppedAside as reason:
         session.step_aside(reason)
-        show_reason(session.job, reason)
+        show_reasons(session.job, session.reasons, session.acted)
     except Refused as refusal:
         log.error(str(refusal))
         session.refuse(refusal)

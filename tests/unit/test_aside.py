@@ -40,10 +40,11 @@ class Job(SimpleNamespace):
     def step(self, progress: float = 0.0) -> None:
         lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=self), progress=progress))
 
-    def shown_reason(self) -> str:
-        """The one sentence on the page, which is also in the infotext."""
+    def shown_reason(self, acted: bool = False) -> str:
+        """The one sentence on the page, which is also in the infotext; beside the request if AnyMS acted before."""
         assert len(self.comments) == 1
-        assert self.extra_generation_params == {"AnyMS skipped": self.comments[0]}
+        assert self.extra_generation_params["AnyMS skipped"] == self.comments[0]
+        assert self.extra_generation_params.keys() == {"AnyMS skipped"} | ({"AnyMS"} if acted else set())
         assert hook_count(self.host.current) == 0
         return self.comments[0]
 
@@ -182,7 +183,7 @@ def test_a_graph_that_replays_without_the_unet_is_reported(job: Job) -> None:
     for progress in (0.25, 0.5, 0.75):
         job.step(progress)
     lifecycle.pass_ends(job)
-    assert "stopped running after 1 calls" in job.shown_reason()
+    assert "stopped running after 1 calls" in job.shown_reason(acted=True)
 
 
 def test_a_step_that_the_user_stopped_is_not_reported(job: Job) -> None:

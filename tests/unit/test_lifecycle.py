@@ -13,7 +13,7 @@ from PIL import Image
 from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
 from lib_anyms.webui import lifecycle
-from tests.support.fake_host import FakeHost
+from tests.support.fake_host import FakeHost, sample
 from tests.support.tiny_unet import tiny_unet
 
 
@@ -68,3 +68,78 @@ def test_a_job_within_ours_removes_nothing_from_our_infotext(job: Any, inner: di
         {"Other": "kept", "AnyMS": infotext.write(request(**inner))} if inner.get("scale") else {"Other": "kept"}
     )
     assert job.extra_generation_params == {"Other": "kept", "AnyMS": infotext.write(request())}
+
+
+# -- passes of one image with and without AnyMS ------------------------------------------------------------------------
+
+
+class Passes:
+    """The passes of a job's images. In a pass "without", boxes have no place."""
+
+    def __init__(self, p: Any) -> None:
+        self.p = p
+        self.p.comments = {}
+        self.p.comment = lambda text: self.p.comments.setdefault(text, 1)
+        lifecycle.job_begins(p)
+
+    def image(self, *passes: str) -> dict[str, Any]:
+        """Run the passes of one image -> its infotext. In the second step of "replaced" a refiner runs."""
+        for each in passes:
+            self.p.host.tiler = "MultiDiffusion" if each == "without" else None
+            lifecycle.pass_begins(self.p, request)
+            first = self.p.host.current
+            for unet in (first, tiny_unet() if each == "replaced" else first):
+                self.step(unet)
+            self.p.host.current = first
+        lifecycle.pass_ends(self.p, request)
+        return dict(self.p.extra_generation_params)
+
+    def step(self, unet: Any) -> None:
+        self.p.host.current = unet
+        lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=self.p), progress=0.5))
+        sample(unet)
+
+
+WHOLE_IMAGE = "AnyMS: MultiDiffusion samples the image in separate tiles, where boxes have no place, so {} was made"
+
+
+@pytest.mark.parametrize(
+    ("passes", "kept", "what"),
+    [
+        (("with", "with"), True, ""),
+        (("with", "without"), True, "that pass"),
+        (("without", "with"), True, "that pass"),
+        (("without", "without"), False, "the image"),
+        (("without",), False, "the image"),
+    ],
+)
+def test_the_layout_stays_where_any_pass_of_the_image_had_anyms(
+    job: Any, passes: tuple[str, ...], kept: bool, what: str
+) -> None:
+    entries = Passes(job).image(*passes)
+    assert ("AnyMS" in entries) is kept
+    assert entries.get("AnyMS skipped", "").startswith(WHOLE_IMAGE.format(what) if what else "")
+    assert [*job.comments] == ([entries["AnyMS skipped"]] if what else [])  # one sentence, and the true one
+
+
+def test_a_refiner_keeps_the_layout_of_the_first_steps(job: Any) -> None:
+    entries = Passes(job).image("replaced")
+    assert entries["AnyMS"] == infotext.write(request())
+    assert "the UNet was replaced at 50% of the steps (refiner?)" in entries["AnyMS skipped"]
+
+
+def test_every_image_of_a_job_has_the_entries_of_its_own_passes(job: Any) -> None:
+    """The host writes an image's infotext after its passes, so later images must not change or inherit it."""
+    passes = Passes(job)
+    kinds = [("with", "without"), ("without",), ("with",), ("with", "without")]
+    found = [{*passes.image(*kind)} - {"Other"} for kind in kinds]
+    assert found == [{"AnyMS", "AnyMS skipped"}, {"AnyMS skipped"}, {"AnyMS"}, {"AnyMS", "AnyMS skipped"}]
+    assert job.extra_generation_params["Other"] == "kept"
+
+
+def test_an_interrupted_first_pass_is_no_layout(job: Any) -> None:
+    passes = Passes(job)
+    job.host.stopped = True
+    assert {*passes.image("with")} == {"Other", "AnyMS skipped"}
+    job.host.stopped = False
+    assert {*passes.image("with")} == {"Other", "AnyMS"}
