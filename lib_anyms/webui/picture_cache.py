@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import re
-import stat
 import tempfile
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.references import as_rgb, read_picture
 from lib_anyms.job.request import picture_hash
+from lib_anyms.webui.picture_index import index_of, list_pictures, regular
 
 log = logging.getLogger("anyms")
 # Of one picture: a larger one would take seconds to write. The page sends at most 1024 x 1024.
 MOST_PIXELS = 4 * 10**6
 _HASH = re.compile(r"[0-9a-f]{12}")
-_FILE = re.compile(r"([0-9a-f]{12})\.png")
 _PART = "part-"  # prefix of a file that is still being written
 
 
@@ -38,7 +37,13 @@ class PictureStore:
     @property
     def size(self) -> int:
         """Bytes of all pictures."""
-        return sum(facts.st_size for _, facts in self._files())
+        return sum(facts.st_size for facts in list_pictures(self.folder).values())
+
+    def list_early(self) -> None:
+        """List the folder now, so that no job waits for it."""
+        index = index_of(self.folder)
+        with index.lock:
+            index.refresh()
 
     def keep(self, picture: Image.Image) -> None:
         """Save `picture`, unless it has more than MOST_PIXELS or is larger than the limit.
@@ -47,7 +52,7 @@ class PictureStore:
         """
         picture = as_rgb(picture)
         path = self.folder / f"{picture_hash(picture)}.png"
-        if _regular(path):
+        if regular(path):
             os.utime(path)
             return
         if picture.width * picture.height > MOST_PIXELS:
@@ -56,8 +61,7 @@ class PictureStore:
         data = io.BytesIO()
         bare.save(data, "PNG", compress_level=1)
         if data.tell() <= self.limit:
-            self._write(path, data.getvalue())
-            self._make_room()
+            self._add(path, data.getvalue())
 
     def find(self, name: str) -> bytes | None:
         """The PNG of the picture with the hash `name`; None if it is absent, no hash, or has other pixels by now."""
@@ -76,10 +80,19 @@ class PictureStore:
 
     def empty(self) -> None:
         """Remove all pictures of this cache; other files stay."""
-        for path, _ in self._files():
-            path.unlink(missing_ok=True)
+        for name in list_pictures(self.folder):
+            (self.folder / name).unlink(missing_ok=True)
         for path in self.folder.glob(f"{_PART}*"):
             path.unlink(missing_ok=True)
+
+    def _add(self, path: Path, data: bytes) -> None:
+        """Write a picture, then remove others beyond the limit. Jobs of page and API may come from two threads."""
+        index = index_of(self.folder)
+        with index.lock:
+            index.refresh()
+            self._write(path, data)
+            index.add(path.name)
+            index.make_room(self.limit)
 
     def _write(self, path: Path, data: bytes) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -92,37 +105,9 @@ class PictureStore:
             Path(part).unlink(missing_ok=True)
             raise
 
-    def _make_room(self) -> None:
-        files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns)
-        over = sum(facts.st_size for _, facts in files) - self.limit
-        for path, facts in files:
-            if over <= 0:
-                return
-            path.unlink(missing_ok=True)
-            over -= facts.st_size
-
-    def _files(self) -> list[tuple[Path, os.stat_result]]:
-        if not self.folder.is_dir():
-            return []
-        files = []
-        for path in self.folder.iterdir():
-            facts = _regular(path) if _FILE.fullmatch(path.name) else None
-            if facts is not None:
-                files.append((path, facts))
-        return files
-
-
-def _regular(path: Path) -> os.stat_result | None:
-    """Size and times of a plain file; None for a link, a pipe, a folder, or nothing."""
-    try:
-        facts = path.lstat()
-    except OSError:
-        return None
-    return facts if stat.S_ISREG(facts.st_mode) else None
-
 
 def _read(path: Path) -> bytes | None:
-    if _regular(path) is None:
+    if regular(path) is None:
         return None
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:

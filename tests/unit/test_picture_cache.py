@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lib_anyms.job.request import picture_hash
+from lib_anyms.runtime import runtime
+from lib_anyms.webui import picture_index
 from lib_anyms.webui.picture_cache import MOST_PIXELS, PictureStore
 
 RED = Image.new("RGB", (6, 5), "red")
@@ -89,7 +91,7 @@ def test_no_name_leads_out_of_the_folder(store: PictureStore, name: str, monkeyp
     outside(store.folder.parent)
     store.keep(RED)
     opened: list[Path] = []
-    monkeypatch.setattr("lib_anyms.webui.picture_cache._regular", opened.append)
+    monkeypatch.setattr("lib_anyms.webui.picture_cache.regular", opened.append)
     assert store.find(name) is None
     assert opened == []  # not even its size was read
 
@@ -143,3 +145,63 @@ def test_a_write_that_fails_leaves_nothing_behind(store: PictureStore, monkeypat
     with pytest.raises(OSError, match="No space"):
         store.keep(RED)
     assert [*store.folder.iterdir()] == []
+
+
+# -- a folder of many files --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Gets an entry whenever the folder is listed."""
+    seen: list[Path] = []
+    whole = picture_index.list_pictures
+    monkeypatch.setattr(picture_index, "list_pictures", lambda folder: seen.append(folder) or whole(folder))
+    return seen
+
+
+def test_new_pictures_do_not_list_the_folder_again(store: PictureStore, listings: list[Path]) -> None:
+    for seed in range(9):  # three fit, so the others are removed
+        PictureStore(store.folder, store.limit).keep(noise(seed))  # a new store for each job, as in a WebUI
+    assert len(listings) <= 1
+    assert store.size <= store.limit
+    kept = [seed for seed in range(9) if store.find(picture_hash(noise(seed)))]
+    assert kept == [6, 7, 8]
+
+
+def test_files_that_others_add_and_remove_count_too(store: PictureStore, listings: list[Path]) -> None:
+    """The user empties the folder, or a second WebUI writes into it."""
+    store.keep(noise(0))
+    for number in range(1, 4):
+        path = store.folder / f"{number:012x}.png"
+        path.write_bytes(bytes(30_000))
+        os.utime(path, (number, number))
+    os.utime(store.folder, (5, 5))  # another time of change, whatever the disk's clock resolves
+    store.keep(noise(1))
+    assert store.size <= store.limit
+    assert store.find(picture_hash(noise(0)))  # the foreign files are older
+    store.empty()
+    os.utime(store.folder, (6, 6))
+    store.keep(noise(2))
+    assert [path.name for path in store.folder.iterdir()] == [f"{picture_hash(noise(2))}.png"]
+    assert len(listings) == 2
+
+
+def test_a_picture_used_by_another_process_is_not_removed_as_old(store: PictureStore) -> None:
+    for seed in range(3):
+        store.keep(noise(seed))
+        os.utime(store.folder / f"{picture_hash(noise(seed))}.png", (seed + 1, seed + 1))
+    runtime.of(picture_index.FolderIndexes).clear()
+    store.keep(RED)  # lists the folder
+    os.utime(store.folder / f"{picture_hash(noise(0))}.png")
+    store.keep(noise(3))
+    assert [bool(store.find(picture_hash(noise(seed)))) for seed in range(4)] == [True, False, True, True]
+
+
+def test_emptying_is_noticed_by_the_next_picture(store: PictureStore) -> None:
+    for seed in range(3):
+        store.keep(noise(seed))
+    store.empty()
+    os.utime(store.folder, (5, 5))
+    for seed in range(3, 6):
+        store.keep(noise(seed))
+    assert len([*store.folder.iterdir()]) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 from pathlib import Path
 
 from modules import paths, shared
@@ -26,6 +27,13 @@ def store() -> PictureStore | None:
     if choice == settings.NEVER or (choice == AUTO and _open_to_strangers()):
         return None
     return _store()
+
+
+def list_early(*_: object) -> None:
+    """on_app_started: list the cache's folder in a thread of its own, before the first job needs it."""
+    cache = store()
+    if cache is not None:
+        threading.Thread(target=cache.list_early, daemon=True).start()
 
 
 def empty() -> None:
