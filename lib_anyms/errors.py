@@ -54,7 +54,7 @@ class Refused(AnyMSError):
         "box_empty": "the box {box} has no area (expected x0 < x1 and y0 < y1). Make it larger.",
         "box_outside": "the box {box} is completely outside the image (expected a part of it within 0..1). Move it inside.",
         "layout_form": "the layout is not an object with a list of subjects (got {got}). Export it again, or see docs/layout.md.",
-        "layout_version": "the layout has version {got}, this AnyMS reads version {expected}. Update AnyMS, or export the layout again.",
+        "layout_version": "the layout has version {got!r}, this AnyMS reads version {expected}, a number. Update AnyMS, or export the layout again.",
         "order_form": 'the order is {got!r} (expected "by role and size", "as numbered", or different numbers from 1 to {high}, back to front). Correct it.',
         "subject_count": "the request has {got} subjects (expected {low} to {high}). Remove or add subjects.",
         # fields of a request
@@ -65,10 +65,10 @@ class Refused(AnyMSError):
         "field_choice": "{field} is {got!r} (expected one of: {expected}). Pick one of them.",
         "subject_window": "subject {name!r} starts at {start} and ends at {end} of the steps (expected start < end). Move one of them.",
         "request_form": "the request is not a JSON object (got {got}). See docs/api.md.",
-        "request_version": "the request has version {got}, this AnyMS reads version {expected}. Update AnyMS or the caller.",
+        "request_version": "the request has version {got!r}, this AnyMS reads version {expected}, a number. Correct it, or update AnyMS or the caller.",
         # infotexts and other input of the page
         "infotext_damaged": "the image's AnyMS entry cannot be read ({got}), so the subjects were not pasted. Copy the whole infotext again, or set them by hand.",
-        "infotext_version": "the image's AnyMS entry has version {got}, this AnyMS reads version {expected}, so the subjects were not pasted. Update AnyMS, or set them by hand.",
+        "infotext_version": "the image's AnyMS entry has version {got!r}, this AnyMS reads version {expected}, a number, so the subjects were not pasted. Update AnyMS, or set them by hand.",
         "infotext_absent": "this image has no AnyMS entry in its infotext (expected one). Choose an image made with AnyMS, or drop this one onto a box to use it as a reference.",
         "axis_off": "an axis of the X/Y/Z plot changes AnyMS, but AnyMS is off (expected it on, with subjects). Turn AnyMS on, or choose another axis.",
         "axis_words": "the axis words of the X/Y/Z plot would change nothing: no subject has a prompt, and elsewhere is empty (expected one of them). Write one, or choose another axis.",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_anyms.errors import Refused
-from lib_anyms.job.request import MAX_PICTURES, VERSION, Request
-from lib_anyms.layout.fields import REQUEST_FIELDS, read_fields
+from lib_anyms.job.pictures import MAX_PICTURES
+from lib_anyms.job.request import VERSION, Request
+from lib_anyms.layout.fields import REQUEST_FIELDS, is_version, read_fields
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_subject
 
 NAME = "AnyMS"
@@ -50,7 +51,7 @@ def read(text: str) -> Recalled:
         raise Refused("infotext_damaged", got="not JSON") from error
     if not isinstance(data, dict) or not isinstance(data.get("subjects"), list):
         raise Refused("infotext_damaged", got="no object with a list of subjects")
-    if data.get("version") != VERSION:
+    if not is_version(data.get("version"), VERSION):
         raise Refused("infotext_version", got=data.get("version"), expected=VERSION)
     items = data["subjects"]
     if len(items) > MAX_SUBJECTS:

@@ -12,18 +12,13 @@ from typing import Any
 from PIL import Image
 
 from lib_anyms.cards.card import MAX_BYTES, Card, read_card
-from lib_anyms.cards.kept_pictures import MAX_KEPT
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.cutting import cropped, masked
-from lib_anyms.ip_adapter.references import PixelBudget, as_rgb, read_base64, read_mask, shrunk
-from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, read_fields
-from lib_anyms.layout.geometry import Box
+from lib_anyms.job.pictures import MAX_PICTURES, PictureReader
+from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, is_version, read_fields
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, read_subject, subject_json
 
 VERSION = 1
-MAX_PICTURES = MAX_KEPT  # of one subject
-PICTURE_KEYS = ("data", "mask", "crop")
 _ONLY_IF_SET = ("elsewhere", "words", "fidelity")  # fields that other infotexts do not have, to stay short
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
@@ -94,17 +89,19 @@ class Request:
         """The request of docs/api.md. Subjects are back to front and stay in that order. Raises Refused for one cause.
 
         A subject's images are base64 text, or pictures where the page passes them. Hashes of an infotext beside them
-        are ignored. A card is base64 text, or its name or hash in `library`.
+        are ignored. A card is base64 text, or its name or hash in `library`. Of a request that is not enabled, nothing
+        else is read.
         """
+        if isinstance(data, dict) and data.get("enabled") is False:
+            return cls(None, (), enabled=False)
         values, subjects = _read_request(data)
         layout_subjects = tuple(
             read_subject(subject, number, ("images", CARD, HASHES)) for number, subject in enumerate(subjects, 1)
         )
-        if not (layout_subjects and values["enabled"]):
+        if not layout_subjects:
             return cls(None, (), **values)
         named = [(subject, placed.name) for subject, placed in zip(subjects, layout_subjects)]
-        budget = PixelBudget()
-        pictures = tuple(_read_pictures(subject.get("images", []), name, budget) for subject, name in named)
+        pictures = _read_pictures(named)
         cards = tuple(_read_card(subject.get(CARD, ""), name, library) for subject, name in named)
         return cls(Layout(layout_subjects), pictures, cards=cards, **values)
 
@@ -126,7 +123,7 @@ def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:
     """The settings by name, and the subjects as they are."""
     if not isinstance(data, dict):
         raise Refused("request_form", got=type(data).__name__)
-    if data.get("version", VERSION) != VERSION:
+    if not is_version(data.get("version", VERSION), VERSION):
         raise Refused("request_version", got=data["version"], expected=VERSION)
     values = read_fields(REQUEST_FIELDS, data, "the request", ("version", "subjects"))
     subjects = data.get("subjects", [])
@@ -137,41 +134,13 @@ def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:
     return values, subjects
 
 
-def _read_pictures(value: Any, name: str, budget: PixelBudget) -> tuple[Image.Image, ...]:
-    """The pictures of the subject `name`."""
-    if not isinstance(value, (list, tuple)):
-        raise Refused("field_type", field=f"images of subject {name!r}", got=type(value).__name__, expected="a list")
-    if len(value) > MAX_PICTURES:
-        raise Refused("picture_count", name=name, got=len(value), high=MAX_PICTURES)
-    return tuple(shrunk(_read_picture(picture, name, budget)) for picture in value)
-
-
-def _read_picture(value: Any, name: str, budget: PixelBudget) -> Image.Image:
-    if isinstance(value, Image.Image):
-        return as_rgb(value)
-    if isinstance(value, str):
-        return read_base64(value, name, budget)
-    if isinstance(value, dict) and "data" in value:
-        return _masked_and_cropped(value, name, budget)
-    got = f"an object with {', '.join(value)}"[:60] if isinstance(value, dict) else type(value).__name__
-    raise Refused("picture_form", field=f"a reference picture of subject {name!r}", got=got)
-
-
-def _masked_and_cropped(value: dict[str, Any], name: str, budget: PixelBudget) -> Image.Image:
-    """A picture with a mask, a crop or both. The mask covers the whole picture; the crop comes after it."""
-    unknown = next((key for key in value if key not in PICTURE_KEYS), None)
-    if unknown is not None:
-        where = f"a picture of subject {name!r}"
-        raise Refused("field_unknown", where=where, got=unknown, expected=", ".join(PICTURE_KEYS))
-    if isinstance(value["data"], dict):
-        raise Refused("picture_form", field=f"the data of a picture of subject {name!r}", got="an object")
-    picture = _read_picture(value["data"], name, budget)
-    mask, crop = value.get("mask"), value.get("crop")
-    if mask is not None:
-        if not isinstance(mask, str):
-            raise Refused("picture_form", field=f"a mask of subject {name!r}", got=type(mask).__name__)
-        picture = masked(picture, read_mask(mask, name, budget))
-    return picture if crop is None else cropped(picture, Box.read(crop))
+def _read_pictures(named: list[tuple[dict[str, Any], str]]) -> Pictures:
+    """The pictures of all subjects, each given with its name."""
+    reader = PictureReader()
+    try:
+        return tuple(reader.subject(subject.get("images", []), name) for subject, name in named)
+    finally:
+        reader.close()
 
 
 def _read_card(value: Any, name: str, library: Library | None) -> Card | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from lib_anyms.cards.card import MAX_BYTES
 from lib_anyms.ip_adapter.references import MAX_BYTES as PICTURE_BYTES
-from lib_anyms.job.request import MAX_NAME, MAX_PICTURES, PICTURE_KEYS, VERSION
+from lib_anyms.job.pictures import MAX_PICTURES, PICTURE_KEYS
+from lib_anyms.job.request import MAX_NAME, VERSION
 from lib_anyms.layout.fields import REQUEST_FIELDS, Field
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, SUBJECT_FIELDS
 

@@ -107,6 +107,11 @@ def read_fields(
     return {field.name: field.read(values.get(field.name, field.default), where) for field in table}
 
 
+def is_version(value: Any, expected: int) -> bool:
+    """Whether a stored version is the number `expected`; Python takes true for 1."""
+    return value == expected and not isinstance(value, bool)
+
+
 def _typed(value: Any, kind: type, expected: str, label: str) -> Any:
     if not isinstance(value, kind):
         raise Refused("field_type", field=label, got=_short(value), expected=expected)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from lib_anyms.errors import Refused
-from lib_anyms.layout.fields import MAX_PROMPT, Field, read_fields
+from lib_anyms.layout.fields import MAX_PROMPT, Field, is_version, read_fields
 from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
 
 VERSION = 1
@@ -130,7 +130,7 @@ class Layout:
         """The inverse of `to_json`; keeps the order. Raises Refused."""
         if not isinstance(value, dict) or not isinstance(value.get("subjects"), list):
             raise Refused("layout_form", got=type(value).__name__)
-        if value.get("version") != VERSION:
+        if not is_version(value.get("version"), VERSION):
             raise Refused("layout_version", got=value.get("version"), expected=VERSION)
         if len(value["subjects"]) > MAX_SUBJECTS:  # before reading each of them
             raise Refused("subject_count", got=len(value["subjects"]), low=1, high=MAX_SUBJECTS)

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter import references
 from lib_anyms.ip_adapter.cutting import masked
 from lib_anyms.ip_adapter.references import MAX_SIDE, PixelBudget, as_rgb, read_mask, read_picture
+from lib_anyms.job import pictures
+from lib_anyms.job.pictures import Decoded, DecodedPictures
 from lib_anyms.job.prepare import picture_notes
-from lib_anyms.job.request import Request
+from lib_anyms.job.request import Request, picture_hash
 from lib_anyms.standalone.commands import cut
 
 COLOUR = (200, 30, 40)
@@ -32,8 +34,8 @@ def file(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(picture: Image.Image) -> str:
-    return base64.b64encode(file(picture)).decode()
+def encoded(picture: Image.Image, form: str = "PNG") -> str:
+    return base64.b64encode(file(picture, form)).decode()
 
 
 def chunk(kind: bytes, data: bytes, crc: int | None = None) -> bytes:
@@ -260,3 +262,105 @@ def test_the_budget_counts_down() -> None:
     budget.take((2, 5), "a")
     with pytest.raises(Refused):
         budget.take((1, 1), "a")
+
+
+# -- the same pictures again -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Gets an entry for each image that Pillow decodes."""
+    seen: list[str] = []
+    whole = references._decode
+    monkeypatch.setattr(
+        references, "_decode", lambda image, name, *more: seen.append(name) or whole(image, name, *more)
+    )
+    return seen
+
+
+def photo(size: tuple[int, int]) -> Image.Image:
+    """Smooth, so that a JPEG decoded at half its size is the whole one shrunk."""
+    picture = Image.radial_gradient("L").resize(size, Image.Resampling.BICUBIC)
+    return Image.merge("RGB", (picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), picture))
+
+
+def test_a_picture_of_an_earlier_job_is_not_decoded_again(decodings: list[str]) -> None:
+    image, mask = encoded(photo((90, 80))), encoded(halves("L"))
+    images = [image, {"data": image, "mask": mask}, {"data": image, "crop": [0, 0, 0.5, 1]}]
+    first = request(*images)
+    assert len(decodings) == 4  # with the mask
+    assert request(*images) == first
+    assert len(decodings) == 4
+    other = request({"data": image, "crop": [0, 0, 0.25, 1]}, {"data": image, "mask": encoded(halves("LA"))})
+    assert len({picture_hash(each) for each in (*first.pictures[0], *other.pictures[0])}) >= 4
+    assert len(decodings) == 7
+
+
+def test_notes_on_a_picture_stay_where_it_is_not_decoded_again() -> None:
+    white = {"data": encoded(photo((9, 9))), "mask": encoded(Image.new("L", (9, 9), 255))}
+    for _ in range(2):
+        assert [note.cause for note in picture_notes(request(white))] == ["nothing_erased"]
+
+
+def test_the_bound_of_a_request_counts_pictures_of_earlier_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [encoded(Image.new("RGB", (100, 100), (shade, 0, 0))) for shade in range(3)]
+    request(*images)
+    monkeypatch.setattr(references, "MAX_TOTAL_PIXELS", 25_000)
+    for _ in range(2):
+        with pytest.raises(Refused, match="too large together"):
+            request(*images)
+
+
+def test_the_pictures_kept_in_memory_are_bounded() -> None:
+    kept = DecodedPictures(limit=3 * 9 * 9 * 2)
+    for number in range(5):
+        kept.add((bytes([number]),), Decoded(Image.new("RGB", (9, 9)), 81))
+    assert [kept.find((bytes([number]),)) is not None for number in range(5)] == [False] * 3 + [True] * 2
+    assert kept.bytes <= kept.limit
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "P", "I;16", "1"])
+def test_shrinking_before_conversion_changes_only_rounding(mode: str) -> None:
+    """A 64-megapixel file is shrunk in its own mode, as further conversions would take gigabytes."""
+    picture = photo((1500, 1200))
+    if mode in ("LA", "RGBA"):
+        picture.putalpha(photo((1500, 1200)).getchannel("G"))
+    made = Image.new("I;16", (1500, 1200), 30_000) if mode == "I;16" else picture.convert(mode)
+    text = encoded(made, "TIFF") if mode == "CMYK" else encoded(made)
+    early, late = request(text).pictures[0][0], references.shrunk(references.read_base64(text, "cat"))
+    assert early.size == late.size == (1024, 819)
+    assert apart(early, late) <= (40 if mode == "1" else 3)  # "1" is dithered
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    whole = references.as_rgb
+    monkeypatch.setattr(references, "upright", lambda image: sizes.append(image.size) or image)
+    picture = photo((4000, 2400))
+    text = encoded(picture, "JPEG")
+    small = request(text).pictures[0][0]
+    assert sizes[0] == (2000, 1200)
+    assert small.size == (1024, 614)
+    assert apart(small, references.shrunk(whole(picture))) <= 4
+    request({"data": text, "crop": [0, 0, 0.25, 0.5]})
+    assert sizes[-1] == (4000, 2400)  # a crop needs all pixels
+
+
+def test_memory_of_large_pictures_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the request is refused. The C library kept gigabytes until the next job."""
+    freed: list[int] = []
+    monkeypatch.setattr(pictures, "release", freed.append)
+    monkeypatch.setattr(pictures, "LARGE", 15_000)
+    one, two = (encoded(Image.new("RGB", (100, 100), colour)) for colour in ("red", "blue"))
+    request(one)
+    assert not freed
+    request(encoded(Image.new("RGB", (100, 100), "green")), two)
+    assert len(freed) == 1
+    with pytest.raises(Refused):
+        request(encoded(Image.new("RGB", (200, 100), "green")), "broken")
+    assert len(freed) == 2
+
+
+def apart(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference of two pictures' values."""
+    return max(high for _, high in ImageChops.difference(one, other).getextrema())

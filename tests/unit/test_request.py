@@ -14,9 +14,10 @@ from lib_anyms.engine.layer_map import BLOCK_PRESETS
 from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.ip_adapter import references
 from lib_anyms.ip_adapter.tokens import COMBINE
+from lib_anyms.job import infotext
 from lib_anyms.job.request import MAX_PICTURES, Request, picture_hash
 from lib_anyms.layout import fields
-from lib_anyms.layout.layout import BLOCKS
+from lib_anyms.layout.layout import BLOCKS, Layout
 
 
 def encoded(size: tuple[int, int] = (8, 6), mode: str = "RGB", form: str = "PNG", colour: object = None) -> str:
@@ -111,6 +112,36 @@ def test_off_is_valid_and_inactive(change: dict) -> None:
 )
 def test_bad_requests_are_refused_by_cause(value: object, cause: str) -> None:
     assert refused(value).cause == cause
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"subjects": [{"box": [5, 5, 5, 5]}]},
+        {"subjects": [{"name": "cat", "box": [0, 0, 1, 1], "images": ["no picture"]}]},
+        {"subjects": "none", "scale": 10**400},
+        {"version": 2, "typo": 1},
+    ],
+)
+def test_nothing_more_is_read_of_a_request_that_is_not_enabled(more: dict) -> None:
+    request = Request.from_json({"enabled": False, **more})
+    assert not request.active
+    assert Request.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize("version", ["1", "one", 1.5, True, None, [1]])
+def test_a_version_that_is_no_number_is_shown_as_it_was_sent(version: object) -> None:
+    """Not: has version 1, this AnyMS reads version 1."""
+    layout = {"version": version, "subjects": [{"box": [0, 0, 1, 1]}]}
+    found = [refused(data(version=version))]
+    for read in (Layout.from_json, lambda value: infotext.read(json.dumps(value))):
+        with pytest.raises(Refused) as refusal:
+            read(layout)
+        found.append(refusal.value)
+    assert [each.cause for each in found] == ["request_version", "layout_version", "infotext_version"]
+    for each in found:
+        assert f"has version {version!r}, this AnyMS reads version 1, a number" in str(each)
+    assert Request.from_json(data(version=1.0)).active
 
 
 @pytest.mark.parametrize(

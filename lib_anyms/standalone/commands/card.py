@@ -70,7 +70,7 @@ def _save(args: argparse.Namespace) -> int:
     from lib_anyms.cards.library import write_new
     from lib_anyms.ip_adapter.references import read_picture
     from lib_anyms.job.card_making import make_card
-    from lib_anyms.job.request import MAX_PICTURES
+    from lib_anyms.job.pictures import MAX_PICTURES
     from lib_anyms.standalone.subjects import CARD_SUFFIX, read_bytes
 
     if args.card.suffix.lower() != CARD_SUFFIX:
