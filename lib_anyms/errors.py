@@ -1,8 +1,8 @@
 """Every error and note of AnyMS: one table of causes for each kind.
 
 Refused: the job must stop (bad input, wrong file, no layer fired). The page shows the sentence; the API returns it as
-a 500. SteppedAside: the image is made without AnyMS, and the sentence says why. Noted: AnyMS acts, and the sentence
-says what is unusual. Each sentence reads: what is wrong (got X, expected Y), then what to do.
+a 500. SteppedAside: the image is made without AnyMS, and the sentence says why. Noted: the image is made, and the
+sentence says what is unusual. Each sentence reads: what is wrong (got X, expected Y), then what to do.
 """
 
 from __future__ import annotations
@@ -225,9 +225,10 @@ class SteppedAside(AnyMSError):
 
 
 class Noted(AnyMSError):
-    """Never raised: the image is made with AnyMS, and the sentence says what is unusual."""
+    """Never raised: the image is made, and the sentence says what is unusual."""
 
     causes = {
+        "no_subject": "no subject has a picture yet, so the image was made without AnyMS. Add a picture of a subject, or turn AnyMS off.",
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
         "nothing_erased": "a mask of subject {name!r} erases nothing (it is white or opaque everywhere). Paint the surroundings black if they should go.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",

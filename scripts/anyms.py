@@ -56,6 +56,8 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
             disarm()
         else:
             lifecycle.job_begins(p)
+            if panel.lacks_subjects(values):
+                lifecycle.show_note(p, "no_subject")
             extras.begin(p, values)
 
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
@@ -86,7 +88,7 @@ def failure_panel() -> list[Any]:
 def refuse_without_lib(p: Any, values: tuple[Any, ...]) -> None:
     """Make the UNet raise: the API must not answer a request for AnyMS with an image made without it."""
     disarm()
-    if not (values and values[0]):
+    if not values or values[0] is None or values[0] == "":  # an empty object is a request, too
         return
     model = p.sd_model.forge_objects.unet.model if hasattr(p.sd_model, "forge_objects") else p.sd_model.model
 
@@ -111,4 +113,5 @@ if not import_failure:
     script_callbacks.on_before_ui(axes.register)
     script_callbacks.on_after_component(editor.watch_checkpoint)
     script_callbacks.on_app_started(web_api.register)
+    script_callbacks.on_app_started(cached_pictures.list_early)
     index.keep_in(webui.cache_folder() / "files.json")

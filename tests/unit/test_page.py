@@ -16,7 +16,7 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
-from tests.support.adapter_files import write_adapter
+from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
 
@@ -286,6 +286,82 @@ def test_the_settings_are_registered_and_read(webui: FakeWebUI) -> None:
     assert Page(webui).by_name["adapter"].value == "some.safetensors"
     shared.opts.anyms_adapter = "gone.safetensors"
     assert settings.first_adapter() == "auto"
+
+
+def test_a_switched_on_page_without_subjects_makes_the_host_s_image(page: Page) -> None:
+    """Opening the accordion switches AnyMS on."""
+    values = page.values
+    assert not page.panel.lacks_subjects(values)
+    page.fill(enabled=True, scale=0.3)
+    assert page.panel.lacks_subjects(page.values)
+    assert not page.request().active
+    for name, value in (("slot2_name", "dog"), ("slot2_pictures", held(RED))):
+        page.fill(**{name: value})
+        assert not page.panel.lacks_subjects(page.values)
+        page.fill(slot2_use=False)
+        assert page.panel.lacks_subjects(page.values)  # all are switched off
+        page.fill(slot2_use=True, **{name: ""})
+
+
+def test_a_button_without_subjects_makes_the_host_s_image(page: Page) -> None:
+    page.fill(enabled=False)
+    values = [*page.values[:-1], "comparison"]
+    assert page.panel.lacks_subjects(values)
+    assert not page.panel.page_request(values).enabled
+
+
+@pytest.mark.parametrize("sent", [{}, {"subjects": []}, {"enabled": True}, "{}", '{"subjects": []}', " ", [], 0, False])
+def test_the_api_s_request_without_subjects_is_refused(page: Page, sent: Any) -> None:
+    values = [sent, *page.values[1:]]
+    assert page.panel.uses_anyms(values)
+    assert not page.panel.lacks_subjects(values)
+    with pytest.raises(Refused) as refusal:
+        page.panel.page_request(values)
+    kind = "subject_count" if isinstance(sent, dict) or "{" in str(sent) else "request_form"
+    assert refusal.value.cause == kind
+
+
+@pytest.mark.parametrize("sent", ["", None])
+def test_an_absent_request_leaves_the_page_s_values(page: Page, sent: Any) -> None:
+    values = [sent, *page.values[1:]]
+    assert not page.panel.uses_anyms(values)
+    fill_both(page)
+    assert page.panel.page_request([sent, *page.values[1:]]) == page.request()
+
+
+def test_lists_of_files_are_those_of_now(page: Page, tmp_path: Path) -> None:
+    """The page was built before the user copied files in."""
+    assert page.webui("gradio").COMPONENTS  # built
+    write_adapter(tmp_path / "ipadapter" / "later.safetensors", tiny_unet())
+    files = page.webui("lib_anyms.webui.ui.files")
+    problem, adapters, encoders, message, offered = files.files_now("auto", "auto", "")
+    assert adapters["choices"] == ["auto", "later.safetensors", "some.safetensors"]
+    assert encoders["choices"] == ["auto"]
+    assert "No image encoder" in problem
+    assert problem[:20] in message
+    write_encoder(tmp_path / "ipadapter" / "encoder.safetensors")
+    problem, _, encoders, message, offered = files.files_now("auto", "auto", "")
+    assert (problem, encoders["choices"]) == ("", ["auto", "encoder.safetensors"])
+    assert "are installed" in message
+    assert len(offered["choices"]) > 2
+
+
+@pytest.mark.parametrize("shown", ["the page is opened", "the button", "a download has ended"])
+def test_what_is_missing_is_looked_up_when_it_is_shown(page: Page, shown: str) -> None:
+    gradio, files = page.webui("gradio"), page.webui("lib_anyms.webui.ui.files")
+    loads = gradio.context.Context.root_block.loads
+    clicks = [part.events["click"] for part in gradio.COMPONENTS if part.value == "Check again"]
+    changes = [
+        part.events["change"]
+        for part in gradio.COMPONENTS
+        if type(part).__name__ == "HTML" and "change" in getattr(part, "events", {})
+    ]
+    act = {"the page is opened": loads, "the button": clicks, "a download has ended": changes}[shown][-1]
+    hint = next(part for part in gradio.COMPONENTS if part.label == "found")
+    outputs = [hint, page.by_name["adapter"], page.by_name["encoder"]]
+    assert act[0] is (files.names_now if shown == "a download has ended" else files.files_now)
+    assert act[2][:3] == outputs
+    assert [part.label for part in act[1]] == ["adapter", "encoder", "check"]
 
 
 # -- the X/Y/Z plot ----------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_a_newer_script_does_not_run_on_older_modules(webui: FakeWebUI, on_disk:
     p = SimpleNamespace(
         sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)), extra_generation_params={}
     )
-    for values, uses_anyms in (((example().to_json(),), True), (("",), False)):
+    for values, uses_anyms in (((example().to_json(),), True), (({},), True), (("",), False), ((None,), False)):
         script.before_process(p, *values)
         script.process_before_every_sampling(p, *values, x=None)
         if uses_anyms:

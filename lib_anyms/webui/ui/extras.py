@@ -97,6 +97,8 @@ def begin(p: Any, values: Sequence[Any]) -> None:
         request = replace(panel.page_request(values), mode=OWN)
     except Refused:  # the job itself reports it
         return
+    if not request.enabled:  # no subject; the job itself says so
+        return
     obstacle = _obstacle(p, kind, request)
     if obstacle is not None:
         _note(p, *obstacle)

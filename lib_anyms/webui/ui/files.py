@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,14 +17,24 @@ from lib_anyms.models.downloads import Progress, downloads
 from lib_anyms.models.known_files import FIRST_ADAPTER, KNOWN, KnownFile, known_file
 from lib_anyms.models.model_files import find_missing
 from lib_anyms.models.purpose import is_noob_family
+from lib_anyms.webui.ui import model_hint, settings
 
 ALL_THERE = "An adapter and its image encoder are installed."
 CONSENT = "AnyMS downloads nothing until you press the button. The files are from {home}. Licences: {licences}."
 POLL = 0.5  # seconds between two updates of the progress
 
 
-def element(elem_id: Callable[[str], str]) -> None:
-    """Build the accordion; it is open only if something is missing."""
+@dataclass(frozen=True)
+class FilesPanel:
+    """Components that `connect` fills, and the button for it."""
+
+    message: Any
+    choice: Any
+    again: Any
+
+
+def element(elem_id: Callable[[str], str]) -> FilesPanel:
+    """Build the accordion; it is open only if something is missing now. `connect` keeps the rest up to date."""
     missing = find_missing(model_folders())
     suggested = (missing[1] if missing else None) or FIRST_ADAPTER
     with gr.Accordion("model files", open=missing is not None, elem_id=elem_id("files")):
@@ -32,12 +43,41 @@ def element(elem_id: Callable[[str], str]) -> None:
         with gr.Row():
             button = gr.Button("Download", elem_id=elem_id("files_download"))
             stop = gr.Button("Stop", elem_id=elem_id("files_stop"))
+            again = gr.Button("Check again", elem_id=elem_id("files_check"))
         shown = gr.HTML("", elem_id=elem_id("files_progress"))
     for component in (choice, message, shown):
         component.do_not_save_to_config = True
     fetch = download if queued() else begin_only
     button.click(fetch, inputs=[choice], outputs=[shown, message, choice], show_progress=False)
     stop.click(end, inputs=[], outputs=[shown], show_progress=False)
+    return FilesPanel(message, choice, again)
+
+
+def connect(panel: FilesPanel, chosen: Sequence[Any], hint: Any) -> None:
+    """Look for files whenever the page is opened, at the button, and after a download changed the message.
+
+    chosen: the panel's adapter, encoder and checkpoint; hint: where the problem with them is shown.
+    """
+    lists = [hint, *chosen[:2]]
+    whole = {"inputs": [*chosen], "outputs": [*lists, panel.message, panel.choice], "show_progress": False}
+    panel.again.click(files_now, **whole)
+    load = getattr(gr.context.Context.root_block, "load", None)  # None where a host builds the panel outside a page
+    if load is not None:
+        load(files_now, **whole)
+    panel.message.change(names_now, inputs=[*chosen], outputs=lists, show_progress=False)
+
+
+def names_now(adapter: str | None, encoder: str | None, checkpoint: str | None) -> list[Any]:
+    """The problem with the chosen files or "", and the names in the lists of adapters and encoders."""
+    lists = [gr.update(choices=names()) for names in (settings.adapter_names, settings.encoder_names)]
+    return [model_hint.problem(adapter, encoder, checkpoint), *lists]
+
+
+def files_now(adapter: str | None, encoder: str | None, checkpoint: str | None) -> list[Any]:
+    """`names_now`, what is missing now, and the list of files to download with the missing one selected."""
+    missing = find_missing(model_folders())
+    selected = {"value": _label(missing[1])} if missing and missing[1] else {}
+    return [*names_now(adapter, encoder, checkpoint), _sentence(), gr.update(choices=_labels(), **selected)]
 
 
 def download(label: str) -> Iterator[tuple[str, str, Any]]:
@@ -120,7 +160,7 @@ def _progress(progress: Progress | None) -> str:
         bar = f'<progress max="100" value="{100 * done / size:.0f}" style="width: 100%"></progress>'
         return f"{bar} {progress.name}: {done:.0f} of {size:.0f} MB"
     sentences = {
-        "done": f"{progress.name} is installed; its SHA-256 is right. The next job finds it. Reload UI adds its name.",
+        "done": f"{progress.name} is installed; its SHA-256 is right. The next job finds it.",
         "stopped": f"{progress.name}: stopped at {done:.0f} of {size:.0f} MB. Press Download to continue from there.",
         "failed": progress.sentence,
     }

@@ -13,7 +13,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import card_library
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import last_report
-from lib_anyms.layout.fields import Field
+from lib_anyms.layout.fields import AUTO, Field
 from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cards, cutting, editor, files, model_hint, settings
 from lib_anyms.webui.ui.paste import ARRIVED, ENABLED, PICTURE_NAMES, RESTORED, Pasted, compare, opened
@@ -29,6 +29,7 @@ from lib_anyms.webui.ui.slots import (
     SLOTS,
     USE,
     form_request,
+    has_subject,
     slot_name,
     slot_names,
 )
@@ -41,6 +42,10 @@ COMPARISON, MAPS, WORDS = "comparison", "maps", "words"  # extra output of one G
 OPENED, EXTRA, CHECK, HINT = "opened", "asked", "check", "found"  # hidden fields, by element id
 _FORM_NAMES = (ENABLED, *SETTINGS, ORDER, *slot_names(SLOT_VALUES))
 _FORM = 1 + len(_FORM_NAMES)  # number of values before the extra output; the first is the request JSON
+FILES: dict[str, tuple[Callable[[], list[str]], Callable[[], str]]] = {  # lists of file names, and their first value
+    "adapter": (settings.adapter_names, settings.first_adapter),
+    "encoder": (settings.encoder_names, lambda: AUTO),
+}
 HELP = "Drop a picture of each subject, name it in the prompt, and drag its box to its place."
 
 
@@ -82,12 +87,13 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
             named.update(_more(elem_id))
         cards.element(elem_id, named)
         cut = cutting.element(elem_id, named)
-        files.element(elem_id)
+        model_files = files.element(elem_id)
         _doctor(elem_id)
     for component in (*hidden.values(), *named.values()):
         component.do_not_save_to_config = True
     by_name = {**hidden, **named, ENABLED: enabled}
     _connect(by_name)
+    files.connect(model_files, [by_name[name] for name in ("adapter", "encoder", CHECK)], by_name[HINT])
     editor.watch((hidden[HINT], cut, *(named[name] for name in (ORDER, "fit", *slot_names(WATCHED)))), elem_id)
     form = [by_name[name] for name in _FORM_NAMES]
     fields = [(component, Pasted(name)) for name, component in zip(_FORM_NAMES, form)]
@@ -165,9 +171,9 @@ def diagnose() -> str:
 
 def _component(field: Field, elem_id: str, label: str) -> Any:
     """The gradio component for a field, by the type of its default."""
-    if field.name == "adapter":
-        names, first = settings.adapter_names(), settings.first_adapter()
-        return gr.Dropdown(names, value=first, label=label, allow_custom_value=True, elem_id=elem_id)
+    if field.name in FILES:
+        names, first = FILES[field.name]
+        return gr.Dropdown(names(), value=first(), label=label, allow_custom_value=True, elem_id=elem_id)
     if field.choices:
         return gr.Dropdown(list(field.choices), value=field.default, label=label, elem_id=elem_id)
     if isinstance(field.default, bool):
@@ -179,9 +185,12 @@ def _component(field: Field, elem_id: str, label: str) -> Any:
 
 def uses_anyms(values: Sequence[Any]) -> bool:
     """Whether this job uses AnyMS: by an API request, the page's switch, or a button of the editor."""
-    if not values:
-        return False
-    return bool(values[0]) or (len(values) > 1 and bool(values[1])) or bool(extra_output(values))
+    return _has_request(values) or _is_on(values)
+
+
+def lacks_subjects(values: Sequence[Any]) -> bool:
+    """Whether the page is on without any subject, which makes the host's own image. Opening the accordion does that."""
+    return not _has_request(values) and _is_on(values) and not has_subject(values[2:_FORM])
 
 
 def extra_output(values: Sequence[Any]) -> str:
@@ -190,18 +199,30 @@ def extra_output(values: Sequence[Any]) -> str:
     return value if value in (COMPARISON, MAPS, WORDS) else ""
 
 
+def _has_request(values: Sequence[Any]) -> bool:
+    """Whether the first value is a request; the page sends an empty text. An empty object is a request, too."""
+    return bool(values) and values[0] is not None and values[0] != ""
+
+
+def _is_on(values: Sequence[Any]) -> bool:
+    return (len(values) > 1 and bool(values[1])) or bool(extra_output(values))
+
+
 def page_request(values: Sequence[Any]) -> Request:
     """The values of `build`'s components as a Request. Raises Refused.
 
-    A first value that is not empty is the whole request, as JSON or as a Request.
+    A first value other than an empty text is the whole request, as JSON or as a Request. A page without any subject is
+    a request that is not enabled.
     """
     request = values[0]
     if isinstance(request, Request):
         return request
-    if isinstance(request, str) and request.strip():
+    if not _has_request(values):
+        enabled = _is_on(values) and not lacks_subjects(values)
+        return Request.from_json(form_request([enabled, *values[2:_FORM]]), card_library())
+    if isinstance(request, str):
         try:
             request = json.loads(request)
         except (ValueError, RecursionError) as error:
             raise Refused("request_form", got=f"text that is not JSON: {error}") from error
-    enabled = bool(values[1]) or bool(extra_output(values))
-    return Request.from_json(request or form_request([enabled, *values[2:_FORM]]), card_library())
+    return Request.from_json(request, card_library())

@@ -12,7 +12,7 @@ from lib_anyms.hosts.fetching import MIRROR
 from lib_anyms.hosts.webui import CARDS_FOLDER, EXTRA_FOLDERS, model_folders
 from lib_anyms.layout.fields import AUTO
 from lib_anyms.models.known_files import HOME
-from lib_anyms.models.model_files import adapters_in
+from lib_anyms.models.model_files import adapters_in, encoders_in
 
 SECTION = ("anyms", "AnyMS")
 INFOTEXT, ADAPTER = "anyms_infotext", "anyms_adapter"
@@ -81,6 +81,11 @@ def first_adapter() -> str:
 def adapter_names() -> list[str]:
     """The choices of an adapter's list."""
     return [AUTO, *(adapter.path.name for adapter in adapters_in(model_folders()))]
+
+
+def encoder_names() -> list[str]:
+    """The choices of an image encoder's list."""
+    return [AUTO, *(encoder.path.name for encoder in encoders_in(model_folders()))]
 
 
 def _value(name: str, default: Any) -> Any:

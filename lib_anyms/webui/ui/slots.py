@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lib_anyms.cards.address import card_of
@@ -83,18 +83,25 @@ def read_order(text: Any) -> list[int] | None:
 def form_request(values: Sequence[Any]) -> dict[str, Any]:
     """The values enabled, settings, order, slots -> the JSON object of docs/api.md. Raises Refused."""
     enabled, *rest = values
-    settings, rest = dict(zip(SETTINGS, rest)), rest[len(SETTINGS) :]
-    order = read_order(rest[0]) if rest else None
-    used: dict[int, dict[str, Any]] = {}
-    for number, start in enumerate(range(1, len(rest), len(SLOT_VALUES)), 1):
-        slot = dict(zip(SLOT_VALUES, rest[start : start + len(SLOT_VALUES)]))
-        if is_used(slot):
-            used[number] = _subject(number, slot)
+    settings = dict(zip(SETTINGS, rest))
+    order = read_order(rest[len(SETTINGS)]) if rest[len(SETTINGS) :] else None
+    used = {number: _subject(number, slot) for number, slot in _slots(rest) if is_used(slot)}
     subjects = [used[number] for number in order or used if number in used]
     if order is None:
         placed = [_placed(subject) for subject in subjects]
         subjects = [subjects[index] for index in propose_order(placed)]
     return {"enabled": bool(enabled), **settings, "subjects": subjects}
+
+
+def _slots(values: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each slot's number and its values by name, of the values settings, order, slots."""
+    for number, start in enumerate(range(len(SETTINGS) + 1, len(values), len(SLOT_VALUES)), 1):
+        yield number, dict(zip(SLOT_VALUES, values[start : start + len(SLOT_VALUES)]))
+
+
+def has_subject(values: Sequence[Any]) -> bool:
+    """Whether any slot of the values settings, order, slots is a subject."""
+    return any(is_used(slot) for _, slot in _slots(values))
 
 
 def is_used(slot: dict[str, Any]) -> bool:

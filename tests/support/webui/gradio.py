@@ -6,8 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 __version__ = "3.41.2"
-context = SimpleNamespace(Context=SimpleNamespace(root_block="the page"))
 COMPONENTS: list[Component] = []
+
+
+class Blocks:
+    """The page; `loads` are its load events."""
+
+    def __init__(self) -> None:
+        self.loads: list[Any] = []
+
+    def load(
+        self, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool | str = "full"
+    ) -> None:
+        self.loads.append((fn, inputs, outputs))
+
+
+context = SimpleNamespace(Context=SimpleNamespace(root_block=Blocks()))
 
 
 class Component:
