@@ -245,4 +245,11 @@ FAULTS = (
         "formats=None",
         "tests/unit/test_picture_files.py -k plug_in",
     ),
+    Fault(
+        "a large JPEG is decoded below the size that is needed",
+        "lib_anyms/ip_adapter/references.py",
+        "image.draft(None, (MAX_SIDE, MAX_SIDE))",
+        "image.draft(None, (16, 16))",
+        "tests/unit/test_picture_files.py -k fraction",
+    ),
 )

@@ -96,4 +96,11 @@ FAULTS = (
         "if value is None:",
         "tests/unit/test_layout.py -k counted_before",
     ),
+    Fault(
+        "a version in quotes passes",
+        "lib_anyms/layout/fields.py",
+        "return value == expected and not isinstance(value, bool)",
+        "return str(value) == str(expected)",
+        "tests/unit/test_request.py -k version_that",
+    ),
 )
