@@ -299,4 +299,18 @@ FAULTS = (
         "const side = String(pixels / CELL);",
         "tests/unit/test_javascript.py -k types_hold",
     ),
+    Fault(
+        "a file in UTF-16 is read as UTF-8",
+        "javascript/anyms/model/text.mjs",
+        '"utf-16be"',
+        '"utf-8"',
+        "tests/unit/test_javascript.py -k text",
+    ),
+    Fault(
+        "crop: a mask that erases everything is not said",
+        "javascript/anyms/model/mask.mjs",
+        'if (least === 255) return "all";',
+        "",
+        "tests/unit/test_javascript.py -k mask.test",
+    ),
 )

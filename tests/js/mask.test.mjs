@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isCard, pixelsOf, placedBy, replaced, toPaint } from "../../javascript/anyms/model/mask.mjs";
+import { erased, isCard, pixelsOf, placedBy, replaced, toPaint } from "../../javascript/anyms/model/mask.mjs";
 
 test("a crop has whole pixels, at least one per side", () => {
   assert.deepEqual(pixelsOf([0, 0, 1, 1], { width: 90, height: 120 }), { left: 0, top: 0, width: 90, height: 120 });
@@ -42,4 +42,13 @@ test("a crop replaces its source, and a card's thumbnail cannot be cropped", () 
   assert.deepEqual(replaced(["a", "b"], "b", "a"), ["a"]);
   assert.equal(isCard("data:image/webp;card=0123456789ab;base64,AA"), true);
   assert.equal(isCard("data:image/webp;base64,AA"), false);
+});
+
+test("paint that erases everything or nothing is known", () => {
+  const paint = (/** @type {number[]} */ ...values) => {
+    const pixels = Uint8ClampedArray.from(values.flatMap((value) => [value, value, value, 255]));
+    toPaint(pixels);
+    return erased(pixels);
+  };
+  assert.deepEqual([paint(0, 0), paint(255, 255), paint(0, 255), paint(9, 9)], ["all", "nothing", "part", "part"]);
 });

@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=cdc41d2e";
-import { PROMPTS } from "../model/exchange.mjs?v=cdc41d2e";
-import { isOff, shows } from "../model/layout.mjs?v=cdc41d2e";
-import { allSlots, writeOrder } from "../model/order.mjs?v=cdc41d2e";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=cdc41d2e";
+import { pictureSize } from "./page.mjs?v=89aa7310";
+import { PROMPTS } from "../model/exchange.mjs?v=89aa7310";
+import { isOff, shows } from "../model/layout.mjs?v=89aa7310";
+import { allSlots, writeOrder } from "../model/order.mjs?v=89aa7310";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=89aa7310";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

@@ -1,6 +1,6 @@
 // Picture files that reach the page by drop, paste or file dialog, and their data: URLs.
 
-import { shrunk } from "../model/pictures.mjs?v=cdc41d2e";
+import { shrunk } from "../model/pictures.mjs?v=89aa7310";
 
 const SENT_UNCHANGED = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST_FILE = 4 * 2 ** 20; // bytes

@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=cdc41d2e";
+import { keptByHires } from "../model/hires.mjs?v=89aa7310";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=cdc41d2e";
-import { shares, takesPart } from "./layout.mjs?v=cdc41d2e";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=89aa7310";
+import { shares, takesPart } from "./layout.mjs?v=89aa7310";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=cdc41d2e";
-import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=cdc41d2e";
-import { PRESETS, sideBySide } from "./presets.mjs?v=cdc41d2e";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=89aa7310";
+import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=89aa7310";
+import { PRESETS, sideBySide } from "./presets.mjs?v=89aa7310";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

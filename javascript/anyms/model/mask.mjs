@@ -60,6 +60,20 @@ export function toPaint(pixels) {
   }
 }
 
+/**
+ * What paint of `toPaint` erases. The API says the same of a mask: lib_anyms/ip_adapter/cutting.py.
+ * @type {(pixels: Uint8ClampedArray) => "all" | "nothing" | "part"}
+ */
+export function erased(pixels) {
+  let [least, most] = [255, 0];
+  for (let at = 3; at < pixels.length; at += 4) {
+    least = Math.min(least, pixels[at]);
+    most = Math.max(most, pixels[at]);
+  }
+  if (least === 255) return "all";
+  return most === 0 ? "nothing" : "part";
+}
+
 /** @type {(pixels: Uint8ClampedArray) => boolean} */
 function hasTransparency(pixels) {
   for (let at = 3; at < pixels.length; at += 4) {

@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { fitted } from "./boxes.mjs?v=cdc41d2e";
+import { fitted } from "./boxes.mjs?v=89aa7310";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=cdc41d2e";
-import { added, stacked } from "./layout.mjs?v=cdc41d2e";
-import { allSlots } from "./order.mjs?v=cdc41d2e";
+import { fitted } from "./boxes.mjs?v=89aa7310";
+import { added, stacked } from "./layout.mjs?v=89aa7310";
+import { allSlots } from "./order.mjs?v=89aa7310";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

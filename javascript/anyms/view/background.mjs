@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=cdc41d2e";
-import { chooseFiles } from "../host/files.mjs?v=cdc41d2e";
-import { gallery, inputPictures } from "../host/page.mjs?v=cdc41d2e";
+import { make, t } from "./dom.mjs?v=89aa7310";
+import { chooseFiles } from "../host/files.mjs?v=89aa7310";
+import { gallery, inputPictures } from "../host/page.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

@@ -1,9 +1,9 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=cdc41d2e";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=cdc41d2e";
-import { hasPictures } from "../host/files.mjs?v=cdc41d2e";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=cdc41d2e";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=89aa7310";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=89aa7310";
+import { hasPictures } from "../host/files.mjs?v=89aa7310";
+import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=89aa7310";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -2,13 +2,13 @@
 // The slot changes only on "Use it". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=cdc41d2e";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
-import { canvasOf, contextOf, decoded, paintOf, rendered } from "./crop-image.mjs?v=cdc41d2e";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=cdc41d2e";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=cdc41d2e";
-import { chooseFiles } from "../host/files.mjs?v=cdc41d2e";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=89aa7310";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=89aa7310";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=89aa7310";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=89aa7310";
+import { chooseFiles } from "../host/files.mjs?v=89aa7310";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */
@@ -18,6 +18,11 @@ import { chooseFiles } from "../host/files.mjs?v=cdc41d2e";
 const SIDE = 224; // pixels of CLIP's square
 const EDGES = ["left, %", "top, %", "right, %", "bottom, %"];
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
+const MASKS = {
+  all: "This mask erases the whole picture. Restore the subject, or choose another mask.",
+  nothing: "This mask erases nothing. Erase what is not the subject, or choose another mask.",
+  part: "",
+};
 const TOOLS = { crop: "Crop", erase: "Erase", restore: "Restore" };
 const HELP =
   "Drag the frame, or erase what is not the subject. The squares below show what the image encoder will see.";
@@ -309,7 +314,7 @@ export class CropDialog {
     if (!this.work) return; // the dialog was closed while the mask loaded
     if (!mask) return text(this.problem, t("The browser cannot read this mask. Save it as PNG and choose it again."));
     Object.assign(this.work, { paint: paintOf(mask, this.work.size), painted: true });
-    text(this.problem, "");
+    text(this.problem, t(MASKS[erasedBy(this.work.paint)]));
     this.draw();
   }
 

@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { pixelsOf, toPaint } from "../model/mask.mjs?v=cdc41d2e";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=89aa7310";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */
@@ -50,3 +50,6 @@ export function paintOf(mask, size) {
   context.putImageData(pixels, 0, 0);
   return paint;
 }
+
+/** What `paint` erases. @type {(paint: HTMLCanvasElement) => "all" | "nothing" | "part"} */
+export const erasedBy = (paint) => erased(contextOf(paint).getImageData(0, 0, paint.width, paint.height).data);

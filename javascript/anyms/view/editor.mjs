@@ -1,25 +1,25 @@
 // The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
 // fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=cdc41d2e";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=cdc41d2e";
-import { actionOf } from "../model/keys.mjs?v=cdc41d2e";
-import * as layouts from "../model/layout.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
-import { hasPictures } from "../host/files.mjs?v=cdc41d2e";
-import { Background } from "./background.mjs?v=cdc41d2e";
-import { Canvas } from "./canvas.mjs?v=cdc41d2e";
-import { CropDialog } from "./crop-dialog.mjs?v=cdc41d2e";
-import { CROP_STYLES } from "./crop-styles.mjs?v=cdc41d2e";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=cdc41d2e";
-import { Intake } from "./intake.mjs?v=cdc41d2e";
-import { LayoutFiles } from "./layout-files.mjs?v=cdc41d2e";
-import { STYLES } from "./styles.mjs?v=cdc41d2e";
-import { SubjectList } from "./subject-list.mjs?v=cdc41d2e";
-import { Thumbs } from "./thumbs.mjs?v=cdc41d2e";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=cdc41d2e";
-import { Toolbar } from "./toolbar.mjs?v=cdc41d2e";
-import { Tools } from "./tools.mjs?v=cdc41d2e";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=89aa7310";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=89aa7310";
+import { actionOf } from "../model/keys.mjs?v=89aa7310";
+import * as layouts from "../model/layout.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
+import { hasPictures } from "../host/files.mjs?v=89aa7310";
+import { Background } from "./background.mjs?v=89aa7310";
+import { Canvas } from "./canvas.mjs?v=89aa7310";
+import { CropDialog } from "./crop-dialog.mjs?v=89aa7310";
+import { CROP_STYLES } from "./crop-styles.mjs?v=89aa7310";
+import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=89aa7310";
+import { Intake } from "./intake.mjs?v=89aa7310";
+import { LayoutFiles } from "./layout-files.mjs?v=89aa7310";
+import { STYLES } from "./styles.mjs?v=89aa7310";
+import { SubjectList } from "./subject-list.mjs?v=89aa7310";
+import { Thumbs } from "./thumbs.mjs?v=89aa7310";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=89aa7310";
+import { Toolbar } from "./toolbar.mjs?v=89aa7310";
+import { Tools } from "./tools.mjs?v=89aa7310";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

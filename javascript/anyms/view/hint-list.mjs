@@ -1,9 +1,9 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text } from "./dom.mjs?v=cdc41d2e";
-import { hints } from "../model/hints.mjs?v=cdc41d2e";
-import { prompts } from "../host/page.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
+import { attribute, icon, make, t, text } from "./dom.mjs?v=89aa7310";
+import { hints } from "../model/hints.mjs?v=89aa7310";
+import { prompts } from "../host/page.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

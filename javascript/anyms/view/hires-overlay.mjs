@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=cdc41d2e";
-import { hiresCrop } from "../host/page.mjs?v=cdc41d2e";
+import { make, outside, t } from "./dom.mjs?v=89aa7310";
+import { hiresCrop } from "../host/page.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

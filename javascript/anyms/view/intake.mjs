@@ -1,12 +1,13 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=cdc41d2e";
-import { t } from "./dom.mjs?v=cdc41d2e";
-import * as layouts from "../model/layout.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=cdc41d2e";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=cdc41d2e";
+import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=89aa7310";
+import { t } from "./dom.mjs?v=89aa7310";
+import * as layouts from "../model/layout.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=89aa7310";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=89aa7310";
+import { textOf } from "../model/text.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -94,7 +95,7 @@ export class Intake {
     const others = [...(event.dataTransfer?.files ?? [])].filter((file) => !file.type.startsWith("image/"));
     void picturesIn(event.dataTransfer).then(async (files) => {
       if (files.length) return slot ? this.add(slot, files) : this.offer(files);
-      if (others[0]?.name.endsWith(".json")) return this.editor.files.take(await others[0].text());
+      if (others[0]?.name.endsWith(".json")) return this.editor.files.take(await textOf(others[0]));
       this.editor.complain(t("This is neither a picture nor a layout file."));
     });
   }

@@ -1,12 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=cdc41d2e";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=cdc41d2e";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=cdc41d2e";
-import * as layouts from "../model/layout.mjs?v=cdc41d2e";
-import { roleOf } from "../model/order.mjs?v=cdc41d2e";
-import { infotextOf } from "../model/png.mjs?v=cdc41d2e";
+import { t } from "./dom.mjs?v=89aa7310";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=89aa7310";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=89aa7310";
+import * as layouts from "../model/layout.mjs?v=89aa7310";
+import { roleOf } from "../model/order.mjs?v=89aa7310";
+import { infotextOf } from "../model/png.mjs?v=89aa7310";
+import { textOf } from "../model/text.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -37,7 +38,7 @@ export class LayoutFiles {
     const [file] = await chooseFiles(".json,application/json,image/png", false);
     const infotext = infotextOf(new Uint8Array(await file.arrayBuffer()));
     if (infotext) this.send({ parameters: infotext });
-    else this.take(await file.text());
+    else this.take(await textOf(file));
   }
 
   /** @param {string} content of a layout file */

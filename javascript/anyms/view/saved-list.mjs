@@ -1,8 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=cdc41d2e";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=cdc41d2e";
-import * as saved from "../model/saved-layouts.mjs?v=cdc41d2e";
+import { button, make, t } from "./dom.mjs?v=89aa7310";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=89aa7310";
+import * as saved from "../model/saved-layouts.mjs?v=89aa7310";
+import { textOf } from "../model/text.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */
@@ -116,7 +117,7 @@ export class SavedList {
 
   async openFile() {
     const [file] = await chooseFiles(".json,application/json", false);
-    const presets = file ? saved.readPresets(await file.text()) : {};
+    const presets = file ? saved.readPresets(await textOf(file)) : {};
     const count = Object.keys(presets).length;
     if (!count) {
       return this.editor.complain(t("There are no arrangements in this file. Choose a file that was saved here."));

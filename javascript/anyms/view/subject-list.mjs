@@ -1,8 +1,8 @@
 // The list of subjects, topmost first: number fields for each box, layers, and the visible share.
 
-import { fitted } from "../model/boxes.mjs?v=cdc41d2e";
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=cdc41d2e";
-import { boxOf, isOff } from "../model/layout.mjs?v=cdc41d2e";
+import { fitted } from "../model/boxes.mjs?v=89aa7310";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=89aa7310";
+import { boxOf, isOff } from "../model/layout.mjs?v=89aa7310";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("./editor.mjs").Editor} Editor */

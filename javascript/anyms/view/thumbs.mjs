@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=cdc41d2e";
-import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=cdc41d2e";
-import { hasPictures } from "../host/files.mjs?v=cdc41d2e";
-import { samePictures } from "../model/layout.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=cdc41d2e";
-import { STYLES } from "./styles.mjs?v=cdc41d2e";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=cdc41d2e";
+import { isCard } from "../model/mask.mjs?v=89aa7310";
+import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=89aa7310";
+import { hasPictures } from "../host/files.mjs?v=89aa7310";
+import { samePictures } from "../model/layout.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=89aa7310";
+import { STYLES } from "./styles.mjs?v=89aa7310";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

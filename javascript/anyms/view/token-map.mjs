@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=cdc41d2e";
-import { colourOf, make, t } from "./dom.mjs?v=cdc41d2e";
-import { boxOf, takesPart } from "../model/layout.mjs?v=cdc41d2e";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=89aa7310";
+import { colourOf, make, t } from "./dom.mjs?v=89aa7310";
+import { boxOf, takesPart } from "../model/layout.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

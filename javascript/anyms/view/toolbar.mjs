@@ -1,6 +1,6 @@
 // The toolbar above the canvas, and the line below it about the layer order.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=cdc41d2e";
+import { button, make, t, text, textButton } from "./dom.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

@@ -1,17 +1,17 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=cdc41d2e";
-import { HiresOverlay } from "./hires-overlay.mjs?v=cdc41d2e";
-import { HintList } from "./hint-list.mjs?v=cdc41d2e";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=cdc41d2e";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=cdc41d2e";
-import { readLayout } from "../model/exchange.mjs?v=cdc41d2e";
-import { takesPart } from "../model/layout.mjs?v=cdc41d2e";
-import { allSlots } from "../model/order.mjs?v=cdc41d2e";
-import { writePositions } from "../model/positions.mjs?v=cdc41d2e";
-import { SavedList } from "./saved-list.mjs?v=cdc41d2e";
-import { TokenMap } from "./token-map.mjs?v=cdc41d2e";
+import { button, make, t } from "./dom.mjs?v=89aa7310";
+import { HiresOverlay } from "./hires-overlay.mjs?v=89aa7310";
+import { HintList } from "./hint-list.mjs?v=89aa7310";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=89aa7310";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=89aa7310";
+import { readLayout } from "../model/exchange.mjs?v=89aa7310";
+import { takesPart } from "../model/layout.mjs?v=89aa7310";
+import { allSlots } from "../model/order.mjs?v=89aa7310";
+import { writePositions } from "../model/positions.mjs?v=89aa7310";
+import { SavedList } from "./saved-list.mjs?v=89aa7310";
+import { TokenMap } from "./token-map.mjs?v=89aa7310";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
