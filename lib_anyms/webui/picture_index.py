@@ -29,8 +29,8 @@ class FolderIndex:
         """List the folder if another program, or the user, added or removed files since."""
         if _changed(self.folder) == self.changed:
             return
-        found = list_pictures(self.folder)
-        ordered = sorted(found.items(), key=lambda entry: entry[1].st_mtime_ns)
+        facts_of = list_pictures(self.folder)
+        ordered = sorted(facts_of.items(), key=lambda entry: entry[1].st_mtime_ns)
         self.files = OrderedDict((name, (facts.st_size, facts.st_mtime_ns)) for name, facts in ordered)
         self.total = sum(size for size, _ in self.files.values())
         self.changed = _changed(self.folder)
@@ -77,15 +77,15 @@ def index_of(folder: Path) -> FolderIndex:
 
 def list_pictures(folder: Path) -> dict[str, os.stat_result]:
     """Size and times of the cache's files in `folder`: plain files with the name of a hash."""
-    found = {}
+    facts_of = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if _FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    found[entry.name] = entry.stat(follow_symlinks=False)
+                    facts_of[entry.name] = entry.stat(follow_symlinks=False)
     except OSError:  # no folder yet, or a file that has just gone
-        return found
-    return found
+        return facts_of
+    return facts_of
 
 
 def regular(path: Path) -> os.stat_result | None:

@@ -154,17 +154,17 @@ FAULTS = (
     ),
     Fault(
         "a link among the cached pictures is followed",
-        "lib_anyms/webui/picture_cache.py",
+        "lib_anyms/webui/picture_index.py",
         "facts = path.lstat()",
         "facts = path.stat()",
         "tests/unit/test_picture_cache.py -k link",
     ),
     Fault(
         "the last used picture is removed first",
-        "lib_anyms/webui/picture_cache.py",
-        "key=lambda file: file[1].st_mtime_ns)",
-        "key=lambda file: -file[1].st_mtime_ns)",
-        "tests/unit/test_picture_cache.py -k least",
+        "lib_anyms/webui/picture_index.py",
+        "key=lambda entry: entry[1].st_mtime_ns)",
+        "key=lambda entry: -entry[1].st_mtime_ns)",
+        "tests/unit/test_picture_cache.py -k others_add",
     ),
     Fault(
         "pictures are kept where strangers may look",

@@ -93,7 +93,7 @@ def test_files_that_come_and_go_are_seen_on_the_page(studio: Studio) -> None:
 
 def _says(page: Page, sentence: str) -> None:
     page.tab.wait_for_function(
-        "(text) => document.querySelector('#script_txt2img_anyms_files_told').textContent.includes(text)", arg=sentence
+        "(text) => document.querySelector('#script_txt2img_anyms_files').textContent.includes(text)", arg=sentence
     )
 
 

@@ -128,12 +128,12 @@ def test_a_refiner_keeps_the_layout_of_the_first_steps(job: Any) -> None:
     assert "the UNet was replaced at 50% of the steps (refiner?)" in entries["AnyMS skipped"]
 
 
-def test_every_image_of_a_job_has_the_entries_of_its_own_passes(job: Any) -> None:
+def test_every_image_of_a_job_has_the_entries_of_the_passes_it_had(job: Any) -> None:
     """The host writes an image's infotext after its passes, so later images must not change or inherit it."""
     passes = Passes(job)
     kinds = [("with", "without"), ("without",), ("with",), ("with", "without")]
-    found = [{*passes.image(*kind)} - {"Other"} for kind in kinds]
-    assert found == [{"AnyMS", "AnyMS skipped"}, {"AnyMS skipped"}, {"AnyMS"}, {"AnyMS", "AnyMS skipped"}]
+    entries = [{*passes.image(*kind)} - {"Other"} for kind in kinds]
+    assert entries == [{"AnyMS", "AnyMS skipped"}, {"AnyMS skipped"}, {"AnyMS"}, {"AnyMS", "AnyMS skipped"}]
     assert job.extra_generation_params["Other"] == "kept"
 
 

@@ -325,8 +325,8 @@ def test_shrinking_before_conversion_changes_only_rounding(mode: str) -> None:
     picture = photo((1500, 1200))
     if mode in ("LA", "RGBA"):
         picture.putalpha(photo((1500, 1200)).getchannel("G"))
-    made = Image.new("I;16", (1500, 1200), 30_000) if mode == "I;16" else picture.convert(mode)
-    text = encoded(made, "TIFF") if mode == "CMYK" else encoded(made)
+    saved = Image.new("I;16", (1500, 1200), 30_000) if mode == "I;16" else picture.convert(mode)
+    text = encoded(saved, "TIFF") if mode == "CMYK" else encoded(saved)
     early, late = request(text).pictures[0][0], references.shrunk(references.read_base64(text, "cat"))
     assert early.size == late.size == (1024, 819)
     assert apart(early, late) <= (40 if mode == "1" else 3)  # "1" is dithered

@@ -133,13 +133,13 @@ def test_nothing_more_is_read_of_a_request_that_is_not_enabled(more: dict) -> No
 def test_a_version_that_is_no_number_is_shown_as_it_was_sent(version: object) -> None:
     """Not: has version 1, this AnyMS reads version 1."""
     layout = {"version": version, "subjects": [{"box": [0, 0, 1, 1]}]}
-    found = [refused(data(version=version))]
+    refusals = [refused(data(version=version))]
     for read in (Layout.from_json, lambda value: infotext.read(json.dumps(value))):
         with pytest.raises(Refused) as refusal:
             read(layout)
-        found.append(refusal.value)
-    assert [each.cause for each in found] == ["request_version", "layout_version", "infotext_version"]
-    for each in found:
+        refusals.append(refusal.value)
+    assert [each.cause for each in refusals] == ["request_version", "layout_version", "infotext_version"]
+    for each in refusals:
         assert f"has version {version!r}, this AnyMS reads version 1, a number" in str(each)
     assert Request.from_json(data(version=1.0)).active
 

@@ -30,7 +30,7 @@ def store() -> PictureStore | None:
 
 
 def list_early(*_: object) -> None:
-    """on_app_started: list the cache's folder in a thread of its own, before the first job needs it."""
+    """on_app_started: list the cache's folder in a thread, before the first job needs it."""
     cache = store()
     if cache is not None:
         threading.Thread(target=cache.list_early, daemon=True).start()
