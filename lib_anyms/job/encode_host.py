@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+from torch import nn
 
 CPU = torch.device("cpu")
 
@@ -23,6 +24,16 @@ class EncodeHost(Protocol):
 
     def interrupted(self) -> bool:
         """See `Host.interrupted`."""
+
+
+class PrepareHost(EncodeHost, Protocol):
+    """The part of `Host` that the preparation of a job uses."""
+
+    def unet(self) -> nn.Module:
+        """See `Host.unet`."""
+
+    def dtype(self) -> torch.dtype:
+        """See `Host.dtype`."""
 
 
 class CpuHost:

@@ -12,14 +12,13 @@ from lib_anyms.cards.card import Card, Encoding
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.memory import collect, out_of_memory, release
 from lib_anyms.errors import Noted, Refused
-from lib_anyms.hosts.base import Host
 from lib_anyms.ip_adapter.cutting import NOTHING_ERASED
 from lib_anyms.ip_adapter.finite import largest, rows_usable, usable
 from lib_anyms.ip_adapter.key_value_projection import project_key_values
 from lib_anyms.ip_adapter.references import ANIMATED
 from lib_anyms.ip_adapter.tokens import ImageTokens
 from lib_anyms.job.card_tokens import card_encoding
-from lib_anyms.job.encode_host import CPU
+from lib_anyms.job.encode_host import CPU, PrepareHost
 from lib_anyms.job.encoding import EncodeTask, encode_pictures, without_autocast
 from lib_anyms.job.kept_key_values import KeptKeyValues
 from lib_anyms.job.request import Request
@@ -32,7 +31,7 @@ log = logging.getLogger("anyms")
 COMPUTED_IN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
+def prepare(host: PrepareHost, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
     """K_j and V_j of all subjects, and notes for the user. Opens the adapter's file once, and closes it.
 
     Raises SteppedAside where the user stops the job, Refused for a file or a card that does not fit.
@@ -55,7 +54,7 @@ def picture_notes(request: Request) -> Iterator[Noted]:
             yield Noted("nothing_erased", name=subject.name)
 
 
-def _prepare(host: Host, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
+def _prepare(host: PrepareHost, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:
     # Hosts may store weights in eight bits, which nothing computes in.
     dtype = host.dtype() if host.dtype() in COMPUTED_IN else torch.float16
     unet, key, kept = host.unet(), _key(pair, request, dtype), runtime.of(KeptKeyValues)
@@ -77,7 +76,7 @@ def _key(pair: ModelPair, request: Request, dtype: torch.dtype) -> Key:
 
 
 def _read_and_project(
-    host: Host, pair: ModelPair, request: Request, dtype: torch.dtype
+    host: PrepareHost, pair: ModelPair, request: Request, dtype: torch.dtype
 ) -> tuple[KeyValues, tuple[Noted, ...]]:
     with open_tensors(pair.adapter.path) as file:
         task = EncodeTask(host, pair, file, host.device(), dtype, request.fit, request.combine)

@@ -136,8 +136,10 @@ FAULTS = (
     Fault(
         "plus's unconditional input is zeros",
         "lib_anyms/ip_adapter/encoder.py",
-        'if kind == "base":\n            return torch.zeros(1, self.checkpoint.projection_width',
-        "if kind:\n            return torch.zeros(1, self.checkpoint.width_for(kind)",
+        'if kind == "base":\n            precise = torch.promote_types(self.dtype, torch.float32)\n'
+        "            return torch.zeros(1, self.checkpoint.projection_width",
+        "if kind:\n            precise = torch.promote_types(self.dtype, torch.float32)\n"
+        "            return torch.zeros(1, self.checkpoint.width_for(kind)",
         "tests/unit/test_encoder.py",
     ),
     Fault(

@@ -76,7 +76,7 @@ FAULTS = (
     Fault(
         "keys and values kept for other settings",
         "lib_anyms/job/prepare.py",
-        "(request.fit, request.combine, request.unconditional)",
+        "(request.fit, request.combine, request.unconditional_share)",
         "(request.fit, request.combine)",
         KEPT + " -k anything_else",
     ),
@@ -240,6 +240,8 @@ FAULTS = (
         "result.calls and not result.acting:",
         "result.calls and result.acting < 0:",
         "tests/contract/test_calls.py -k 'unknown_parts and a1111'",
+    ),
+    Fault(
         "pictures of earlier jobs do not count",
         "lib_anyms/job/pictures.py",
         "self.budget.take((known.pixels, 1), name)",
