@@ -187,6 +187,7 @@ class Refused(AnyMSError):
         # while sampling
         "none_fired": "AnyMS was on, but {got} of {expected} cross-attention layers ran it in this step. Turn off what replaces the UNet, or turn AnyMS off.",
         "rows_unknown": "the UNet was called with {got} batch entries (expected {expected}). Another extension changes the batch: turn it or AnyMS off.",
+        "rows_split": "another extension ({by}) passes the batch through a layer in another way (got {got} entries, expected {expected}). Turn it or AnyMS off.",
         "tokens_unknown": "layer {layer} received {got} tokens (expected {expected}). Another extension changes the image's tokens: turn it or AnyMS off.",
         "restart_needed": "AnyMS was updated from {got} to {expected}: restart the WebUI. Reload UI is not enough.",
         "failed": "AnyMS failed before sampling: {got}. Turn AnyMS off, or report this with the console's traceback.",
@@ -217,8 +218,9 @@ class SteppedAside(AnyMSError):
         "sizes_differ": "the images of one batch have different sizes ({got}), so the masked part has another place in each and AnyMS did not act. Use images of one size.",
         "subjects_elsewhere": "no subject's box overlaps a part of the image that was sampled separately (masked area, tile or crop), so that part was made without AnyMS. Move or enlarge a box.",
         "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the image was made without AnyMS. Turn that off.",
-        "unet_went_silent": "the UNet AnyMS was attached to stopped running after {got} calls (a CUDA graph, TensorRT or a compiled UNet?), so AnyMS did not act after that. Turn that off to keep the subjects.",
         "never_placed": "another extension samples parts of the image or texts that AnyMS cannot place, so the image was made without AnyMS. Turn it off to place subjects.",
+        "not_stopped": "the UNet never ran (TensorRT or a compiled UNet?), so AnyMS could not stop this job and the image was made without AnyMS. The job should have stopped because of this: {reason}",
+        "unet_recorded": "a CUDA graph was recorded from the UNet after {got} calls, and AnyMS would stay in it, so AnyMS did not act after that. Turn the CUDA graph off to keep the subjects.",
         "not_announced": "{got} samples in a way that does not reach AnyMS, so the image was made without AnyMS. Leave it out to place subjects.",
         "interrupted": "the job was stopped while AnyMS read the reference pictures, so AnyMS did not act. Generate again.",
     }
@@ -232,6 +234,8 @@ class Noted(AnyMSError):
         "first_frame": "a reference picture of subject {name!r} is animated. AnyMS uses its first frame only.",
         "nothing_erased": "a mask of subject {name!r} erases nothing (it is white or opaque everywhere). Paint the surroundings black if they should go.",
         "encoded_on_cpu": "the device had too little free memory for the image encoder, so the CPU read the reference pictures. This is slower; the image differs only by rounding. Close other programs on the GPU to speed it up.",
+        "steps_skipped": "a cache or a forecast ({by}) answered {skipped} times in place of the UNet, and AnyMS acted in {calls} calls. If a subject is weak or missing, let it skip less.",
+        "window_missed": "subject {name!r} acts from {start} to {end} of the steps, and none of the {calls} UNet calls was between them, so it did not act. Use more steps, or move start or end.",
         "no_comparison": "the other images were not made for comparison ({got}). {remedy}",
         "foreign_text": "another extension sets the text of each region, so the subjects' own prompts did not act. Turn one of the two off.",
         "window_unknown": "another extension samples parts of the image whose place AnyMS cannot tell, so AnyMS did not act in those UNet calls. Turn it off if a subject suffers.",

@@ -23,9 +23,10 @@ from lib_anyms.engine.layer_map import Layer
 from lib_anyms.engine.local_text import LocalText
 from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import Unfit, unfit
+from lib_anyms.engine.skipped import NOTHING, SkipCounter, Skipped, replaced_by
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.layout.geometry import WHOLE, TokenGrid
-from lib_anyms.layout.layout import Layout
+from lib_anyms.layout.layout import Layout, Subject
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ class UNetCall:
 class PassResult:
     """What one sampling pass has done so far.
 
-    layers: cross-attention layers; calls: whole UNet calls; step_calls: those of this step; grids: token grids merged
-    on; failure: the cause of the error the stream raised; refusal: the sentence of that error where it is a Refused;
-    aside: why the stream ejected itself; unfit: what is wrong with the attention function, if it is not used;
+    layers: cross-attention layers; calls: whole UNet calls; step_calls: all calls of this step; grids: token grids
+    merged on; failure: the cause of the error the stream raised; refusal: the sentence of that error where it is a
+    Refused; aside: why the stream ejected itself; unfit: what is wrong with the attention function, if it is not used;
     foreign_text: another extension made the text local, so the subjects' prompts did not act; windowed: calls on parts
-    of the image; left_out: (cause, calls) of entries without an image stream; acting: calls with one.
+    of the image; left_out: (cause, calls) of entries without an image stream; acting: calls with one; skipped: what a
+    cache or a forecast answered in place of the UNet; missed: subjects whose start and end no call fell between.
     """
 
     layout: Layout
@@ -64,6 +66,8 @@ class PassResult:
     windowed: int = 0
     left_out: tuple[tuple[str, int], ...] = ()
     acting: int = 0
+    skipped: Skipped = NOTHING
+    missed: tuple[Subject, ...] = ()
 
 
 CallReader = Callable[[tuple[Any, ...], dict[str, Any]], "UNetCall | None"]  # None: a call of another job
@@ -92,6 +96,7 @@ class ImageStream:
         self._layers = layers
         self._read_call = read_call
         self._aside_reason = aside_reason
+        self.on_failure: Callable[[], None] = lambda: None  # before the stream raises an error
         self._handles: list[Any] = []
         # of the pass
         self._calls = 0
@@ -104,6 +109,8 @@ class ImageStream:
         self._windowed = 0
         self._left_out: Counter[str] = Counter()
         self._acting = 0
+        self._skips = SkipCounter()
+        self._missed = layout.subjects
         # of the UNet call in progress
         self._call: UNetCall | None = None
         self._copies: dict[int, CondMap] = {}  # batch size in a layer -> its map, where that is not the call's
@@ -137,6 +144,8 @@ class ImageStream:
             windowed=self._windowed,
             left_out=tuple(self._left_out.copy().items()),
             acting=self._acting,
+            skipped=self._skips.result,
+            missed=self._missed,
         )
 
     def inject(self) -> None:
@@ -161,6 +170,10 @@ class ImageStream:
         """Start counting the UNet calls of a new denoiser step."""
         self._step_calls = 0
 
+    def skip_step(self, by: str) -> None:
+        """Count a step that was answered without a UNet call. by: the module of what answered, or ""."""
+        self._skips.add("steps", by)
+
     def _attach(self) -> None:
         keep = self._handles.append
         keep(self.unet.register_forward_pre_hook(self._begin_call, with_kwargs=True))
@@ -179,6 +192,9 @@ class ImageStream:
         self._query = None
         self._copies.clear()
         self._call = self._guarded(self._read_call, args, kwargs)
+        if self._call is not None and _is_recorded():
+            self._aside, self._call = SteppedAside("unet_recorded", got=self._calls), None
+            self.eject()
         if self._call is not None:
             self.region_merge.begin_call(self._call.progress)
 
@@ -208,12 +224,16 @@ class ImageStream:
         if self._aside is not None:
             self.eject()
             return
-        # A multiple is right too: ControlNet's "reference" runs every layer twice.
-        if not self._fired or self._fired % len(self._layers):
-            self._guarded(_refuse_count, self._fired, len(self._layers))
-        self._calls += 1
         self._step_calls += 1
-        self._count(call.cond_map)
+        # A multiple is right too: ControlNet's "reference" runs every layer twice.
+        if self._fired and self._fired % len(self._layers) == 0:
+            self._calls += 1
+            self._count(call.cond_map)
+            self._missed = tuple(subject for subject in self._missed if not subject.acts_at(call.progress))
+        elif self._calls:  # a cache, which repeats a call in which every layer fired
+            self._skips.add("partial" if self._fired else "silent", replaced_by(self.unet))
+        else:
+            self._guarded(_refuse_count, self._fired, len(self._layers))
 
     def _count(self, conds: CondMap) -> None:
         self._acting += conds.acts
@@ -233,7 +253,7 @@ class ImageStream:
         if not conds.acts or not self.region_merge.acts_on(layer):
             return text
         if query.shape[0] != len(conds.is_cond):
-            conds = self._with_copies(query, conds)
+            conds = self._with_copies(layer, query, conds)
         if query.shape[1] != self._grid.tokens:
             raise Refused("tokens_unknown", layer=layer.name, got=query.shape[1], expected=self._grid.tokens)
         if not only_hook:
@@ -255,7 +275,7 @@ class ImageStream:
             self.region_merge.add(layer, self._grid, query[entries], text[entries], part, foreign_text, window)
         return text
 
-    def _with_copies(self, query: torch.Tensor, conds: CondMap) -> CondMap:
+    def _with_copies(self, layer: Layer, query: torch.Tensor, conds: CondMap) -> CondMap:
         """The map of a layer whose batch another extension has extended with copies of conditional entries.
 
         The first layer of a call decides whether that is so. Each copy gets the same image stream: a blend of copies
@@ -263,7 +283,7 @@ class ImageStream:
         """
         size = len(query)
         if size not in self._copies:
-            self._copies[size] = _map_of_copies(query, conds)
+            self._copies[size] = _map_of_copies(query, conds, replaced_by(layer.attention))
         return self._copies[size]
 
     def _guarded(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -274,10 +294,12 @@ class ImageStream:
             self._failure = getattr(error, "cause", type(error).__name__)
             self._refusal = str(error) if isinstance(error, Refused) else ""
             self.eject()
+            self.on_failure()
             raise
 
 
-def _map_of_copies(query: torch.Tensor, conds: CondMap) -> CondMap:
+def _map_of_copies(query: torch.Tensor, conds: CondMap, by: str) -> CondMap:
+    """by: the module of what replaces the layer's forward, or "". NegPiP passes the batch through in halves."""
     size = len(query)
     windows = set(conds.windows)
     tolerance = 0.01 * query.abs().max()  # the same entry may be rounded differently within another batch
@@ -285,7 +307,14 @@ def _map_of_copies(query: torch.Tensor, conds: CondMap) -> CondMap:
         same = (query - query[sources]).abs().max() <= tolerance and not (padded and query[-1].any())
         if same and len(windows) <= 1:
             return replace(copied, windows=tuple(windows) * size)
+    if by:
+        raise Refused("rows_split", by=by, got=size, expected=len(conds.is_cond))
     raise Refused("rows_unknown", got=size, expected=len(conds.is_cond))
+
+
+def _is_recorded() -> bool:
+    """Whether a CUDA graph is being recorded, which would keep what our hooks add, in later jobs too."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def _refuse_count(fired: int, expected: int) -> None:
@@ -307,14 +336,15 @@ def _is_compiled(module: nn.Module) -> bool:
     return wrapped or hasattr(attributes.get("forward"), "_torchdynamo_orig_callable")
 
 
-def arm_refusal(unet: nn.Module, error: Exception) -> Callable[[], None]:
-    """Make the next call of `unet` raise `error`; returns a function that undoes this.
+def arm_refusal(unet: nn.Module, error: Exception, before: Callable[[], None] = lambda: None) -> Callable[[], None]:
+    """Make the next call of `unet` raise `error`, after calling `before`; returns a function that undoes this.
 
     Hosts only log an exception of a callback, but show one of the UNet. The hook removes itself before it raises.
     """
 
     def refuse(_unet: nn.Module, _args: tuple[Any, ...]) -> None:
         handle.remove()
+        before()
         raise error
 
     handle = unet.register_forward_pre_hook(refuse)

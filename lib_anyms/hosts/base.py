@@ -34,6 +34,12 @@ class Host(Protocol):
     def text_led_by(self) -> str | None:
         """The name of what gives each region a text in place of the UNet's own layers, if anything does."""
 
+    def wrapped_by(self) -> str:
+        """The Python module of the function that may answer in place of the UNet; "" where there is none."""
+
+    def end_scripts(self) -> None:
+        """Let other extensions clean up after sampling. A host does not, where the UNet raises."""
+
     def make_room(self, size: int) -> None:
         """Free `size` bytes on `device()` for the time of the encoding."""
 
@@ -65,7 +71,7 @@ class Host(Protocol):
         """Read the host's own callback at the start of a denoiser step."""
 
     def progress(self) -> float:
-        """The share of the steps done at this step, 0..1."""
+        """The share of the steps done at this step, 0..1, whatever sampler calls the UNet how often."""
 
     def cond_map(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CondMap:
         """Which batch entries of this UNet call are conditional, and which part of the image each shows.

@@ -37,6 +37,12 @@ class Diffusers:
     def text_led_by(self) -> str | None:
         return None
 
+    def wrapped_by(self) -> str:
+        return ""
+
+    def end_scripts(self) -> None:
+        """Nothing to do: there are no scripts."""
+
     def device(self) -> torch.device:
         return torch.device(self._pipeline.device)
 

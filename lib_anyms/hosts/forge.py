@@ -39,7 +39,10 @@ class Forge(WebUI):
         return unet
 
     def bypassed_by(self) -> str | None:
-        return None
+        """Forge Neo's built-in torch.compile puts a compiled UNet in place for the time of each call."""
+        patcher = getattr(self.p.sd_model.forge_objects, "unet", None)
+        compiles = getattr(getattr(patcher, "model", None), "_torch_compile_config", None)
+        return "torch.compile" if compiles else None
 
     def begin_step(self, step: Any) -> None:
         """Also check Forge Neo's refiner: it may load its weights into the same UNet object. Raises SteppedAside."""

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lib_anyms.cards.library import Library
+from lib_anyms.engine.skipped import HOSTS, module_of
 from lib_anyms.hosts.facts import checkpoint_words
 from lib_anyms.hosts.prompts import PromptSchedule, encode_webui_prompts
+from lib_anyms.hosts.schedule import LAST, Schedule, schedule_of
 from lib_anyms.hosts.viewport import viewport_of
 from lib_anyms.layout.geometry import Viewport
 
@@ -101,9 +104,12 @@ class WebUI:
 
     def __init__(self, p: Any) -> None:
         self.p = p
-        self._progress = 0.0
         self._step = 0
         self.step: Any = None  # the host's parameters of this denoiser step, which later callbacks may change
+        self._progress = 0.0
+        self._sigma: torch.Tensor | None = None  # of this step, until `progress` has read it
+        self._pass: tuple[Any, torch.Tensor] | None = None  # denoiser and first sigma, until the schedule is known
+        self._schedule: Schedule | None = None
 
     def unet(self) -> nn.Module:
         """Each kind of WebUI has it elsewhere."""
@@ -114,6 +120,30 @@ class WebUI:
 
     def checkpoint(self) -> str:
         return checkpoint_words(getattr(self.p.sd_model, "sd_checkpoint_info", None))
+
+    def wrapped_by(self) -> str:
+        modules = (module_of(wrapper) for wrapper in self._wrappers())
+        return next((module for module in modules if module.partition(".")[0] not in HOSTS), "")
+
+    def _wrappers(self) -> list[object]:
+        """What other extensions put between the sampler and the UNet: replaced methods, Forge's wrapper function."""
+        denoiser = getattr(getattr(self.p, "sampler", None), "model_wrap_cfg", None)
+        patcher = getattr(getattr(self.p.sd_model, "forge_objects", None), "unet", None)
+        candidates = (
+            _replacement(denoiser, "forward"),
+            _replacement(getattr(denoiser, "inner_model", None), "forward"),
+            _replacement(self.p.sd_model, "apply_model"),
+            getattr(patcher, "model_options", {}).get("model_function_wrapper"),
+        )
+        return [candidate for candidate in candidates if candidate is not None]
+
+    def end_scripts(self) -> None:
+        """Call every script's post_sample: extensions take back there what they patched for the sampling."""
+        from modules import scripts
+
+        runner, arguments = getattr(self.p, "scripts", None), getattr(scripts, "PostSampleArgs", None)
+        if runner is not None and arguments is not None and hasattr(runner, "post_sample"):
+            runner.post_sample(self.p, arguments(getattr(getattr(self.p, "sampler", None), "last_latent", None)))
 
     def text_led_by(self) -> str | None:
         """Recognised by the first cross-attention; such an extension may replace them after our callbacks."""
@@ -156,12 +186,30 @@ class WebUI:
         return self._step
 
     def begin_step(self, step: Any) -> None:
-        """`step`: the host's CFGDenoiserParams. Second-order samplers make more calls than steps."""
+        """`step`: the host's CFGDenoiserParams. A denoiser counts its calls, from 0 in each pass."""
         self.step = step
         denoiser = step.denoiser
         total = getattr(denoiser, "total_steps", None) or step.total_sampling_steps or 1
-        self._progress = min(denoiser.step / total, 1 - 1e-6)
         self._step = int(denoiser.step)
+        self._progress = min(denoiser.step / total, LAST)
+        self._sigma = getattr(step, "sigma", None)
+        if self._step == 0:
+            self._schedule = None
+            self._pass = (denoiser, self._sigma) if self._sigma is not None else None
 
     def progress(self) -> float:
+        """By the noise level, which waits for the device once a step; by the calls where the schedule is unknown."""
+        sigma, self._sigma = self._sigma, None
+        if sigma is None:
+            return self._progress
+        if self._pass is not None:
+            denoiser, first = self._pass
+            self._pass, self._schedule = None, schedule_of(self.p, denoiser, float(first.max()))
+        if self._schedule is not None:
+            self._progress = self._schedule.progress(float(sigma.max()))
         return self._progress
+
+
+def _replacement(module: Any, name: str) -> object:
+    """What replaces the method `name` of the object `module`; None where nothing does."""
+    return getattr(module, "__dict__", {}).get(name)

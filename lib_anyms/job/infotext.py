@@ -18,6 +18,7 @@ from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_su
 
 NAME = "AnyMS"
 SKIPPED = "AnyMS skipped"  # why the image was made without AnyMS
+NOTE = "AnyMS note"  # what is unusual about a pass of this image
 _ENTRY = re.compile(rf'(?:^|[,\n] *){NAME}: ("(?:[^"\\]|\\.)*")')
 _HASH = re.compile(r"[0-9a-f]{12}")
 

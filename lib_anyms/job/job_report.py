@@ -11,6 +11,7 @@ from torch import nn
 
 from lib_anyms.engine.image_stream import PassResult
 from lib_anyms.engine.sdpa import Unfit
+from lib_anyms.engine.skipped import NOTHING, Skipped, module_of
 from lib_anyms.errors import Noted
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
@@ -27,7 +28,7 @@ class PassReport:
     layers: cross-attention layers; calls: whole UNet calls; grid: the largest token grid; owned: for each subject there
     the visible share of its box, and its share of the image; failure: the cause of the error the stream raised;
     windowed: calls on parts of the image; left_out: (cause, calls) where AnyMS did not act; attention: the attention
-    function that AnyMS did not use, and why.
+    function that AnyMS did not use, and why; skipped: what a cache or a forecast answered in place of the UNet.
     """
 
     layers: int
@@ -39,6 +40,7 @@ class PassReport:
     windowed: int = 0
     left_out: tuple[tuple[str, int], ...] = ()
     attention: str = ""
+    skipped: Skipped = NOTHING
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,39 @@ def report_pass(result: PassResult, unet: nn.Module) -> PassReport:
         windowed=result.windowed,
         left_out=result.left_out,
         attention=f"{result.unfit.module or 'torch'}: {result.unfit.got}" if result.unfit else "",
+        skipped=result.skipped,
     )
 
 
-def attention_note(unfit: Unfit) -> Noted:
+def notes_of(result: PassResult) -> list[Noted]:
+    """What is unusual about a pass so far."""
+    notes = []
+    if result.unfit is not None:
+        notes.append(_attention_note(result.unfit))
+    notes += [Noted(cause) for cause, _ in result.left_out]
+    if result.foreign_text:
+        notes.append(Noted("foreign_text"))
+    return notes
+
+
+def _attention_note(unfit: Unfit) -> Noted:
     """The note on an attention function that AnyMS does not use."""
     if unfit.module:
         return Noted("attention_replaced", module=unfit.module, got=unfit.got)
     return Noted("plain_softmax", got=unfit.got)
+
+
+def notes_at_end(result: PassResult) -> list[Noted]:
+    """What is unusual about a pass that ran through."""
+    notes = []
+    skipped = result.skipped
+    if skipped.times > result.calls:
+        by = ", ".join(skipped.by) or "unknown, perhaps a CUDA graph"
+        notes.append(Noted("steps_skipped", by=by, skipped=skipped.times, calls=result.calls))
+    for subject in result.missed if result.calls else ():
+        window = {"start": f"{subject.start:g}", "end": f"{subject.end:g}"}
+        notes.append(Noted("window_missed", name=subject.name, calls=result.calls, **window))
+    return notes
 
 
 def _owned(layout: Layout, grid: TokenGrid | None) -> tuple[tuple[float, float], ...]:
@@ -102,6 +129,6 @@ def _foreign(unet: nn.Module) -> Iterator[tuple[str, str]]:
         if "forward" in vars(module):
             attached.append((vars(module)["forward"], "replaced forwards"))
         for function, kind in attached:
-            owner = str(getattr(function, "__module__", None) or type(function).__module__)
+            owner = module_of(function)
             if owner.partition(".")[0] != _OURS:
                 yield owner, kind

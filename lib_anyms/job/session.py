@@ -18,10 +18,11 @@ from lib_anyms.engine.influence import Influence
 from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.engine.local_text import LocalText
+from lib_anyms.engine.skipped import replaced_by
 from lib_anyms.errors import AnyMSError, Noted, Refused, SteppedAside
 from lib_anyms.hosts.base import Host
 from lib_anyms.job.card_tokens import cards_fit
-from lib_anyms.job.job_report import JobReport, PassReport, attention_note, report_pass
+from lib_anyms.job.job_report import JobReport, PassReport, notes_at_end, notes_of, report_pass
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
 from lib_anyms.job.words import local_text
@@ -50,6 +51,7 @@ class Session:
         self.notes: list[Noted] = []
         self.reasons: list[SteppedAside] = []  # of the current image; a hires fix may have one for each pass
         self.image_ended = False  # all passes of the current image are over
+        self.remarks: list[Noted] = []  # of them, those about the image of the last pass
         self._keys_values: KeyValues | None = None
         self._sampling = False  # True from the start of one of our steps until another job's step
         self._disarm: Callable[[], None] | None = None
@@ -128,10 +130,11 @@ class Session:
             request.scale,
             request.mode,
             self._read_call,
-            self._aside_reason,
+            self._silent_reason,
             self.influence,
             self._local_text(request, layout),
         )
+        self.stream.on_failure = self._job_raises
         self.viewport, self._stepped = viewport, False
         self.stream.inject()
 
@@ -200,7 +203,34 @@ class Session:
         self.outcome, self._refusal = error.cause, str(error)
         # These refer to the frames that failed, and so keep the encoder in memory.
         error.__traceback__ = error.__cause__ = error.__context__ = None
-        self._disarm = arm_refusal(self.host.unet(), error)
+        self._disarm_refusal()
+        self._disarm = arm_refusal(self.host.unet(), error, self._job_raises)
+
+    def _job_raises(self) -> None:
+        """Our error is about to end the sampling: the host calls no script's post_sample after that."""
+        self.end_pass()
+        self._disarm_refusal()
+        try:
+            self.host.end_scripts()
+        except Exception:  # of another extension or of the host; our own error matters more
+            log.exception("AnyMS: the scripts' post_sample failed")
+
+    def _disarm_refusal(self) -> None:
+        if self._disarm is not None:
+            self._disarm()
+        self._disarm = None
+
+    def check_refusal(self) -> None:
+        """After the sampling. Raises SteppedAside if a refusal is still armed: the UNet never ran."""
+        if self._disarm is None or self.host.interrupted():
+            return
+        self._disarm_refusal()
+        raise SteppedAside("not_stopped", reason=self._refusal)
+
+    def bypass(self) -> SteppedAside | None:
+        """Why the UNet does not run, so that a refusal could not stop the job."""
+        by = self.host.bypassed_by() or compiled(self.host.unet())
+        return SteppedAside("unet_bypassed", got=by) if by else None
 
     @property
     def refusal(self) -> str:
@@ -220,18 +250,21 @@ class Session:
 
     def finish_pass(self) -> None:
         """`end_pass` after a sampling that ran through. Raises SteppedAside if the UNet never ran."""
+        sampled = self._sampling
         try:
             self._check_previous_step()
             self._check_acting()
         finally:
             self.end_pass()
+        if sampled and self.stream is not None and not self.host.interrupted():
+            self.remarks = notes_at_end(self.stream.result)
+            self._note(self.remarks)
 
     def close(self) -> None:
         """End the job and forget everything."""
         self.end_pass()
-        if self._disarm is not None:
-            self._disarm()
-        self.stream = self._reported = self._keys_values = self._disarm = self.influence = None
+        self._disarm_refusal()
+        self.stream = self._reported = self._keys_values = self.influence = None
 
     def report(self) -> JobReport | None:
         """The job so far; None for a job that did not use AnyMS."""
@@ -261,19 +294,16 @@ class Session:
 
     def new_notes(self) -> list[Noted]:
         """Notes not shown to the user yet."""
-        result = self.stream.result if self.stream is not None else None
-        known = {note.cause for note in self.notes}
-        if result is not None and result.unfit is not None:
-            note = attention_note(result.unfit)
-            self.notes += [note] if note.cause not in known else []
-        for cause, _ in result.left_out if result is not None else ():
-            if cause not in known:
-                self.notes.append(Noted(cause))
-        if result is not None and result.foreign_text and "foreign_text" not in known:
-            self.notes.append(Noted("foreign_text"))
+        if self.stream is not None:
+            self._note(notes_of(self.stream.result))
         new = self.notes[self._shown_notes :]
         self._shown_notes = len(self.notes)
         return new
+
+    def _note(self, notes: list[Noted]) -> None:
+        """Keep those that say something new."""
+        known = {str(note) for note in self.notes}
+        self.notes += [note for note in notes if str(note) not in known]
 
     def _aside_reason(self, at_step: bool = False) -> SteppedAside | None:
         """A known reason why the hooks cannot fire.
@@ -289,17 +319,23 @@ class Session:
         return SteppedAside("unet_replaced", progress=f"{self.host.progress():.0%}")
 
     def _check_previous_step(self) -> None:
-        """Raises SteppedAside where the UNet was not called in the step before."""
+        """Count a step before that was answered without the UNet. Raises SteppedAside where AnyMS cannot act."""
         if not self._sampling or self.stream is None:
             return
         result = self.stream.result
         nothing_wrong = result.step_calls > 0 or not self.stream.injected or self.host.interrupted()
         if result.aside is None and nothing_wrong:
             return
+        aside = result.aside or self._replaced() or self._silent_reason()
+        if aside is None and result.calls:
+            self.stream.skip_step(self.host.wrapped_by() or replaced_by(self.stream.unet))
+            return
         self.end_pass()
-        if result.aside is not None:
-            raise result.aside
-        raise self._replaced() or self._aside_reason() or _silent(result.calls)
+        raise aside or SteppedAside("unet_not_called")
+
+    def _silent_reason(self) -> SteppedAside | None:
+        """A known reason why no layer of a call or step fired."""
+        return self._aside_reason(at_step=self.stream is not None and self.stream.result.calls > 0)
 
     def _check_acting(self) -> None:
         """Raises SteppedAside where no UNet call of the pass had an image stream."""
@@ -312,11 +348,13 @@ class Session:
             return None
         has_words = self.request is not None and self.request.has_words
         foreign_text = has_words and self.host.text_led_by() is not None
-        return UNetCall(self.host.cond_map(args, kwargs), self.host.progress(), foreign_text)
+        return UNetCall(self.host.cond_map(args, kwargs), self._progress(), foreign_text)
 
-
-def _silent(calls: int) -> SteppedAside:
-    return SteppedAside("unet_went_silent", got=calls) if calls else SteppedAside("unet_not_called")
+    def _progress(self) -> float:
+        """The host's, if a subject does not act all the time: reading it may wait for the device."""
+        subjects = self.stream.layout.subjects if self.stream is not None else ()
+        always = all(subject.start == 0 and subject.end == 1 for subject in subjects)
+        return 0.0 if always else self.host.progress()
 
 
 class LiveSession:

@@ -55,7 +55,11 @@ class Subject:
 
     def strength(self, progress: float) -> float:
         """w_j at `progress` (share of the finished steps, 0..1): the weight within [start, end), else 0."""
-        return self.weight if self.start <= progress < self.end else 0.0
+        return self.weight if self.acts_at(progress) else 0.0
+
+    def acts_at(self, progress: float) -> bool:
+        """Whether `progress` (share of the finished steps, 0..1) is within [start, end)."""
+        return self.start <= progress < self.end
 
 
 def read_subject(value: Any, number: int, also: tuple[str, ...] = ()) -> Subject:

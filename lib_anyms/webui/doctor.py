@@ -148,3 +148,7 @@ def _pass(number: int, result: PassReport) -> Iterator[str]:
     for cause, calls in result.left_out:
         yield f"pass {number} left out: {calls} UNet calls, {cause}"
     yield f"pass {number} neighbours: {'; '.join(result.neighbours) or 'none'}"
+    skipped = result.skipped
+    if skipped.times:
+        counts = f"{skipped.steps} steps, {skipped.silent} whole and {skipped.partial} partial UNet calls"
+        yield f"pass {number} skipped: {counts}, by {', '.join(skipped.by) or 'something unknown'}"

@@ -83,12 +83,21 @@ def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None
     """
     session = live()
     if session is not None and session.job is p:
-        _guarded(session, session.finish_pass)
+        _guarded(session, partial(_end_pass, session))
         show_reasons(p, session.reasons, session.acted)  # a later pass may have had AnyMS
         session.image_ended = True
     elif read_request is not None and infotext.SKIPPED not in p.extra_generation_params and _active(read_request):
         script = running_script(p)
         show_reasons(p, [SteppedAside("not_announced", got=f"the script {script}" if script else "something")])
+
+
+def _end_pass(session: Session) -> None:
+    session.finish_pass()
+    entries: dict[str, str] = session.job.extra_generation_params  # type: ignore[attr-defined]  # of the host
+    entries.pop(infotext.NOTE, None)  # of an earlier image of this job
+    if session.remarks:
+        entries[infotext.NOTE] = " ".join(map(str, session.remarks))
+    session.check_refusal()
 
 
 def job_ends(p: Any) -> None:
@@ -131,7 +140,7 @@ def _comment(p: Any, sentence: str, former: str = "") -> None:
 
 def _remove_entries(p: Any) -> None:
     """Remove our infotext entries, in a new dictionary: a copy of the job may share the old one."""
-    ours, entries = {infotext.NAME, infotext.SKIPPED}, p.extra_generation_params
+    ours, entries = {infotext.NAME, infotext.SKIPPED, infotext.NOTE}, p.extra_generation_params
     if ours & entries.keys():
         p.extra_generation_params = {name: value for name, value in entries.items() if name not in ours}
 
@@ -153,14 +162,26 @@ def _guarded(session: Session, act: Callable[[], None]) -> None:
         show_reasons(session.job, session.reasons, session.acted)
     except Refused as refusal:
         log.error(str(refusal))
-        session.refuse(refusal)
+        _refuse(session, refusal)
     except Exception as error:  # any error must reach the user
         log.exception("AnyMS failed")
-        session.refuse(Refused("failed", got=f"{type(error).__name__}: {error}"))
+        _refuse(session, Refused("failed", got=f"{type(error).__name__}: {error}"))
+
+
+def _refuse(session: Session, refusal: Refused) -> None:
+    """Arm `refusal` on the UNet; where there is none, or another thing runs in its place, say so instead."""
+    try:
+        bypass = session.bypass()
+        if bypass is not None:
+            raise bypass
+        session.refuse(refusal)
+    except SteppedAside as reason:
+        session.step_aside(reason)
+        show_reasons(session.job, session.reasons, session.acted)
 
 
 def _show_notes(session: Session) -> None:
-    """Notes go to the page and the log, not into the infotext: they do not change the image."""
+    """Notes go to the page and the log. Those of `_end_pass` go into the infotext too: they are about this image."""
     for note in session.new_notes():
         session.job.comment(str(note))  # type: ignore[attr-defined]  # of the host
         log.warning(str(note))

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -36,6 +37,8 @@ class StandIn:
     def __init__(self, unet: nn.Module) -> None:
         self.unet = unet
         self.calls: list[Call] = []
+        self._levels: list[float] = []  # of this pass, down to 0
+        self._sigma = 0.0  # of this step
 
     @torch.no_grad()
     def paint(self, request: Any = None, **changes: Any) -> Painted:
@@ -68,16 +71,17 @@ class StandIn:
     def _sample(self, p: Job, iteration: int, request: Any) -> torch.Tensor:
         """One iteration: a sampling pass, and a second one with hires fix."""
         p.is_hr_pass = False
-        sigmas = schedule(p.steps)
+        self._levels = sigmas = schedule(p.steps)
         x = sigmas[0] * p.noise(iteration, p.height, p.width)
         self._before_pass(p, request)
         x = sample(p, self._denoiser(p), x, sigmas)
         if p.hires:
-            p.is_hr_pass = True
+            p.is_hr_pass, p.denoising_strength = True, 1 - 1 / p.steps
             x = torch.nn.functional.interpolate(x, size=p.hires, mode="nearest")
             x = x + sigmas[1] * p.noise(iteration, *p.hires)
             for _ in range(2 if self.twice_in_hires else 1):
                 self._before_pass(p, request)
+            self._levels = sigmas[1:]
             x = sample(p, self._denoiser(p), x, sigmas[1:])
         return x
 
@@ -92,6 +96,7 @@ class StandIn:
             if step is not None:
                 done.step = step
             p.before_step(done.step)
+            self._sigma = sigma
             denoised = self._denoise(p, x, sigma, done.step, total)
             done.step += 1
             return denoised
@@ -145,6 +150,20 @@ def entries_of(texts: Texts, entries: slice) -> Texts:
     return {name: tensor[entries] for name, tensor in texts.items()}
 
 
+class Sampler:
+    """A host's sampler of the job `p`: it computes the noise levels when the host calls it."""
+
+    def __init__(self, p: Job) -> None:
+        self.p = p
+
+    def func(self, model: Any, x: torch.Tensor, sigmas: list[float]) -> None:
+        """Only its parameters count."""
+
+    def get_sigmas(self, p: Job, steps: int) -> torch.Tensor:
+        p.extra_generation_params["Schedule type"] = "Automatic"
+        return torch.tensor(schedule(steps))
+
+
 class WebUIStandIn(StandIn):
     """A host that runs `script` and its registered callbacks."""
 
@@ -176,12 +195,24 @@ class WebUIStandIn(StandIn):
             self.script.process_before_every_sampling(p, *self._arguments(request), x=None)
 
     def _announce(self, p: Job, x: torch.Tensor, cond: Any, uncond: Texts, step: int, total: int) -> None:
-        denoiser = SimpleNamespace(p=p, step=step, total_steps=total)
+        steps = len(self._levels) - 1
+        denoiser = SimpleNamespace(p=p, step=step, steps=steps, total_steps=total, sampler=Sampler(p))
         params = SimpleNamespace(
-            x=x, text_cond=cond, text_uncond=uncond, denoiser=denoiser, sampling_step=0, total_sampling_steps=p.steps
+            x=x,
+            sigma=torch.full((len(x),), self._sigma),
+            text_cond=cond,
+            text_uncond=uncond,
+            denoiser=denoiser,
+            sampling_step=0,
+            total_sampling_steps=p.steps,
         )
         for callback in self.webui("modules.script_callbacks").ON_CFG_DENOISER:
             callback(params)
+
+    def _progress(self) -> float:
+        """The share of the steps that begin with more noise than this one."""
+        noise = -np.log(self._levels[:-1])
+        return float(np.interp(-np.log(self._sigma), noise, range(len(noise)))) / len(noise)
 
     @staticmethod
     def _skips(p: Job, sigma: float, step: int, total: int) -> bool:
@@ -217,7 +248,7 @@ class A1111StandIn(WebUIStandIn):
             texts = entries_of(cond, entries) if inside else uncond
             if entries.start < parts * pictures < entries.stop:
                 texts = catenated(cond, uncond)
-            noise[entries] = self._noise_in(batch[entries], sigma, texts, is_cond[entries], min(step / total, 1 - 1e-6))
+            noise[entries] = self._noise_in(batch[entries], sigma, texts, is_cond[entries], self._progress())
         denoised = batch - sigma * noise
         positive = denoised[: parts * pictures].unflatten(0, (pictures, parts))
         if skipped:
@@ -268,7 +299,7 @@ class ForgeStandIn(WebUIStandIn):
         self._negative = uncond = p.text(p.negative, p.negative_chunks)
         self._announce(p, x, catenated(*cond), uncond, step, total)
         scale = 1.0 if self._skips(p, sigma, step, total) else p.cfg_scale
-        progress = min(step / total, 1 - 1e-6)
+        progress = self._progress()
 
         def predict(positive: list[Texts], negative: Texts | None, latents: torch.Tensor) -> tuple[Any, Any]:
             return self._predict(p, latents, sigma, positive, negative, progress)

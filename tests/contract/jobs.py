@@ -71,6 +71,7 @@ class Job:
     interrupted: bool = False
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
+    denoising_strength: float | None = None
     truncate_x: int = 0
     truncate_y: int = 0
 

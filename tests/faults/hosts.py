@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 
 CALLS = "tests/unit/test_calls.py"
+SCHEDULE = "tests/unit/test_schedule.py"
 
 FAULTS = (
     Fault(
@@ -20,6 +21,62 @@ FAULTS = (
         "_BREAK.split(prompt)",
         "[prompt]",
         "tests/unit/test_words.py -k chunk",
+    ),
+    Fault(
+        "progress counts calls, not noise levels",
+        "lib_anyms/hosts/webui.py",
+        "if self._schedule is not None:",
+        "if False:",
+        f"{SCHEDULE} -k more_calls",
+    ),
+    Fault(
+        "the second pass keeps the first one's noise levels",
+        "lib_anyms/hosts/webui.py",
+        "if self._step == 0:",
+        "if self._step == 0 and self._schedule is None:",
+        f"{SCHEDULE} -k each_pass",
+    ),
+    Fault(
+        "img2img takes the first steps of the schedule",
+        "lib_anyms/hosts/schedule.py",
+        "[total - denoiser.steps :]",
+        "[: denoiser.steps + 1]",
+        f"{SCHEDULE} -k picture",
+    ),
+    Fault(
+        "a schedule of another sampler is believed",
+        "lib_anyms/hosts/schedule.py",
+        "if falling and abs(levels[0] / first - 1) < CLOSE:",
+        "if falling:",
+        f"{SCHEDULE} -k 'unknown or picture'",
+    ),
+    Fault(
+        "computing the schedule writes into the infotext",
+        "lib_anyms/hosts/schedule.py",
+        "quiet.extra_generation_params = dict(p.extra_generation_params)",
+        "pass",
+        f"{SCHEDULE} -k get_the_sigmas",
+    ),
+    Fault(
+        "DPM adaptive stands among the sigmas of other samplers",
+        "lib_anyms/hosts/schedule.py",
+        '"sigma_max": _even_levels,',
+        '"sigma_max": _levels,',
+        f"{SCHEDULE} -k range",
+    ),
+    Fault(
+        "a level that is rounded is of the step before",
+        "lib_anyms/hosts/schedule.py",
+        "self.levels[below] > level * (1 - CLOSE)",
+        "self.levels[below] >= level",
+        f"{SCHEDULE} -k 'half_precision or share'",
+    ),
+    Fault(
+        "Forge Neo's own compiler is not known",
+        "lib_anyms/hosts/forge.py",
+        'return "torch.compile" if compiles else None',
+        "return None",
+        "tests/unit/test_aside.py -k compiler",
     ),
     Fault(
         "a masked part taken for the whole image",
@@ -80,8 +137,8 @@ FAULTS = (
     Fault(
         "progress taken from the callback's number",
         "lib_anyms/hosts/webui.py",
-        "min(denoiser.step / total, 1 - 1e-6)",
-        "min(step.sampling_step / total, 1 - 1e-6)",
+        "min(denoiser.step / total, LAST)",
+        "min(step.sampling_step / total, LAST)",
         "tests/unit/test_progress.py",
     ),
     Fault(

@@ -9,7 +9,79 @@ WORDS = "tests/unit/test_words.py"
 KEPT = "tests/unit/test_kept_key_values.py"
 SESSION = "tests/unit/test_session.py"
 
+ASIDE = "tests/unit/test_aside.py"
+
 FAULTS = (
+    Fault(
+        "a step that a forecast answers ends AnyMS",
+        "lib_anyms/job/session.py",
+        "if aside is None and result.calls:",
+        "if False:",
+        f"{ASIDE} -k forecast",
+    ),
+    Fault(
+        "a pass may be skipped from its first step on",
+        "lib_anyms/job/session.py",
+        "if aside is None and result.calls:",
+        "if aside is None:",
+        f"{ASIDE} -k whole_call_first",
+    ),
+    Fault(
+        "what wraps the UNet is not named",
+        "lib_anyms/job/session.py",
+        "self.stream.skip_step(self.host.wrapped_by() or",
+        "self.stream.skip_step(",
+        f"{ASIDE} -k forecast",
+    ),
+    Fault(
+        "mostly skipped steps are not noted",
+        "lib_anyms/job/job_report.py",
+        "if skipped.times > result.calls:",
+        "if False:",
+        f"{ASIDE} -k mostly",
+    ),
+    Fault(
+        "skipped steps are noted in the middle of a pass",
+        "lib_anyms/job/session.py",
+        "self._note(notes_of(self.stream.result))",
+        "self._note(notes_of(self.stream.result) + notes_at_end(self.stream.result))",
+        f"{ASIDE} -k mostly",
+    ),
+    Fault(
+        "a refusal skips the other scripts' post_sample",
+        "lib_anyms/job/session.py",
+        "            self.host.end_scripts()\n",
+        "            pass\n",
+        f"{ASIDE} -k clean_up",
+    ),
+    Fault(
+        "an error of the stream skips the other scripts' post_sample",
+        "lib_anyms/job/session.py",
+        "self.stream.on_failure = self._job_raises",
+        "pass",
+        "tests/contract/test_caches.py -k silent_first",
+    ),
+    Fault(
+        "an error of another script replaces ours",
+        "lib_anyms/job/session.py",
+        "        except Exception:  # of another",
+        "        except KeyError:  # of another",
+        f"{ASIDE} -k an_error_of_the_stream",
+    ),
+    Fault(
+        "a refusal that never fired is silent",
+        "lib_anyms/job/session.py",
+        "if self._disarm is None or self.host.interrupted():",
+        "if self._disarm is not None:",
+        f"{ASIDE} -k never_fired",
+    ),
+    Fault(
+        "a refused iteration leaves the hook of the one before",
+        "lib_anyms/job/session.py",
+        "        self._disarm_refusal()\n        self._disarm = arm_refusal",
+        "        self._disarm = arm_refusal",
+        f"{SESSION} -k cleared_by_the_next",
+    ),
     Fault(
         "an encoder is required for cards",
         "lib_anyms/job/session.py",

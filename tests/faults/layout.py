@@ -71,8 +71,8 @@ FAULTS = (
     Fault(
         "start and end ignored",
         "lib_anyms/layout/layout.py",
-        "return self.weight if self.start <= progress < self.end else 0.0",
-        "return self.weight",
+        "return self.start <= progress < self.end",
+        "return True",
         STREAM + " -k start",
     ),
     Fault(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.hosts.studio import SCENE, Call, Job, Studio, read_calls
+from tests.hosts.studio import LAYERS, SCENE, Call, Job, Studio, read_calls, started_again, two_subjects
 
 Scripts = dict[str, list[Any]]  # title -> arguments
 _numbers = itertools.count()
@@ -49,3 +52,34 @@ def apart(one: bytes, other: bytes) -> int:
     """The largest difference of two pictures' pixels, 0 to 255."""
     values = [np.frombuffer(pixels, np.uint8).astype(np.int16) for pixels in (one, other)]
     return int(np.abs(values[0] - values[1]).max())
+
+
+@contextlib.contextmanager
+def once_more(studio: Studio, extension: str, data: Path) -> Iterator[Studio]:
+    """The same host as a second process, with one more extension."""
+    folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
+    if not folder:
+        pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
+    if not Path(folder, extension).is_dir():
+        pytest.skip(f"host: ANYMS_NEIGHBOURS_DIR has no {extension}")
+    with started_again(studio, data, extension=Path(folder) / extension) as loaded:
+        yield loaded
+
+
+def all_layers(calls: list[Call], times: int = 1) -> bool:
+    """Make a picture whose UNet runs `times` times in each call."""
+    return bool(calls) and {(call.fired, call.changed) for call in calls} == {(times * LAYERS, times * LAYERS)}
+
+
+def beside(
+    studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any
+) -> tuple[Job, list[Call]]:
+    """A picture with both, which neither makes alone, and its UNet calls; every layer acts."""
+    request = request or two_subjects()
+    job, calls = watch_beside(studio, scripts, request, **changes)
+    assert all_layers(calls, times)
+    alone = paint_beside(studio, scripts, **changes)
+    assert alone.pixels != studio.paint(**changes).pixels  # the neighbour does something
+    assert job.pixels[-1] not in (alone.pixels[-1], studio.paint(request, **changes).pixels[-1])
+    assert "AnyMS skipped" not in job.info["infotexts"][0]
+    return job, calls

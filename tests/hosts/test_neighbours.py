@@ -7,8 +7,6 @@ A1111, sd-webui-controlnet (its requirements in A1111's environment).
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,44 +19,20 @@ from PIL import Image
 
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.neighbour_models import write_controlnet, write_lora
-from tests.hosts.neighbours import Scripts, needs_script, paint_beside, watch_beside
+from tests.hosts.neighbours import (
+    Scripts,
+    all_layers,
+    beside,
+    needs_script,
+    once_more,
+    paint_beside,
+)
 from tests.hosts.replay import Replay
-from tests.hosts.studio import LAYERS, Call, Job, Studio, as_before, encoded, reference, started_again, two_subjects
+from tests.hosts.studio import Studio, as_before, encoded, reference, two_subjects
 
 pytestmark = pytest.mark.usefixtures("untouched")
 CLOSE = 1e-4
 SQUARE = reference("orange", (224, 224))  # the image encoder's size: no fitting needed
-
-
-@contextlib.contextmanager
-def once_more(studio: Studio, extension: str, data: Path) -> Iterator[Studio]:
-    """The same host as a second process, with one more extension."""
-    folder = os.environ.get("ANYMS_NEIGHBOURS_DIR")
-    if not folder:
-        pytest.skip("host: ANYMS_NEIGHBOURS_DIR is not set")
-    if not Path(folder, extension).is_dir():
-        pytest.skip(f"host: ANYMS_NEIGHBOURS_DIR has no {extension}")
-    with started_again(studio, data, extension=Path(folder) / extension) as loaded:
-        yield loaded
-
-
-def all_layers(calls: list[Call], times: int = 1) -> bool:
-    """Make a picture whose UNet runs `times` times in each call."""
-    return bool(calls) and {(call.fired, call.changed) for call in calls} == {(times * LAYERS, times * LAYERS)}
-
-
-def beside(
-    studio: Studio, scripts: Scripts, request: Any = None, times: int = 1, **changes: Any
-) -> tuple[Job, list[Call]]:
-    """A picture with both, which neither makes alone, and its UNet calls; every layer acts."""
-    request = request or two_subjects()
-    job, calls = watch_beside(studio, scripts, request, **changes)
-    assert all_layers(calls, times)
-    alone = paint_beside(studio, scripts, **changes)
-    assert alone.pixels != studio.paint(**changes).pixels  # the neighbour does something
-    assert job.pixels[-1] not in (alone.pixels[-1], studio.paint(request, **changes).pixels[-1])
-    assert "AnyMS skipped" not in job.info["infotexts"][0]
-    return job, calls
 
 
 # -- LoRA --------------------------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ import random
 
 import pytest
 import torch
+from torch import nn
 
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.image_stream import UNetCall
 from lib_anyms.engine.layer_map import cross_attention_layers
+from lib_anyms.engine.skipped import Skipped
 from lib_anyms.errors import Refused
 from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
@@ -185,21 +187,59 @@ def test_every_call_counts_its_layers() -> None:
         assert (stream.result.calls, stream.result.step_calls) == (2, 0)
 
 
-def test_a_layer_that_does_not_fire_is_refused_in_the_step_it_happens() -> None:
+def without_a_layer(unet: nn.Module) -> torch.Tensor:
+    """One UNet call in which another extension replaces the forward of one layer."""
+    attention = unet.middle_block[1].transformer_blocks[0].attn2
+    attention.forward = lambda x, context=None: x
+    try:
+        return run(unet)
+    finally:
+        del attention.forward
+
+
+def test_a_layer_that_does_not_fire_is_refused_in_the_call_it_happens() -> None:
     unet = tiny_unet()
     before = run(unet)
     stream = stream_on(unet, LAYOUT, NextCall(UNCOND, COND))
+    failures: list[int] = []
+    stream.on_failure = lambda: failures.append(hook_count(unet))
     stream.inject()
-    run(unet)
-    attention = unet.middle_block[1].transformer_blocks[0].attn2
-    attention.forward = lambda x, context=None: x  # another extension replaces the layer
     with pytest.raises(Refused) as refusal:
-        run(unet)
+        without_a_layer(unet)
     assert refusal.value.cause == "none_fired"
     assert "16 of 17" in str(refusal.value)
-    del attention.forward
-    assert hook_count(unet) == 0
+    assert failures == [0]  # once, and the hooks are gone by then
     assert torch.equal(run(unet), before)
+
+
+def test_after_a_whole_call_partial_and_silent_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache repeats outputs that already hold the image stream."""
+    unet = tiny_unet()
+    with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))) as stream:
+        expected = run(unet)
+        without_a_layer(unet)
+        monkeypatch.setattr(type(unet), "forward", lambda *_args, **_more: expected)
+        assert run(unet) is run(unet) is expected
+        monkeypatch.undo()
+        assert torch.equal(run(unet), expected)
+        result = stream.result
+    assert (result.calls, result.step_calls, result.failure) == (2, 5, "")
+    assert result.skipped == Skipped(silent=2, partial=1, by=(__name__,))
+    assert result.skipped.times == 3
+
+
+def test_the_hooks_leave_before_a_cuda_graph_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    unet = tiny_unet()
+    before = run(unet)
+    with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))) as stream:
+        assert not torch.equal(run(unet), before)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        assert torch.equal(run(unet), before)
+        assert hook_count(unet) == 0
+        aside = stream.result.aside
+    assert aside is not None
+    assert "recorded from the UNet after 1 calls" in str(aside)
 
 
 def test_calls_that_are_not_ours_pass_through() -> None:
@@ -222,4 +262,21 @@ def test_tokens_that_are_not_the_grid_s_are_refused() -> None:
     with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))), pytest.raises(Refused) as refusal:
         run(unet)
     assert refusal.value.cause == "tokens_unknown"
+    assert hook_count(unet) == 0
+
+
+def test_what_passes_the_batch_in_halves_is_named() -> None:
+    """NegPiP attends each half of the batch with another text."""
+    unet = tiny_unet()
+    attention = unet.middle_block[1].transformer_blocks[0].attn2
+    whole = attention.forward
+
+    def in_halves(x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return torch.cat([whole(*half) for half in zip(x.chunk(2), context.chunk(2))])
+
+    in_halves.__module__ = "negpip.py"
+    attention.forward = in_halves
+    with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND))), pytest.raises(Refused) as refusal:
+        run(unet)
+    assert str(refusal.value).startswith("AnyMS: another extension (negpip.py) passes the batch through a layer")
     assert hook_count(unet) == 0

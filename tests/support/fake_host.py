@@ -31,6 +31,8 @@ class FakeHost:
         self.cond = cond
         self.bypass: str | None = None
         self.text_leader: str | None = None
+        self.wrapper = ""
+        self.ended = 0
         self.stopped = False
         self.checkpoint_name = ""
         self.words: list[str | None] = [None]
@@ -48,6 +50,12 @@ class FakeHost:
 
     def text_led_by(self) -> str | None:
         return self.text_leader
+
+    def wrapped_by(self) -> str:
+        return self.wrapper
+
+    def end_scripts(self) -> None:
+        self.ended += 1
 
     def device(self) -> torch.device:
         return torch.device("cpu")

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import nn
 
 from lib_anyms.engine.image_stream import compiled
-from lib_anyms.errors import Refused
+from lib_anyms.engine.skipped import Skipped
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts.webui import WebUI
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import close_session, live
+from lib_anyms.job.session import close_session, last_report, live
 from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count
@@ -175,15 +176,173 @@ def test_a_unet_that_never_ran_is_reported(job: Job, at: str) -> None:
     assert job.shown_reason().startswith("AnyMS: the UNet AnyMS was attached to never ran")
 
 
-def test_a_graph_that_replays_without_the_unet_is_reported(job: Job) -> None:
-    """A CUDA graph is recorded in the first step, where every layer fires. After that none fires."""
+def steps(job: Job, *called: bool) -> None:
+    """A pass of steps; in some of them the UNet is called."""
+    for number, is_called in enumerate(called):
+        job.step(number / len(called))
+        if is_called:
+            sample(job.host.current)
+
+
+def test_steps_that_a_forecast_answers_are_counted_and_named(job: Job) -> None:
+    """Spectrum: a wrapper predicts some steps. The image keeps its subjects, so the infotext keeps its entry."""
     job.begin()
-    job.step()
-    sample(job.host.current)
-    for progress in (0.25, 0.5, 0.75):
-        job.step(progress)
+    job.host.wrapper = "lib_spectrum.forecaster"
+    steps(job, True, True, False, True, False, True)
     lifecycle.pass_ends(job)
-    assert "stopped running after 1 calls" in job.shown_reason(acted=True)
+    assert job.comments == []
+    assert job.extra_generation_params.keys() == {"AnyMS"}
+    assert hook_count(job.host.current) == 0
+    report = last_report()
+    assert (report.passes[0].calls, report.passes[0].failure, report.outcome) == (4, "", "")
+    assert report.passes[0].skipped == Skipped(steps=2, by=("lib_spectrum.forecaster",))
+
+
+def test_a_cache_in_the_last_step_is_counted_too(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.begin()
+    steps(job, True, True)
+    bypass_layers(monkeypatch, job.host.current)
+    steps(job, True, False)
+    lifecycle.pass_ends(job)
+    assert last_report().passes[0].skipped == Skipped(steps=1, silent=1, by=(__name__,))
+
+
+def test_mostly_skipped_steps_are_noted_at_the_end(job: Job) -> None:
+    """A CUDA graph is replayed, or a cache skips very much: the subjects may be weak."""
+    job.begin()
+    steps(job, True, False, False, False)
+    assert job.comments == []  # the rest of the pass may still run
+    lifecycle.pass_ends(job)
+    assert job.extra_generation_params.keys() == {"AnyMS", "AnyMS note"}
+    assert job.comments == [job.extra_generation_params["AnyMS note"]]
+    assert "answered 3 times in place of the UNet, and AnyMS acted in 1 calls" in job.comments[0]
+    assert last_report().notes == ("steps_skipped",)
+
+
+def test_each_pass_needs_a_whole_call_first(job: Job) -> None:
+    """What a cache repeats from an earlier pass has no image stream."""
+    job.begin()
+    steps(job, True)
+    lifecycle.pass_begins(job, job_request)
+    lifecycle.pass_ends(job)
+    lifecycle.pass_begins(job, job_request)
+    steps(job, False)
+    lifecycle.pass_ends(job)
+    assert job.shown_reason().startswith("AnyMS: the UNet AnyMS was attached to never ran")
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def refuse_request() -> Request:
+    return job_request(adapter="no such file")
+
+
+def test_a_refusal_lets_the_other_scripts_clean_up(job: Job) -> None:
+    """Block caches patch the UNet's class in `process` and take it back in `post_sample`, which an error skips."""
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, refuse_request)
+    assert job.host.ended == 0
+    job.step()
+    with pytest.raises(Refused, match="no such file"):
+        sample(job.host.current)
+    assert job.host.ended == 1
+    lifecycle.pass_ends(job)
+    assert (job.comments, hook_count(job.host.current)) == ([], 0)
+
+
+def test_an_error_of_the_stream_lets_the_other_scripts_clean_up(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ValueError("an error of another extension")
+
+    job.begin()
+    monkeypatch.setattr(job.host, "end_scripts", fail)
+    job.step()
+    monkeypatch.setattr(job.host, "cond", (True,))
+    with pytest.raises(Refused, match="batch entries"):  # ours, not the other extension's
+        sample(job.host.current)
+    assert hook_count(job.host.current) == 0
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_refusal_that_never_fired_is_reported(job: Job, iterations: int) -> None:
+    """The image exists, made by something that runs without the UNet."""
+    lifecycle.job_begins(job)
+    for _ in range(iterations):
+        lifecycle.pass_begins(job, refuse_request)
+        assert hook_count(job.host.current) == 1
+        job.step()
+        lifecycle.pass_ends(job)
+    reason = job.shown_reason()
+    assert reason.startswith("AnyMS: the UNet never ran")
+    assert "no such file" in reason
+    sample(job.host.current)  # raises nothing any more
+
+
+def test_a_stopped_job_s_refusal_is_not_reported(job: Job) -> None:
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, refuse_request)
+    job.host.stopped = True
+    lifecycle.pass_ends(job)
+    assert job.comments == []
+
+
+@pytest.mark.parametrize("request_of", [refuse_request, lambda: Request.from_json({"subjects": 3})])
+def test_a_bypass_comes_before_a_refusal(job: Job, request_of: Any) -> None:
+    """The refusal would be armed on a UNet that never runs."""
+    job.host.bypass = "TensorRT"
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, request_of)
+    assert job.shown_reason().startswith("AnyMS: TensorRT runs in place of the UNet")
+
+
+def test_a_refusal_without_a_unet_is_shown(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> nn.Module:
+        raise SteppedAside("no_unet", got="a Flux model")
+
+    monkeypatch.setattr(job.host, "unet", missing)
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, lambda: Request.from_json({"subjects": 3}))
+    assert "a Flux model" in job.shown_reason()
+
+
+def test_forge_neo_s_own_compiler_is_known() -> None:
+    from lib_anyms.hosts.forge import Forge
+
+    model = SimpleNamespace()
+    host = Forge(SimpleNamespace(sd_model=SimpleNamespace(forge_objects=SimpleNamespace(unet=None))))
+    assert host.bypassed_by() is None
+    host.p.sd_model.forge_objects.unet = SimpleNamespace(model=model)
+    assert host.bypassed_by() is None
+    model._torch_compile_config = ("dynamic",)
+    assert host.bypassed_by() == "torch.compile"
+
+
+def test_the_scripts_of_a_webui_end_with_the_last_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, ended = ModuleType("modules"), []
+    fake.scripts = SimpleNamespace(PostSampleArgs=lambda samples: ("samples", samples))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "modules", fake)
+    runner = SimpleNamespace(post_sample=lambda p, arguments: ended.append((p, arguments)))
+    p = SimpleNamespace(sd_model=None, scripts=runner, sampler=SimpleNamespace(last_latent="latents"))
+    WebUI(p).end_scripts()
+    assert ended == [(p, ("samples", "latents"))]
+    WebUI(SimpleNamespace(sd_model=None)).end_scripts()  # a job without scripts
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("place", ["wrapper", "method", "none"])
+def test_what_answers_in_place_of_the_unet_is_named_by_its_module(place: str) -> None:
+    def answer() -> None: ...
+
+    answer.__module__ = "lib_spectrum.forecaster"
+    model, patcher = nn.Identity(), SimpleNamespace(model_options={})
+    model.forge_objects = SimpleNamespace(unet=patcher)
+    host = WebUI(SimpleNamespace(sd_model=model))
+    if place == "wrapper":
+        patcher.model_options["model_function_wrapper"] = answer
+    if place == "method":
+        model.apply_model = answer
+    assert host.wrapped_by() == ("" if place == "none" else "lib_spectrum.forecaster")
 
 
 def test_a_step_that_the_user_stopped_is_not_reported(job: Job) -> None:

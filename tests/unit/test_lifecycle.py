@@ -74,7 +74,7 @@ def test_a_job_within_ours_removes_nothing_from_our_infotext(job: Any, inner: di
 
 
 class Passes:
-    """The passes of a job's images. In a pass "without", boxes have no place."""
+    """The passes of a job's images. In a pass "without", something runs in place of the UNet."""
 
     def __init__(self, p: Any) -> None:
         self.p = p
@@ -85,7 +85,7 @@ class Passes:
     def image(self, *passes: str) -> dict[str, Any]:
         """Run the passes of one image -> its infotext. In the second step of "replaced" a refiner runs."""
         for each in passes:
-            self.p.host.tiler = "MultiDiffusion" if each == "without" else None
+            self.p.host.bypass = "TensorRT" if each == "without" else None
             lifecycle.pass_begins(self.p, request)
             first = self.p.host.current
             for unet in (first, tiny_unet() if each == "replaced" else first):
@@ -100,7 +100,7 @@ class Passes:
         sample(unet)
 
 
-WHOLE_IMAGE = "AnyMS: MultiDiffusion samples the image in separate tiles, where boxes have no place, so {} was made"
+WHOLE_IMAGE = "AnyMS: TensorRT runs in place of the UNet, so {} was made"
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,15 @@ def test_an_interrupted_first_pass_is_no_layout(job: Any) -> None:
     assert {*passes.image("with")} == {"Other", "AnyMS skipped"}
     job.host.stopped = False
     assert {*passes.image("with")} == {"Other", "AnyMS"}
+
+
+@pytest.mark.parametrize(("end", "noted"), [(0.5, True), (1.0, False)])
+def test_a_note_is_about_its_image_only(job: Any, end: float, noted: bool) -> None:
+    cat = {"name": "cat", "box": [0, 0, 1, 1], "images": [Image.new("RGB", (9, 9), "red")], "end": end}
+    lifecycle.job_begins(job)
+    lifecycle.pass_begins(job, lambda: request(subjects=[cat]))
+    lifecycle.step_begins(SimpleNamespace(denoiser=SimpleNamespace(p=job), progress=0.75))
+    sample(job.host.current)
+    lifecycle.pass_ends(job)
+    assert (infotext.NOTE in job.extra_generation_params) == noted
+    assert set(play(job, request())) == {"Other", "AnyMS"}

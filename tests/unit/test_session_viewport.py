@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import SteppedAside
+from lib_anyms.job.kept_key_values import KeptKeyValues
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, live, open_session
 from lib_anyms.job.token_cache import TokenCache
@@ -62,6 +63,7 @@ def test_each_pass_has_its_own_layout_and_subjects_are_encoded_once(folder: Path
     singly = [output_of(host, sides(), viewport) for viewport in (WHOLE, RIGHT, LEFT)]
     encodings.clear()
     runtime.of(TokenCache).clear()
+    runtime.of(KeptKeyValues).clear()
     job_request = sides()
     session = open_session(Session(host, job=object()))
     for viewport, expected in zip((WHOLE, RIGHT, LEFT, WHOLE), [*singly, singly[0]]):

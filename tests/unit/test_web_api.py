@@ -399,16 +399,30 @@ def test_before_any_job_the_doctor_reports_the_versions(webui: FakeWebUI) -> Non
     assert "last job: none" in text
 
 
+def test_the_doctor_counts_and_names_what_was_skipped(webui: FakeWebUI, models: Path) -> None:
+    unet = tiny_unet()
+    load(webui, unet)
+    session = job(models, unet)
+    session.host.wrapper = "lib_spectrum.forecaster"  # type: ignore[attr-defined]
+    session.begin_step(SimpleNamespace(progress=0.9))
+    session.finish_pass()
+    text = API(webui, App()).get("doctor")
+    assert "skipped: 1 steps, 0 whole and 0 partial UNet calls, by lib_spectrum.forecaster\n" in text
+    session = job(models, unet)
+    session.finish_pass()
+    assert "skipped" not in API(webui, App()).get("doctor")
+
+
 def test_the_doctor_names_the_cause_that_stopped_a_job(webui: FakeWebUI, models: Path) -> None:
     unet = tiny_unet()
-    session = job(models, unet)
+    session = job(models, unet, calls=0)
     session.begin_step(SimpleNamespace(progress=0.9))
     with pytest.raises(SteppedAside) as aside:
         session.finish_pass()
     session.step_aside(aside.value)
-    assert last_report().outcome == "unet_went_silent"  # while the session is still live
+    assert last_report().outcome == "unet_not_called"  # while the session is still live
     close_session()
-    assert last_report().outcome == "unet_went_silent"
+    assert last_report().outcome == "unet_not_called"
 
 
 def test_the_doctor_names_what_the_stream_raised(webui: FakeWebUI, models: Path) -> None:

@@ -11,3 +11,8 @@ class Script:
 
 
 scripts_data: list[object] = []
+
+
+class PostSampleArgs:
+    def __init__(self, samples):
+        self.samples = samples
