@@ -43,7 +43,7 @@ def spectrum(studio: Studio) -> Scripts:
 
 def blocks(studio: Studio, method: str) -> Scripts:
     """The first step is whole, and then every second one is cached."""
-    return {needs_script(studio, BLOCKS): [True, method, 1, 1e9, 1, False]}
+    return {needs_script(studio, BLOCKS): [True, method, 1e9, 1, 1, False]}
 
 
 def fired(studio: Studio, scripts: Scripts) -> list[int]:
