@@ -6,6 +6,20 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "evaluation: a WebUI does not get the subjects' own prompts where no adapter takes part",
+        "lib_anyms/lab/evaluation/pictures.py",
+        "if kind.stream != OFF:",
+        "if adapter:",
+        "tests/lab/test_evaluation_run.py -k own_prompts",
+    ),
+    Fault(
+        "evaluation: diffusers gets one mask for several reference images of a subject",
+        "lib_anyms/lab/evaluation/pictures.py",
+        "boxes += [box] * len(pictures)",
+        "boxes += [box]",
+        "tests/lab/test_evaluation_run.py -k each_reference",
+    ),
+    Fault(
         "evaluation: a WebUI makes other cells than the quick suite's",
         "lib_anyms/lab/evaluation/suites.py",
         "for row in _QUICK)",

@@ -8,7 +8,7 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
+from lib_anyms.job.request import Request
 from lib_anyms.lab.commands.evaluate import fewer
 from lib_anyms.lab.evaluation import suites
 from lib_anyms.lab.evaluation.pictures import (
@@ -260,6 +261,31 @@ def test_a_webui_gets_the_same_layouts(webui: str, evaluation: Evaluation) -> No
     assert written["versions"]["settings"]["loaded"] == "sprites [1234]"
     same = [bar for bar in check_bars("quick", outcome.results) if "within diffusers'" in bar.name]
     assert [bar.name.split()[0] for bar in same] == ["identity", "miou"]
+
+
+def test_a_webui_gets_the_subjects_own_prompts(webui: str, folder: Path) -> None:
+    painter, task = on(webui, files_in(folder))
+    for mode, adapter, scale in ((suites.WORDS, "base", 2.0), ("words-only", None, 0.0)):
+        painter.paint(task, mode, adapter)
+        (request,) = FakeWebUI.jobs[-1]["alwayson_scripts"]["AnyMS"]["args"]
+        assert [subject["name"] in subject["prompt"] for subject in request["subjects"]] == [True, True]
+        assert (request["elsewhere"], request["scale"]) == (task.scene.background, scale)
+        assert request["adapter"] == "adapter-base.safetensors"
+        assert Request.from_json(request).has_words
+
+
+def test_diffusers_gets_a_mask_for_each_reference_image(evaluation: Evaluation) -> None:
+    class Several(Task):
+        def references(self) -> Any:
+            first, second = super().references()
+            return first * 3, second
+
+    task = make_task("disjoint", 2, 0)
+    several = Several(**{field.name: getattr(task, field.name) for field in fields(Task)})
+    painter = DiffusersPainter(evaluation.files, ONE_STEP)
+    with_three, with_one = (painter.paint(one, PEER, "base") for one in (several, task))
+    assert with_three.size == with_one.size == (256, 256)
+    assert with_three.tobytes() != with_one.tobytes()
 
 
 def test_a_webui_without_the_extension_is_refused(webui: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import io
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -23,10 +23,11 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
-from lib_anyms.lab.evaluation.scenes import Task
-from lib_anyms.lab.evaluation.suites import BASE, MODES, PEER
+from lib_anyms.job.request import Pictures, Request
+from lib_anyms.lab.evaluation.suites import BASE, MODES, PEER, Mode
+from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import Box
-from lib_anyms.layout.layout import subject_json
+from lib_anyms.layout.layout import HASHES
 from lib_anyms.standalone.bundle import ADAPTERS, CHECKPOINT, ENCODER
 from lib_anyms.standalone.generate import Models, pick_device, pick_dtype, sample
 from lib_anyms.standalone.pipeline import load_pipeline, read_checkpoint
@@ -56,6 +57,21 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     host: str = DIFFUSERS
+
+
+class Order(Protocol):
+    """What a painter needs of a scene: prompt, boxes, reference images, the seed of the noise, AnyMS's request."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def noise(self) -> int: ...
+    @property
+    def anywhere(self) -> bool: ...
+    @property
+    def boxes(self) -> tuple[Box, ...]: ...
+    def references(self) -> Pictures: ...
+    def request(self, mode: Mode, scale: float) -> Request: ...
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,7 @@ class DiffusersPainter:
         self._pipeline.set_progress_bar_config(disable=True)
         self._peers: dict[str, Peer] = {}
 
-    def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
+    def paint(self, task: Order, mode: str, adapter: str | None) -> Image.Image:
         """One image. Raises Refused and SteppedAside."""
         settings = self._settings
         if mode == PEER and adapter:
@@ -149,10 +165,11 @@ class DiffusersPainter:
 
 
 class Peer:
-    """diffusers' own IP-Adapter on a copy of the UNet. AnyMS encodes the images, with the same result."""
+    """diffusers' own IP-Adapter. AnyMS encodes the images, with the same result."""
 
-    def __init__(self, pipeline: Any, files: Files, adapter: str) -> None:
-        unet = copy.deepcopy(pipeline.unet)
+    def __init__(self, pipeline: Any, files: Files, adapter: str, copied: bool = True) -> None:
+        """With `copied` false the pipeline itself is changed: on a small GPU there is no room for two UNets."""
+        unet = copy.deepcopy(pipeline.unet) if copied else pipeline.unet
         self._pipeline = StableDiffusionXLPipeline(**{**pipeline.components, "unet": unet})
         self._pipeline.set_progress_bar_config(disable=True)
         weights = _diffusers_weights(files.adapters[adapter])
@@ -163,7 +180,7 @@ class Peer:
         self._kind = adapter
         self._encoder = Encoder(read_encoder(files.encoder), torch.device("cpu"), torch.float32)
 
-    def paint(self, task: Task, settings: Settings, side: int) -> Image.Image:
+    def paint(self, task: Order, settings: Settings, side: int) -> Image.Image:
         """One image. A box of the whole image needs no mask: that is plain IP-Adapter."""
         pipeline = self._pipeline
         images = [image for subject in task.references() for image in subject]
@@ -171,7 +188,7 @@ class Peer:
         cond = self._encoder.encode(images, self._kind, "pad")
         uncond = self._encoder.encode_unconditional(self._kind).expand(cond.shape)
         embeddings = torch.stack((uncond, cond)).to(pipeline.device, pipeline.unet.dtype)
-        masks = None if task.anywhere else {"ip_adapter_masks": [box_masks(task.boxes, side).to(embeddings)]}
+        masks = None if task.anywhere else {"ip_adapter_masks": [box_masks(_box_of_each(task), side).to(embeddings)]}
         return pipeline(
             prompt=task.prompt,
             negative_prompt=None,  # zeros, as in `generate.sample`
@@ -185,7 +202,15 @@ class Peer:
         ).images[0]
 
 
-def box_masks(boxes: tuple[Box, ...], side: int) -> torch.Tensor:
+def _box_of_each(task: Order) -> list[Box]:
+    """The subject's box for each reference image: diffusers needs a mask for each."""
+    boxes: list[Box] = []
+    for box, pictures in zip(task.boxes, task.references()):
+        boxes += [box] * len(pictures)
+    return boxes
+
+
+def box_masks(boxes: Sequence[Box], side: int) -> torch.Tensor:
     """(1, boxes, side, side): 1 inside the box."""
     masks = torch.zeros(1, len(boxes), side, side)
     for mask, box in zip(masks[0], boxes):
@@ -225,7 +250,7 @@ class WebUIPainter:
         changes = " and ".join(f"{name} from {self._options[name]} to {value}" for name, value in other.items())
         return f"for the same first noise as diffusers, change the host's setting {changes}" if other else ""
 
-    def paint(self, task: Task, mode: str, adapter: str | None) -> Image.Image:
+    def paint(self, task: Order, mode: str, adapter: str | None) -> Image.Image:
         """One image. Raises Refused with the WebUI's message."""
         kind = MODES[mode]
         if not kind.on_hosts:
@@ -236,8 +261,8 @@ class WebUIPainter:
         job |= {"steps": settings.steps, "cfg_scale": settings.guidance}
         job |= {"sampler_name": "Euler", "scheduler": _SCHEDULER}
         job |= {"width": self._side, "height": self._side, "alwayson_scripts": {}}
-        if adapter:
-            job["alwayson_scripts"] = {_SCRIPT: {"args": [self._request(task, kind.stream, adapter)]}}
+        if kind.stream != OFF:
+            job["alwayson_scripts"] = {_SCRIPT: {"args": [self._request(task, kind, adapter)]}}
         answer = self._call("/sdapi/v1/txt2img", job)
         info = str(answer.get("info", ""))
         if _SKIPPED in info:
@@ -248,13 +273,14 @@ class WebUIPainter:
         except (KeyError, IndexError, ValueError, OSError, AttributeError) as error:
             raise Refused("host_answer", host=self._address, got="no image") from error
 
-    def _request(self, task: Task, stream: str, adapter: str) -> dict[str, Any]:
-        """AnyMS's request as JSON."""
-        subjects = []
-        for subject, images in zip(task.layout.subjects, task.references()):
-            subjects.append({**subject_json(subject), "images": [_base64(image) for image in images]})
-        names = {"adapter": self._files.adapters[adapter].name, "encoder": self._files.encoder.name}
-        return {"version": 1, "scale": self._settings.scale, "mode": stream, **names, "subjects": subjects}
+    def _request(self, task: Order, kind: Mode, adapter: str | None) -> dict[str, Any]:
+        """AnyMS's request as JSON, with the images in place of their hashes."""
+        data = task.request(kind, self._settings.scale).to_json()
+        for subject, images in zip(data["subjects"], task.references()):
+            del subject[HASHES]
+            subject["images"] = [_base64(image) for image in images]
+        path = self._files.adapters[adapter or next(iter(self._files.adapters))]
+        return {**data, "adapter": path.name, "encoder": self._files.encoder.name}
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """GET, or POST of JSON. Raises Refused with the WebUI's own message."""
