@@ -6,6 +6,27 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "benchmark: a scene covers the subjects in front of it",
+        "lib_anyms/lab/benchmark/scenes.py",
+        "-round(subject.box.area, 6)",
+        "round(subject.box.area, 6)",
+        "tests/lab/test_benchmark_scenes.py -k behind",
+    ),
+    Fault(
+        "benchmark: a published mask is ignored",
+        "lib_anyms/lab/benchmark/readers.py",
+        "if mask is not None and not mask.is_file():",
+        "if mask is not None:",
+        "tests/lab/test_benchmark_scenes.py -k lamicbench",
+    ),
+    Fault(
+        "benchmark: two dogs of MS-Bench are combined in both orders",
+        "lib_anyms/lab/benchmark/readers.py",
+        "groups.append(list(combinations(choices[place], count)))",
+        "groups.append(list(product(*[choices[place]] * count)))",
+        "tests/lab/test_benchmark_scenes.py -k each_combination",
+    ),
+    Fault(
         "evaluation: a WebUI does not get the subjects' own prompts where no adapter takes part",
         "lib_anyms/lab/evaluation/pictures.py",
         "if kind.stream != OFF:",

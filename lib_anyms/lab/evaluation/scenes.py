@@ -5,7 +5,7 @@ All identities are held out of every training; the unseen layouts have shapes or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -71,19 +71,26 @@ class Task:
 
     def request(self, mode: Mode, scale: float) -> Request:
         """AnyMS's request in this mode."""
-        layout, elsewhere = self.layout, mode.elsewhere
-        if mode.words:
-            background = self.scene.background
-            before = f"{self.prompt} BREAK " if mode.joined else ""
-            worded = [replace(one, prompt=before + prompt([one.name], background)) for one in layout.subjects]
-            layout = Layout(tuple(worded))
-            elsewhere = before + background if elsewhere == BACKGROUND else elsewhere
-        pictures, scale = self.references(), scale if mode.adapter else 0.0
-        return Request(layout, pictures, mode=mode.stream, scale=scale, words=mode.words or 1.0, elsewhere=elsewhere)
+        background = self.scene.background
+        before = f"{self.prompt} BREAK " if mode.joined else ""
+        prompts = [before + prompt([subject.name], background) for subject in self.layout.subjects]
+        return request_of(mode, scale, self.layout, self.references(), prompts, before + background)
 
     def rendering(self, side: int = 256) -> Image.Image:
         """The scene as the world draws it, `side` pixels wide."""
         return to_image(draw(self.scene, side))
+
+
+def request_of(
+    mode: Mode, scale: float, layout: Layout, pictures: Pictures, prompts: Sequence[str], background: str
+) -> Request:
+    """AnyMS's request in this mode. prompts: each subject's own one, for modes with words. background: elsewhere."""
+    elsewhere = mode.elsewhere
+    if mode.words:
+        layout = Layout(tuple(replace(one, prompt=own) for one, own in zip(layout.subjects, prompts)))
+        elsewhere = background if elsewhere == BACKGROUND else elsewhere
+    scale = scale if mode.adapter else 0.0
+    return Request(layout, pictures, mode=mode.stream, scale=scale, words=mode.words or 1.0, elsewhere=elsewhere)
 
 
 @dataclass(frozen=True)
