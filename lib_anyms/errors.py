@@ -188,6 +188,8 @@ class Refused(AnyMSError):
         "bench_model": "{path} cannot be loaded as {expected} ({got}). Download the whole folder, with config.json and preprocessor_config.json.",
         "bench_out": "process {number} of {expected} does not see the folder {path} of the first one. Start all machines with the same --out on a shared disk.",
         "bench_modes": "--modes has {got!r} (expected some of: {expected}). Correct it.",
+        "bench_without": "{option} does not work with --bench. {remedy}",
+        "bench_hosts": "the WebUI at {host} has loaded {got} (expected {expected}, as the first one). Load the same checkpoint in all of them.",
         "bench_option": "{option} needs --bench DIR. Add it, or leave {option} out.",
         "host_unreachable": "{host} does not answer like a WebUI's API ({got}). Start the WebUI with --api and use its address, for example http://127.0.0.1:7860.",
         "host_lacks": "the WebUI at {host} has no script AnyMS (expected it among its txt2img scripts). Install the extension there and restart it.",

@@ -50,7 +50,7 @@ INSTALL_STEPS = {"demo": _DEMO, "lab": _LAB, "test": (*_LAB, InstallStep("test")
 # The modules of each package set, and the package of each module.
 _DEMO_MODULES = {name: name for name in ("torch", "diffusers", "transformers", "safetensors", "numpy")}
 _DEMO_MODULES["PIL"] = "pillow"
-_LAB_MODULES = {**_DEMO_MODULES, "matplotlib": "matplotlib"}
+_LAB_MODULES = {**_DEMO_MODULES, **{name: name for name in ("accelerate", "matplotlib", "scipy")}}
 _TEST_MODULES = {name: name for name in ("pytest", "hypothesis", "mypy", "playwright", "ruff")}
 _TEST_MODULES["xdist"] = "pytest-xdist"
 MODULES = {"demo": _DEMO_MODULES, "lab": _LAB_MODULES, "test": {**_LAB_MODULES, **_TEST_MODULES}}

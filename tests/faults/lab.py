@@ -6,6 +6,62 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "benchmark: a detection counts for a subject with another name",
+        "lib_anyms/lab/benchmark/scoring.py",
+        'one.name in (name, "")',
+        "True",
+        "tests/lab/test_benchmark_models.py -k by_name",
+    ),
+    Fault(
+        "benchmark: a subject that is not found is left out of the mean",
+        "lib_anyms/lab/benchmark/scoring.py",
+        "values.append(0.0)",
+        "continue",
+        "tests/lab/test_benchmark_models.py -k counts_0",
+    ),
+    Fault(
+        "benchmark: the last run's finished pictures are made again",
+        "lib_anyms/lab/benchmark/run.py",
+        "absent = [job for job in jobs if not run.picture(job).is_file()]",
+        "absent = list(jobs)",
+        "tests/lab/test_benchmark_run.py -k picture_twice",
+    ),
+    Fault(
+        "benchmark: a lost process's pictures stay missing",
+        "lib_anyms/lab/benchmark/run.py",
+        "_work(run, run.missing(), team.device, say, lambda: None)",
+        "pass",
+        "tests/lab/test_benchmark_run.py -k lost_one_left",
+    ),
+    Fault(
+        "benchmark: each process makes all pictures",
+        "lib_anyms/lab/benchmark/team.py",
+        "return list(own)",
+        "return list(jobs)",
+        "tests/lab/test_benchmark_run.py -k two_processes",
+    ),
+    Fault(
+        "benchmark: a difference between modes mixes seeds that only one of them has",
+        "lib_anyms/lab/benchmark/tables.py",
+        "_by_scene({pair: pairs[pair] for pair in both})",
+        "_by_scene(pairs)",
+        "tests/lab/test_benchmark_run.py -k paired",
+    ),
+    Fault(
+        "benchmark: the picture of a WebUI that fails is lost",
+        "lib_anyms/lab/benchmark/painting.py",
+        "waiting.put(item.job)",
+        "left -= 1",
+        "tests/lab/test_benchmark_run.py -k leaves_its_picture",
+    ),
+    Fault(
+        "benchmark: AnyMS's pipeline keeps the peer's adapter",
+        "lib_anyms/lab/benchmark/painting.py",
+        "isinstance(self._painter, Peer) != (mode == PEER)",
+        "False",
+        "tests/lab/test_benchmark_run.py -k in_turn",
+    ),
+    Fault(
         "benchmark: a scene covers the subjects in front of it",
         "lib_anyms/lab/benchmark/scenes.py",
         "-round(subject.box.area, 6)",

@@ -74,14 +74,29 @@ class Order(Protocol):
     def request(self, mode: Mode, scale: float) -> Request: ...
 
 
+class NamedFiles(Protocol):
+    """What a WebUI needs of files: names of adapters and encoder, and the pictures' size."""
+
+    @property
+    def adapters(self) -> Mapping[str, Path]: ...
+    @property
+    def encoder(self) -> Path: ...
+    @property
+    def side(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Files:
-    """adapters: by kind, "base" (4 tokens) and "plus" (16). clip: a folder in transformers' format."""
+    """adapters: by kind, "base" (4 tokens) and "plus" (16). clip: a folder in transformers' format.
+
+    size: of the pictures in pixels, in place of the model's native one.
+    """
 
     checkpoint: Path
     adapters: Mapping[str, Path]
     encoder: Path
     clip: Path | None = None
+    size: int | None = None
 
     def models(self, adapter: str | None) -> Models:
         """The files for one image. Without an adapter any is named: it takes no part."""
@@ -96,8 +111,8 @@ class Files:
 
     @property
     def side(self) -> int:
-        """The native size of the model in pixels."""
-        return read_checkpoint(self.checkpoint).structure.native_size
+        """The pictures' size in pixels."""
+        return self.size or read_checkpoint(self.checkpoint).structure.native_size
 
     def hashes(self) -> dict[str, str]:
         """By role: "checkpoint", "encoder", "adapter-base" ..."""
@@ -106,7 +121,7 @@ class Files:
             paths[f"adapter-{kind}"] = path
         if self.clip:
             paths["clip"] = self.clip
-        return {role: _file_hash(path) for role, path in paths.items()}
+        return {role: file_hash(path) for role, path in paths.items()}
 
 
 def files_in(folder: Path, clip: Path | None = None) -> Files:
@@ -131,7 +146,7 @@ def _check(path: Path) -> None:
 
 
 @cache
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     """The first digits of the SHA-256 of a file, or of all files of a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
@@ -231,7 +246,7 @@ def _diffusers_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
 class WebUIPainter:
     """A running A1111 or Forge with AnyMS, and the checkpoint it has loaded. It finds adapter and encoder by name."""
 
-    def __init__(self, files: Files, settings: Settings) -> None:
+    def __init__(self, files: NamedFiles, settings: Settings) -> None:
         self._address, self._files, self._settings, self._side = settings.host.rstrip("/"), files, settings, files.side
         scripts = self._call("/sdapi/v1/scripts").get("txt2img", [])
         if _SCRIPT.lower() not in [str(name).lower() for name in scripts]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -88,22 +88,24 @@ class OwnEncoder:
 
 
 class Clip:
-    """A whole CLIP in transformers' format."""
+    """A whole CLIP in transformers' format. `config` is the model's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         from transformers import CLIPModel, CLIPProcessor
 
-        self._model: Any = CLIPModel.from_pretrained(str(folder), local_files_only=True).eval()
+        self._model: Any = CLIPModel.from_pretrained(str(folder), local_files_only=True).eval().to(device)
         self._processor: Any = CLIPProcessor.from_pretrained(str(folder), local_files_only=True)
+        self.config: Any = self._model.config
 
     @torch.no_grad()
     def embed_images(self, images: list[Image.Image]) -> torch.Tensor:
-        return _embedding(self._model.get_image_features(**self._processor(images=images, return_tensors="pt")))
+        pixels = self._processor(images=images, return_tensors="pt").to(self._model.device)
+        return _embedding(self._model.get_image_features(**pixels)).cpu()
 
     @torch.no_grad()
     def embed_text(self, words: str) -> torch.Tensor | None:
-        tokens = self._processor(text=[words], return_tensors="pt", truncation=True)
-        return _embedding(self._model.get_text_features(**tokens))
+        tokens = self._processor(text=[words], return_tensors="pt", truncation=True).to(self._model.device)
+        return _embedding(self._model.get_text_features(**tokens)).cpu()
 
 
 def _embedding(output: Any) -> torch.Tensor:
@@ -126,7 +128,7 @@ class Judge:
 
     def _similarity(self, image: Image.Image, task: Task) -> dict[str, float]:
         places = [_WHOLE] if task.anywhere else [figure.box for figure in task.scene.figures]
-        crops = [_crop(image, box) for box in places]
+        crops = [crop(image, box) for box in places]
         references = [reference for subject in task.references() for reference in subject]
         ours, theirs = self._embedder.embed_images([*crops, *references]).chunk(2)
         values = {"clip_i": fmean(F.cosine_similarity(ours, theirs).tolist())}
@@ -144,7 +146,8 @@ def reasons_of(files: Files) -> dict[str, str]:
     return reasons
 
 
-def _crop(image: Image.Image, box: Box) -> Image.Image:
+def crop(image: Image.Image, box: Box) -> Image.Image:
+    """The part of the image in the box, at least a few pixels a side."""
     width, height = image.size
     left, top = round(box.x0 * width), round(box.y0 * height)
     right, bottom = max(left + _MIN_CROP, round(box.x1 * width)), max(top + _MIN_CROP, round(box.y1 * height))
@@ -157,7 +160,7 @@ def judge(image: Image.Image, task: Task) -> dict[str, float]:
     Absent: miou and ap50 where a figure may be anywhere, leakage of a single figure, identity_top where none covers
     another, ground_inside where the boxes hold no background.
     """
-    cells, figures = _cells(image), task.scene.figures
+    cells, figures = cells_of(image), task.scene.figures
     boxes = [figure.box for figure in figures]
     background = read_background(cells, [] if task.anywhere else boxes)
     detections = find_figures(cells, background)
@@ -168,18 +171,26 @@ def judge(image: Image.Image, task: Task) -> dict[str, float]:
         is_there = [largest is not None and largest.box.area >= _THERE_ANYWHERE]
         boxes = [largest.box if largest else _WHOLE]
     else:
-        best = [_best_iou(box, detections) for box in boxes]
+        best = [best_iou(box, detections) for box in boxes]
         is_there = [share >= _THERE for share in best]
         values |= {"miou": fmean(best), "ap50": average_precision(detections, boxes)}
     readings = [read_figure(cells, background, box, boxes[number + 1 :]) for number, box in enumerate(boxes)]
     return {**values, **_ground_inside(cells, task, boxes, detections), **_names(readings, is_there, task)}
 
 
-def _best_iou(box: Box, detections: Sequence[Detection]) -> float:
+class Placed(Protocol):
+    """A detection, of the oracle or of a detector."""
+
+    @property
+    def box(self) -> Box: ...
+
+
+def best_iou(box: Box, detections: Sequence[Placed]) -> float:
+    """The largest IoU of the box and a detection; 0 without one."""
     return max((iou(box, figure.box) for figure in detections), default=0.0)
 
 
-def _cells(image: Image.Image) -> torch.Tensor:
+def cells_of(image: Image.Image) -> torch.Tensor:
     """(3, 32, 32): the mean colours of the latent cells, in 0..1."""
     sized = image.convert("RGB")
     if sized.size != (_SIDE, _SIDE):
@@ -268,7 +279,7 @@ def iou(one: Box, other: Box) -> float:
     return common / (one.area + other.area - common)
 
 
-def average_precision(detections: Sequence[Detection], boxes: Sequence[Box], least: float = 0.5) -> float:
+def average_precision(detections: Sequence[Placed], boxes: Sequence[Box], least: float = 0.5) -> float:
     """AP of one image's detections, best first. A box counts as hit once, from an IoU of `least` on."""
     free, hits, total = list(boxes), 0, 0.0
     for rank, figure in enumerate(detections, 1):
