@@ -20,7 +20,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.cutting import masked
 from lib_anyms.ip_adapter.references import read_mask, read_picture, shrunk
 from lib_anyms.job.request import Pictures, Request
-from lib_anyms.lab.evaluation.scenes import request_of
+from lib_anyms.lab.evaluation.scenes import joined, request_of
 from lib_anyms.lab.evaluation.suites import Mode
 from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
@@ -138,6 +138,9 @@ class Sample:
         """AnyMS's request in this mode. A subject without a prompt has its name."""
         prompts = [subject.prompt or with_article(subject.name) for subject in self.scene.subjects]
         background = self.scene.background or "auto"
+        if mode.joined:
+            prompts = joined(self.scene.prompt, prompts)
+            background = joined(self.scene.prompt, [self.scene.background])[0] if self.scene.background else background
         return request_of(mode, scale, self.scene.layout, self.references(), prompts, background)
 
 

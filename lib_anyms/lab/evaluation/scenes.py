@@ -72,13 +72,19 @@ class Task:
     def request(self, mode: Mode, scale: float) -> Request:
         """AnyMS's request in this mode."""
         background = self.scene.background
-        before = f"{self.prompt} BREAK " if mode.joined else ""
-        prompts = [before + prompt([subject.name], background) for subject in self.layout.subjects]
-        return request_of(mode, scale, self.layout, self.references(), prompts, before + background)
+        prompts = [prompt([subject.name], background) for subject in self.layout.subjects]
+        if mode.joined:
+            background, *prompts = joined(self.prompt, (background, *prompts))
+        return request_of(mode, scale, self.layout, self.references(), prompts, background)
 
     def rendering(self, side: int = 256) -> Image.Image:
         """The scene as the world draws it, `side` pixels wide."""
         return to_image(draw(self.scene, side))
+
+
+def joined(main: str, texts: Sequence[str]) -> list[str]:
+    """Each text after the main prompt, for one softmax over both."""
+    return [f"{main} BREAK {text}" for text in texts]
 
 
 def request_of(
