@@ -15,7 +15,7 @@ from lib_anyms.errors import Refused
 class Field:
     """A named value. The default's type sets its kind: switch (bool), number (low..high), or text.
 
-    A field with `choices` takes one of them. Text has at most `high` characters.
+    A field with `choices` takes one of them. Text has at most `high` characters. `label` is its title on the page.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Field:
     low: float = 0.0
     high: float = 1.0
     choices: tuple[str, ...] = ()
+    label: str = ""
 
     def read(self, value: Any, where: str = "the request") -> Any:
         """Check `value` and return it; numbers become float. Raises Refused with this field's bounds."""
@@ -75,21 +76,47 @@ COMBINES = ("average", "concatenate")
 
 REQUEST_FIELDS = (
     Field("enabled", True, "whether AnyMS is active"),
-    Field("scale", 0.6, "s in Z_text + s * Z_image, for all subjects", low=0.0, high=2.0),
-    Field("mode", "crop-merge", "how the subjects' image streams are merged", choices=MODES),
-    Field("adapter", AUTO, "IP-Adapter file, or auto for the best that fits the checkpoint", high=260),
-    Field("encoder", AUTO, "image encoder file, or auto for the one that fits the adapter", high=260),
-    Field("unconditional", "trained", "image stream of the unconditional batch entries", choices=UNCONDITIONALS),
-    Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS),
-    Field("combine", "average", "how several pictures of one subject are combined", choices=COMBINES),
+    Field("scale", 0.6, "s in Z_text + s * Z_image, for all subjects", low=0.0, high=2.0, label="Overall strength"),
+    Field("mode", "crop-merge", "how the subjects' image streams are merged", choices=MODES, label="Merging"),
+    Field("adapter", AUTO, "IP-Adapter file, or auto for the best that fits the checkpoint", high=260, label="Adapter"),
+    Field(
+        "encoder",
+        AUTO,
+        "image encoder file, or auto for the one that fits the adapter",
+        high=260,
+        label="Image encoder",
+    ),
+    Field(
+        "unconditional",
+        "trained",
+        "image stream of the unconditional batch entries",
+        choices=UNCONDITIONALS,
+        label="Negative-prompt image",
+    ),
+    Field("fit", "pad", "how a picture is fitted into the encoder's square", choices=FITS, label="Image fit"),
+    Field(
+        "combine",
+        "average",
+        "how several pictures of one subject are combined",
+        choices=COMBINES,
+        label="Several pictures",
+    ),
     Field(
         "elsewhere",
         "",
         "prompt outside all boxes; empty for the main prompt, auto for the main prompt without the subjects",
         high=MAX_PROMPT,
+        label="Prompt elsewhere",
     ),
-    Field("words", 1.0, "share of the subjects' own prompts and of elsewhere in the text stream"),
-    Field("fidelity", 0.0, "from the trained unconditional form (0) to cond-only (1), which acts more strongly"),
+    Field(
+        "words", 1.0, "share of the subjects' own prompts and of elsewhere in the text stream", label="Share of prompts"
+    ),
+    Field(
+        "fidelity",
+        0.0,
+        "from the trained unconditional form (0) to cond-only (1), which acts more strongly",
+        label="Fidelity",
+    ),
 )
 
 

@@ -19,16 +19,28 @@ BLOCKS = ("all", "style", "composition", "all but style", "all but composition")
 PROMPTS = ("prompt", "avoid")  # fields that a layout stores only where they say something
 
 SUBJECT_FIELDS = (
-    Field("name", "", "what the prompt calls the subject", high=80),
+    Field("name", "", "what the prompt calls the subject", high=80, label="Name"),
     Field(
         "role", "subject", "proposes the order: background, then subject, then attribute (hat, glasses)", choices=ROLES
     ),
-    Field("weight", 1.0, "strength of this subject's image stream", low=0.0, high=2.0),
-    Field("start", 0.0, "fraction of the steps at which the subject starts"),
-    Field("end", 1.0, "fraction of the steps at which the subject ends"),
-    Field("blocks", "all", "UNet blocks in which the subject acts", choices=BLOCKS),
-    Field("prompt", "", "the subject's own prompt: in its box it replaces the main prompt", high=MAX_PROMPT),
-    Field("avoid", "", "the subject's own negative prompt: in its box it replaces the main one", high=MAX_PROMPT),
+    Field("weight", 1.0, "strength of this subject's image stream", low=0.0, high=2.0, label="Strength"),
+    Field("start", 0.0, "fraction of the steps at which the subject starts", label="Starts at"),
+    Field("end", 1.0, "fraction of the steps at which the subject ends", label="Ends at"),
+    Field("blocks", "all", "UNet blocks in which the subject acts", choices=BLOCKS, label="Affected layers"),
+    Field(
+        "prompt",
+        "",
+        "the subject's own prompt: in its box it replaces the main prompt",
+        high=MAX_PROMPT,
+        label="Own prompt",
+    ),
+    Field(
+        "avoid",
+        "",
+        "the subject's own negative prompt: in its box it replaces the main one",
+        high=MAX_PROMPT,
+        label="Avoid",
+    ),
 )
 
 
@@ -153,12 +165,27 @@ _ATTRIBUTES = frozenset("hat cap crown helmet glasses sunglasses mask scarf tie 
 _BACKGROUNDS = frozenset("background scene room beach street forest sky landscape city wall floor".split())
 
 
+# What follows one of these describes the subject: "girl with a red hat" is a girl.
+_LINKS = frozenset(", with in on at of by near wearing holding carrying under and".split())
+
+
 def propose_role(name: str) -> str:
-    """Guess a role from the name's last word ("a straw hat" -> attribute). The user may change it."""
-    word = (name.lower().split() or [""])[-1]
-    if word in _ATTRIBUTES:
+    """Guess a role from the name's noun ("a straw hat" -> attribute). The user may change it."""
+    head = _head(name)
+    if head in _ATTRIBUTES:
         return "attribute"
-    return "background" if word in _BACKGROUNDS else "subject"
+    return "background" if head in _BACKGROUNDS else "subject"
+
+
+def _head(name: str) -> str:
+    """The noun that names the subject: the last word before the first link, without links at the start."""
+    head = ""
+    for word in name.lower().replace(",", " , ").split():
+        if word not in _LINKS:
+            head = word
+        elif head:
+            break
+    return head
 
 
 def propose_order(subjects: list[Subject]) -> list[int]:

@@ -18,7 +18,7 @@ from lib_anyms.ip_adapter.encoder import EncoderCheckpoint, read_encoder
 from lib_anyms.ip_adapter.tokens import check_pair
 from lib_anyms.layout.fields import AUTO
 from lib_anyms.models.file_index import Verdict, index
-from lib_anyms.models.known_files import FIRST_ADAPTER, KnownFile, encoder_for
+from lib_anyms.models.known_files import FIRST_ADAPTER, KnownFile, encoder_for, known_file
 from lib_anyms.models.model_family import family_mismatch
 from lib_anyms.models.purpose import FACE, in_auto_order, purpose_of
 
@@ -109,6 +109,24 @@ def find_missing(folders: Sequence[Path]) -> tuple[Refused, KnownFile | None] | 
             return None
     first = general[0]
     return _encoder_absent(first, folders, encoders), encoder_for(first.kind, first.encoder_width)
+
+
+def missing_files(folders: Sequence[Path]) -> tuple[KnownFile, ...]:
+    """The known files that would give any job an adapter with its encoder; none if there is one, or none is known."""
+    missing = find_missing(folders)
+    first = missing[1] if missing else None
+    if first is None:
+        return ()
+    encoder = known_file(first.encoder) if first.encoder else None
+    if encoder is None or _has_encoder(folders, encoder):
+        return (first,)
+    return (first, encoder)
+
+
+def _has_encoder(folders: Sequence[Path], known: KnownFile) -> bool:
+    """Whether an installed encoder gives what `known` gives."""
+    encoders = _of(index.look(_files(folders)), EncoderCheckpoint)
+    return any(encoder.width_for(kind) == width for encoder in encoders for kind, width in known.gives)
 
 
 def _adapter_absent(folders: Sequence[Path], files: Sequence[tuple[Path, Verdict]]) -> Refused:

@@ -6,6 +6,76 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "editor: an own prompt stays in the slot of a removed subject",
+        "javascript/anyms/model/layout.mjs",
+        "settings: cleared(layout.settings, DEFAULTS),",
+        "settings: layout.settings,",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
+        "editor: a dropped file goes to the box behind an empty one",
+        "javascript/anyms/model/layout.mjs",
+        'under.find((slot) => facts(slot).picture === "") ?? under[0]',
+        "under[0]",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
+        "editor: a new box lies over the others",
+        "javascript/anyms/model/presets.mjs",
+        "covered < best.covered ||",
+        "false ||",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
+        "editor: a preset moves a locked box",
+        "javascript/anyms/model/layout.mjs",
+        "region.off || region.locked;",
+        "region.off;",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
+        "layout files: an unnamed subject gets a number as its name",
+        "lib_anyms/webui/ui/paste.py",
+        'if not entry.get("name") and any(texts',
+        'if entry.get("name") is None and not any(texts',
+        "tests/unit/test_page.py",
+    ),
+    Fault(
+        "hints: the prompt must have the number of an unnamed subject",
+        "javascript/anyms/model/hints.mjs",
+        "if (DEFAULT_NAME.test(name)) return false;",
+        "if (name === DEFAULT_NAME) return false;",
+        "tests/unit/test_javascript.py -k tools.test",
+    ),
+    Fault(
+        "files: a file is what it calls itself",
+        "javascript/anyms/host/files.mjs",
+        "kindOf(await bytesOf(file)) || file.type",
+        "file.type || kindOf(await bytesOf(file))",
+        "tests/unit/test_javascript.py -k files.test",
+    ),
+    Fault(
+        "files: stripes of a falsified canvas are sent",
+        "javascript/anyms/host/files.mjs",
+        "unchanged && (fits || falsifiesCanvas())",
+        "unchanged && fits",
+        "tests/unit/test_javascript.py -k files.test",
+    ),
+    Fault(
+        "saved layouts: a file replaces one of the same name",
+        "javascript/anyms/model/saved-layouts.mjs",
+        "presets[freeName(presets, name)] = preset;",
+        "presets[name] = preset;",
+        "tests/unit/test_javascript.py -k tools.test",
+    ),
+    Fault(
+        "role: the last word of a name counts, whatever it describes",
+        "javascript/anyms/model/order.mjs",
+        "head.findIndex((word) => LINKS.has(word))",
+        "head.findIndex(() => false)",
+        "tests/unit/test_javascript.py -k cases.test",
+    ),
+    Fault(
         "a pressed card is put into no slot",
         "javascript/anyms/host/cards.mjs",
         "file: button.dataset.card",
@@ -169,15 +239,15 @@ FAULTS = (
     Fault(
         "editor: an undone name does not come back to the page",
         "javascript/anyms/view/editor.mjs",
-        "this.fields.send(`slot${slot}_name`",
-        "void (`slot${slot}_name`",
+        "this.fields.send(`slot${slot}_${field}`",
+        "void (`slot${slot}_${field}`",
         "tests/ui -k 'names_are_undone'",
     ),
     Fault(
         "editor: each letter of a name is one undo step",
         "javascript/anyms/model/layout.mjs",
-        "? `name ${slots[0]}` :",
-        '? "" :',
+        "return `${field} ${slot}`;",
+        "return `${field} ${slot}`.slice(99);",
         "tests/unit/test_javascript.py -k layout.test",
     ),
     Fault(
@@ -232,8 +302,8 @@ FAULTS = (
     Fault(
         "editor: a reference dropped on a box restores a layout",
         "javascript/anyms/view/intake.mjs",
-        "if (files.length) return slot ? this.add(slot, files) : this.offer(files);",
-        "if (files.length) return this.offer(files);",
+        "if (pictures.length) return slot ? this.add(slot, pictures) : this.offer(pictures);\n      if (layout)",
+        "if (pictures.length) return this.offer(pictures);\n      if (layout)",
         "tests/ui -k 'on_a_box_it_is_a_reference'",
     ),
     Fault(

@@ -43,7 +43,7 @@ FAULTS = (
     Fault(
         "a refused job's log holds its pictures",
         "lib_anyms/webui/ui/panel.py",
-        "        redact(pictures)\n",
+        "        redact(components[PICTURES])\n",
         "",
         "tests/unit/test_no_contents.py -k not_printed",
     ),

@@ -49,7 +49,7 @@ class Page(Editor):
 
     def switch_on(self) -> None:
         self.ours("enabled").locator(".label-wrap").first.click()
-        self.ours("slot2_name").wait_for()
+        self.ours("slot1_name").wait_for()
         assert self.ours("enabled-visible-checkbox").is_checked()
 
     def fill(self, field: Any, value: object) -> None:
@@ -73,7 +73,13 @@ class Page(Editor):
             slot = self.ours(f"slot{number}_shown")
             slot.locator("input[type=file]").set_input_files(picture)
             slot.locator(".thumb").first.wait_for()
-            self.fill(self.ours(f"slot{number}_name"), name)
+            self.fill(self.ours(f"slot{number}_name"), name)  # its picture has chosen the subject
+
+    def open_fold(self, name: str) -> None:
+        """Open one of the panel's folds, unless it is open."""
+        label = self.ours(name).locator(".label-wrap").first
+        if "open" not in (label.get_attribute("class") or "").split():
+            label.click()
 
     def generate(self) -> str:
         """Return the picture's file as base64."""

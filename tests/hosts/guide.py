@@ -56,14 +56,12 @@ class Guide:
         for slot, name in enumerate(SUBJECTS, 1):
             editor.ours(f"slot{slot}_shown").locator("input[type=file]").first.set_input_files(reference(name, slot))
             editor.box(slot).locator("img").wait_for()
-        self.show(2, [mat], [editor.ours("slot1_shown"), editor.ours("slot2_shown")])
+        self.show(2, [mat], [editor.ours("slots")])
         editor.type("txt2img_neg_prompt", NEGATIVE)
         editor.type("txt2img_prompt", PROMPT)
         for slot, name in enumerate(SUBJECTS, 1):
             editor.name(slot, name)
-        self.show(
-            3, [editor.page.locator("#txt2img_prompt_row")], [editor.ours("slot1_name"), editor.ours("slot2_name")]
-        )
+        self.show(3, [editor.page.locator("#txt2img_prompt_row")], [editor.ours("slots")])
         editor.drag(editor.box(1), (0, -0.1))
         for slot, edge, by in ((1, "n", (0, 0.3)), (2, "s", (0, -0.3))):
             editor.box(slot).focus()
@@ -76,7 +74,7 @@ class Guide:
         editor.make()
         self.settled(1)
         self.show(5, [gallery])
-        editor.root.get_by_role("button", name="Compare three ways").click()
+        editor.foot("Compare three ways").click()
         self.settled(4)
         self.show(6, [gallery])
 

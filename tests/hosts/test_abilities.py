@@ -88,6 +88,7 @@ def test_another_checkpoint_is_compared_with_the_adapter_at_once(
     other: Studio, editor: HostEditor, studio: Studio
 ) -> None:
     editor.give(1, "orange")
+    editor.open_fold("more")
     adapter = editor.ours("adapter").locator("input").first
     adapter.fill(other.files.adapters["plus"].name)
     adapter.press("Enter")
@@ -106,7 +107,7 @@ def test_another_checkpoint_is_compared_with_the_adapter_at_once(
 def test_prompt_last_picture_and_hires_fix_are_read_off_the_host_s_page(editor: HostEditor, studio: Studio) -> None:
     editor.give(1, "orange")
     editor.name(1, "cat")
-    hint = "root.querySelector('.subject[data-slot=\"1\"] .hints .hint')"
+    hint = "root.querySelector('#hints1 .hint')"
     editor.type("txt2img_prompt", "a beach")
     editor.inside(hint)
     editor.type("txt2img_prompt", "a cat on a beach")

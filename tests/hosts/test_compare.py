@@ -38,13 +38,16 @@ class Comparing(Page):
             self.editor.locator(f".box[data-slot='{number}'] img").wait_for()
             self.fill(self.ours(f"slot{number}_name"), name)
         self.set_scene()
-        width = self.editor.get_by_label("width of subject 1, %", exact=True)
+        self.editor.locator(".chip[data-slot='1']").click()
+        inspector = self.ours("slot1_inspect")
+        inspector.get_by_role("button", name="Position, timing, layers").click()
+        width = inspector.get_by_label("width of subject 1, %", exact=True)
         width.fill("70")
         width.press("Enter")
 
     def pictures_of(self, button: str, count: int) -> list[str]:
         """Press a button of the editor and wait for `count` pictures in the gallery -> their files as base64."""
-        self.editor.get_by_role("button", name=button).click()
+        self.ours("foot").get_by_role("button", name=button).click()
         every = "[...document.querySelectorAll('#txt2img_gallery img')].map((image) => image.src)"
         shown = f"[...new Set({every}.filter((address) => address.startsWith('http')))]"  # without live previews
         self.tab.wait_for_function(f"{shown}.length >= {count}", timeout=300_000)
@@ -104,7 +107,7 @@ def test_one_click_makes_the_three_modes_of_one_seed_with_boxes_drawn(page: Comp
 
 def test_another_click_shows_where_each_subject_acts(page: Comparing, measured: list[str]) -> None:
     page.set_up()
-    pictures = page.pictures_of("Show where each acts", 3)
+    pictures = page.pictures_of("Influence maps", 3)
     measured.append(f"{page.studio.host.place.name}, maps: {page.keep('maps')}")
     maps = [picture for picture in map(opened_picture, pictures) if picture.size != SIZE]
     assert len(maps) == 2

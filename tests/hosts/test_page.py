@@ -44,7 +44,8 @@ def test_a_bad_box_is_reported_on_the_page(page: Page) -> None:
     page.switch_on()
     page.set_subjects()
     page.set_scene()
-    page.tab.locator("anyms-editor[tab=txt2img]").get_by_role("button", name="Show the plain fields").click()
+    page.press("Bring subject 1 forward")
+    page.press("Show the number fields")
     page.fill(page.ours("slot1_x0"), 1.2)
     page.fill(page.ours("slot1_x1"), 1.4)
     page.tab.locator("#txt2img_generate").click()
@@ -63,6 +64,7 @@ def test_stepping_aside_is_reported_on_the_page(page: Page, other_family: str) -
     page.switch_on()
     page.set_subjects()
     page.set_scene()
+    page.open_fold("more")
     adapter = page.ours("adapter").locator("input").first
     adapter.fill(other_family)
     adapter.press("Enter")

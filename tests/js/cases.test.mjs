@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { ownersOf, tokenGrid, tokensOf, visibleShares } from "../../javascript/anyms/model/boxes.mjs";
 import { readLayout, writeLayout } from "../../javascript/anyms/model/exchange.mjs";
 import { writePositions } from "../../javascript/anyms/model/positions.mjs";
-import { proposedOrder, readOrder, roleOf, writeOrder } from "../../javascript/anyms/model/order.mjs";
+import { proposedOrder, proposedRole, readOrder, roleOf, writeOrder } from "../../javascript/anyms/model/order.mjs";
 
 const cases = JSON.parse(readFileSync(new URL("cases.json", import.meta.url), "utf-8"));
 const sized = ([width, height]) => ({ width, height });
@@ -34,6 +34,8 @@ for (const { text, order, written, cause } of cases.orders) {
     if (written) assert.equal(writeOrder(read), written);
   });
 }
+
+for (const [name, role] of cases.roles) test(`role of "${name}"`, () => assert.equal(proposedRole(name), role));
 
 for (const { subjects, order } of cases.proposed) {
   test(`proposed order of ${subjects.map(([name]) => name)}`, () => {

@@ -3,13 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fitted, moved, resized, SMALLEST, TOKEN } from "../../javascript/anyms/model/boxes.mjs";
+import { fitted, gridded, inRatio, moved, resized, SMALLEST, TOKEN, typed } from "../../javascript/anyms/model/boxes.mjs";
 import { begun, changed, redone, undone } from "../../javascript/anyms/model/history.mjs";
 import { actionOf } from "../../javascript/anyms/model/keys.mjs";
 import * as layouts from "../../javascript/anyms/model/layout.mjs";
 import { applied } from "../../javascript/anyms/model/saved-layouts.mjs";
 import { PRESETS } from "../../javascript/anyms/model/presets.mjs";
-import { typed } from "../../javascript/anyms/view/subject-list.mjs";
 
 const SIZE = { width: 1024, height: 768 };
 const SLOTS = 12;
@@ -50,6 +49,31 @@ test("each handle moves only its own edges, and none past the opposite one", () 
   assert.deepEqual(resized(box, "nw", by, SIZE, 0), [0.375, 0.375, 0.5, 0.5]);
   assert.deepEqual(resized(box, "e", [-9, 0], SIZE, TOKEN), [0.25, 0.25, 0.2813, 0.5]);
   assert.deepEqual(resized(box, "n", [0, 9], SIZE, TOKEN), [0.25, 0.4688, 0.5, 0.5]);
+});
+
+test("a corner keeps the ratio, inside the picture and not under the smallest side", () => {
+  const box = [0.2, 0.2, 0.6, 0.4];
+  const sized = (edges, by) => resized(box, edges, inRatio(box, edges, by), SIZE, 0);
+  assert.deepEqual(sized("se", [0.2, 0]), [0.2, 0.2, 0.8, 0.5]);
+  assert.deepEqual(sized("se", [-0.2, -0.1]), [0.2, 0.2, 0.4, 0.3]);
+  assert.deepEqual(sized("nw", [-0.1, 0]), [0.1, 0.15, 0.6, 0.4]);
+  for (const [edges, by] of [
+    ["se", [9, 9]],
+    ["nw", [-9, 3]],
+    ["ne", [-9, 9]],
+  ]) {
+    const [x0, y0, x1, y1] = sized(edges, by);
+    assert.ok(Math.abs((x1 - x0) / (y1 - y0) - 2) < 0.01, `${edges} ${by}`);
+    assert.ok(x0 >= 0 && y0 >= 0 && x1 <= 1 && y1 <= 1 && y1 - y0 >= SMALLEST - 1e-4);
+  }
+});
+
+test("a drawn box may begin at any corner and lies on the grid", () => {
+  assert.deepEqual(gridded([0.5, 0.5, 0.24, 0.26], SIZE, TOKEN), [0.25, 0.25, 0.5, 0.5]);
+  assert.deepEqual(gridded([-0.2, 0.1, 0.3, 2], SIZE, 0), [0, 0.1, 0.3, 1]);
+  const drawn = layouts.withNew(START, 7, [0.25, 0.25, 0.5, 0.5]);
+  assert.deepEqual(drawn.regions.slice(0, 2), START.regions); // the others stay
+  assert.deepEqual(layouts.slotsUnder(drawn, TWO, [0.3, 0.3]), [1, 7]);
 });
 
 test("any four numbers become a box", () => {
@@ -95,6 +119,77 @@ test("an added subject gets a place beside the others while they stand as propos
   const moved = layouts.withBox(START, 1, [0, 0, 0.3, 0.3]);
   const other = layouts.added(moved, TWO, SLOTS).layout;
   assert.deepEqual(other.regions.slice(0, 2), moved.regions);
+});
+
+test("a new box covers none of the others while there is room", () => {
+  const overlap = ([a, b, c, d], [e, f, g, h]) =>
+    Math.max(0, Math.min(c, g) - Math.max(a, e)) * Math.max(0, Math.min(d, h) - Math.max(b, f));
+  let layout = { ...START, regions: [{ slot: 1, box: [0.3, 0.2, 0.7, 0.8] }] };
+  for (const slot of [2, 3, 4]) {
+    layout = layouts.added(layout, factsOf({ 1: "cat" }), SLOTS).layout;
+    const box = layouts.boxOf(layout, slot);
+    for (const other of layout.regions) assert.ok(other.slot === slot || overlap(box, other.box) < 1e-6);
+  }
+  const whole = { ...START, regions: [{ slot: 1, box: [0, 0, 1, 1] }] };
+  assert.ok(layouts.boxOf(layouts.added(whole, factsOf({ 1: "sea" }), SLOTS).layout, 2)[0] > 0.2); // a background is no obstacle
+});
+
+test("a dropped file goes to the empty box at that point, else to the topmost one", () => {
+  const regions = [
+    { slot: 1, box: [0, 0, 0.6, 1] },
+    { slot: 2, box: [0.4, 0, 1, 1] },
+    { slot: 3, box: [0.5, 0.5, 1, 1] },
+  ];
+  const facts = factsOf({ 1: "cat", 2: "dog" });
+  assert.equal(layouts.slotAt({ regions, order: [1, 2, 3] }, facts, [0.5, 0.2]), 2);
+  assert.equal(layouts.slotAt({ regions, order: [3, 2, 1] }, facts, [0.5, 0.2]), 1);
+  assert.equal(layouts.slotAt({ regions, order: null }, facts, [0.55, 0.7]), 3); // it lies behind the others
+  assert.equal(layouts.slotAt({ regions: regions.slice(0, 1), order: null }, facts, [0.7, 0.7]), 0);
+});
+
+test("nothing of a removed subject returns with its slot, and undo brings all back", () => {
+  const settings = Array(SLOTS).fill({ ...layouts.DEFAULTS, prompt: "black fur", weight: 1.5 });
+  const full = { ...START, names: Array(SLOTS).fill("cat"), pictures: Array(SLOTS).fill(["data:"]), settings };
+  const without = layouts.removed(full, 2);
+  assert.equal(layouts.nameOf(without, 2), "");
+  assert.deepEqual(layouts.picturesOf(without, 2), []);
+  assert.deepEqual(layouts.settingsOf(without, 2), layouts.DEFAULTS);
+  assert.equal(layouts.settingsOf(without, 1).prompt, "black fur");
+  const fields = layouts.rewritten(without, full).map(([slot, field]) => `${field} ${slot}`);
+  assert.deepEqual(fields, ["name 2", "weight 2", "prompt 2"]);
+  assert.ok(layouts.same(undone(changed(begun(full), without)).present, full));
+});
+
+test("a copy has pictures, name and settings of its subject and stays inside the picture", () => {
+  const first = (value, empty) => [value, ...Array(SLOTS - 1).fill(empty)];
+  const mine = { ...layouts.DEFAULTS, weight: 0.5 };
+  const full = { ...START, names: first("cat", ""), pictures: first(["a"], []), settings: first(mine, layouts.DEFAULTS) };
+  const { layout, slot } = layouts.duplicated(full, TWO, 1, SLOTS);
+  assert.deepEqual([slot, layouts.nameOf(layout, 3), layouts.picturesOf(layout, 3)], [3, "cat", ["a"]]);
+  assert.equal(layouts.settingsOf(layout, 3).weight, 0.5);
+  const [x0, y0, x1, y1] = layouts.boxOf(layout, 3);
+  assert.deepEqual([x0, x1], [0.1125, 0.5425]);
+  assert.ok(y0 >= 0 && y1 <= 1);
+  assert.equal(layouts.duplicated(full, TWO, 1, 2), null);
+});
+
+test("a locked box stays where presets move the others, also after the page was read", () => {
+  const locked = layouts.withLock(START, 1, true);
+  const arranged = layouts.arranged(locked, TWO, "grid");
+  assert.deepEqual(layouts.boxOf(arranged, 1), layouts.boxOf(START, 1));
+  assert.notDeepEqual(layouts.boxOf(arranged, 2), layouts.boxOf(START, 2));
+  const values = { boxes: START.regions.map(({ box }) => box), used: [true, true], order: "" };
+  const read = layouts.fromFields(values, TWO, 2, locked);
+  assert.deepEqual([layouts.isLocked(read, 1), layouts.isLocked(read, 2)], [true, false]);
+  assert.ok(!layouts.same(START, locked));
+  assert.ok(layouts.isLocked(layouts.switched(locked, 1, true), 1));
+});
+
+test("steps of one slider are one undo step, changes of two fields are two", () => {
+  const of = (weight, prompt = "") => ({ ...START, settings: [{ ...layouts.DEFAULTS, weight, prompt }, layouts.DEFAULTS] });
+  assert.equal(layouts.typing(of(1.1), of(1)), "weight 1");
+  assert.equal(layouts.typing(of(1.1, "a"), of(1)), "");
+  assert.ok(layouts.same(of(NaN), of(NaN))); // an emptied number field
 });
 
 test("a filled slot that was removed is the last to be used again", () => {

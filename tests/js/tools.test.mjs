@@ -70,6 +70,7 @@ test("a name that is in neither the typed nor the final prompt gets a hint", () 
   assert.deepEqual(shown(layoutOf(LEFT), facts, { prompts: ["__animal__", "a black cat on a beach"] }), []);
   assert.deepEqual(shown(layoutOf(LEFT), facts, { prompts: ["black", "cat"] }), missing);
   assert.deepEqual(shown(layoutOf(LEFT), facts, { prompts: ["", " "] }), []); // no prompt yet
+  assert.deepEqual(shown(layoutOf(LEFT), factsOf({ 1: "subject 2" }), { prompts: ["a cat"] }), []);
 });
 
 test("a hires fix of another aspect keeps the middle, as the host crops it", () => {
@@ -108,6 +109,21 @@ test("saved arrangements are read back, and damaged ones are left out", () => {
   const full = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`p${n}`, [[0, 0, 1, 1]]]));
   assert.equal(saved.withPreset(full, "one more", [[0, 0, 1, 1]]), null);
   assert.ok(saved.withPreset(full, "p1", [[0, 0, 0.5, 1]]));
+});
+
+test("a file of arrangements never takes one of the user's own", () => {
+  const many = (count, prefix, box) => Object.fromEntries(Array.from({ length: count }, (_, n) => [prefix + n, [box]]));
+  const own = many(50, "mine ", LEFT);
+  const file = saved.readPresets(saved.writePresets(many(100, "", RIGHT)));
+  assert.equal(Object.keys(file).length, 100);
+  const all = saved.merged(own, file);
+  assert.deepEqual([Object.keys(all.presets).length, all.added, all.rejected], [100, 50, 50]);
+  for (const name of Object.keys(own)) assert.deepEqual(all.presets[name], [LEFT]);
+  const clash = saved.merged({ duel: [LEFT], "duel (2)": [LEFT], same: [RIGHT] }, { duel: [RIGHT], same: [RIGHT] });
+  assert.deepEqual(clash.presets, { duel: [LEFT], "duel (2)": [LEFT], same: [RIGHT], "duel (3)": [RIGHT] });
+  const long = "x".repeat(60);
+  const renamed = Object.keys(saved.merged({ [long]: [LEFT] }, { [long]: [RIGHT] }).presets)[1];
+  assert.equal(renamed, `${"x".repeat(56)} (2)`);
 });
 
 test("an arrangement fills its boxes from the lowest layer, adds missing subjects, and leaves the rest", () => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,45 @@ class Editor:
         return self.root.locator(f".subject[data-slot='{slot}']")
 
     def press(self, name: str) -> None:
-        self.root.get_by_role("button", name=name, exact=True).click()
+        """Press a button of the editor; opens the menu that holds it, and chooses the subject that it names."""
+        button = self.root.locator(f"button[aria-label={json.dumps(name)}]")
+        subject = re.search(r"subject (\d+)", name)
+        if subject:
+            self.choose(int(subject[1]))
+        elif not button.is_visible():
+            self.open_menu(button)
+        button.click()
+
+    def open_menu(self, part: Any) -> None:
+        """Open the menu of the toolbar that holds `part`, unless it is open."""
+        part.evaluate(
+            "(node) => { const menu = node.closest('.menu');"
+            " if (menu?.querySelector('.panel').hidden) menu.querySelector('.opens').click(); }"
+        )
+
+    def choose(self, slot: int) -> None:
+        """Choose a subject in the film strip: the inspector then shows its fields."""
+        if self.subject(slot).get_attribute("class").split().count("chosen") == 0:
+            self.subject(slot).locator(".chip").click()
+        self.ours(f"slot{slot}_name").wait_for()
+
+    def unfold(self, slot: int) -> list[Any]:
+        """The number fields of a subject's box: left, top, width, height."""
+        self.choose(slot)
+        inspector = self.ours(f"slot{slot}_inspect")
+        if not inspector.locator(".numbers").is_visible():
+            inspector.get_by_role("button", name="Position, timing, layers").click()
+        return list(inspector.locator(".numbers input").all())
+
+    def open_fold(self, name: str) -> None:
+        """Open one of the panel's folds, unless it is open."""
+        label = self.ours(name).locator(".label-wrap").first
+        if "open" not in (label.get_attribute("class") or "").split():
+            label.click()
+
+    def foot(self, name: str) -> Any:
+        """A button of the panel's last row."""
+        return self.ours("foot").get_by_role("button", name=name, exact=True)
 
     def topmost_first(self) -> list[int]:
         """The slots in the list."""
@@ -109,7 +148,8 @@ class Editor:
         )
 
     def hints(self, slot: int) -> list[str]:
-        return self.subject(slot).locator(".hints li").all_inner_texts()
+        lines = self.root.locator(f"#hints{slot} li > span").all()
+        return [line.text_content() for line in lines]
 
     # -- the page's fields --------------------------------------------------------------------------------------------
 
@@ -144,12 +184,14 @@ class Editor:
         return self.ours(f"slot{slot}_shown").locator(".thumb")
 
     def name(self, slot: int, name: str) -> None:
+        self.choose(slot)
         self.entry(f"slot{slot}_name").fill(name)
         self.inside(f"root.querySelector('.box[data-slot=\"{slot}\"] .name')?.textContent === {json.dumps(name)}")
 
     def give(self, slot: int, colour: str) -> None:
         """Add a picture by the slot's file dialog."""
         file = {"name": f"{colour}.png", "mimeType": "image/png", "buffer": picture(colour)}
+        self.choose(slot)
         before = self.thumbs(slot).count()
         self.ours(f"slot{slot}_shown").locator("input[type=file]").set_input_files(file)
         self.thumbs(slot).nth(before).wait_for()

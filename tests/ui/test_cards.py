@@ -42,7 +42,7 @@ def library(editor: Editor) -> Iterator[Library]:
 
 def search(editor: Editor, words: str) -> Any:
     """-> the buttons of the cards that are found."""
-    label = editor.ours("cards").get_by_text("subject cards", exact=True).first
+    label = editor.ours("cards").get_by_text("Subject library", exact=True).first
     if not editor.ours("cards_search").is_visible():
         label.click()
     field = editor.ours("cards_search").locator("input, textarea").first
@@ -57,6 +57,7 @@ def test_a_card_is_found_used_sent_and_undone(editor: Editor, library: Library) 
     editor.name(2, "a dog")
     editor.give(2, "navy")
     search(editor, "fo").click()
+    editor.choose(1)
     editor.thumbs(1).first.wait_for()
     editor.ours(CARDS_MESSAGE).get_by_text("Subject 1 is now red fox.").wait_for()
     editor.inside("root.querySelector('.box[data-slot=\"1\"] .name')?.textContent === 'red fox'")
@@ -81,7 +82,7 @@ def test_the_pictures_of_a_card_fill_a_slot(editor: Editor, library: Library) ->
     chosen.fill("2")
     chosen.press("Enter")
     editor.ours("cards_shown").get_by_role("button", name="Use its pictures").click()
-    editor.thumbs(2).first.wait_for()
+    editor.thumbs(2).first.wait_for(state="attached")
     (robot,) = editor.sent()["subjects"]
     assert robot["name"] == "blue robot"
     assert len(robot["pictures"]) == 1

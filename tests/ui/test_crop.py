@@ -77,9 +77,9 @@ class CropDialog:
         self.editor.inside(f"({SQUARES}).every((shown, n) => shown !== {json.dumps(before)}[n])")
 
     def use(self) -> Image.Image:
-        """Press "Use it" -> the slot's picture as it will be sent."""
+        """Press "Apply" -> the slot's picture as it will be sent."""
         before = self.field()
-        self.press("Use it")
+        self.press("Apply")
         self.root.wait_for(state="hidden")
         if self.field() == before:
             self.editor.page.wait_for_timeout(300)
@@ -146,6 +146,11 @@ def test_a_cancelled_crop_changes_nothing_and_its_keys_do_not_reach_the_host(dia
         page.keyboard.press("Escape")
     else:
         dialog.press("Cancel")
+    dialog.root.get_by_text("Discard the changes?").wait_for()
+    dialog.press("Continue")
+    assert dialog.root.is_visible()
+    page.keyboard.press("Escape")
+    dialog.press("Discard")
     dialog.root.wait_for(state="hidden")
     assert dialog.field() == original
     assert page.evaluate("window.keys") == []

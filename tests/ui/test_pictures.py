@@ -89,7 +89,7 @@ def test_undo_covers_pictures(editor: Editor) -> None:
     card(editor, 1).get_by_role("button", name="Remove picture 1 of subject 1").click()
     editor.thumbs(1).nth(1).wait_for(state="detached")
     editor.page.keyboard.press("Control+z")  # works right where the picture was removed
-    editor.thumbs(1).nth(1).wait_for()
+    editor.thumbs(1).nth(1).wait_for(state="attached")
     assert pictures_sent(editor) == both
     assert editor.fields(1) == moved
     for _ in range(2):
@@ -106,7 +106,7 @@ def test_undo_covers_pictures(editor: Editor) -> None:
     give(
         editor, "drop", editor.root.locator(".mat"), picture("green"), picture("crimson")
     )  # into slot 2 and a new slot
-    editor.thumbs(3).first.wait_for()
+    editor.thumbs(3).first.wait_for(state="attached")
     editor.press("Undo")  # one drop is one undo step
     expect(editor.root.locator(".box")).to_have_count(2)
     assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [2, 0, 0]
@@ -115,6 +115,7 @@ def test_undo_covers_pictures(editor: Editor) -> None:
 def test_names_are_undone_one_word_at_a_time(editor: Editor) -> None:
     for slot, colour in ((1, "orange"), (2, "navy")):
         editor.give(slot, colour)
+    editor.choose(1)
     editor.entry("slot1_name").press_sequentially("red cat")
     editor.inside("root.querySelector('.box[data-slot=\"1\"] .name').textContent === 'red cat'")
     editor.name(2, "dog")
@@ -130,24 +131,53 @@ def test_names_are_undone_one_word_at_a_time(editor: Editor) -> None:
 
 
 def test_a_picture_is_pasted_into_the_focused_slot(editor: Editor) -> None:
+    editor.choose(2)
     more = card(editor, 2).get_by_role("button", name="Add pictures to subject 2")
     more.focus()
     give(editor, "paste", more, picture("orange"))
-    editor.thumbs(2).first.wait_for()
+    editor.thumbs(2).first.wait_for(state="attached")
     editor.box(1).focus()
     give(editor, "paste", editor.box(1), picture("navy"))
-    editor.thumbs(1).first.wait_for()
+    editor.thumbs(1).first.wait_for(state="attached")
     assert [len(pictures) for pictures in pictures_sent(editor)] == [1, 1]
 
 
 def test_pictures_dropped_beside_the_boxes_take_the_next_free_slots(editor: Editor) -> None:
     give(editor, "drop", editor.root.locator(".mat"), picture("orange"), picture("navy"), picture("green"))
-    editor.thumbs(3).first.wait_for()
+    editor.thumbs(3).first.wait_for(state="attached")
     assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [1, 1, 1]
     expect(editor.root.locator(".box")).to_have_count(3)
+    editor.choose(2)
     give(editor, "drop", card(editor, 2).locator(".place"), picture("green"), picture("crimson"))
     editor.thumbs(2).nth(2).wait_for()
     assert [len(pictures) for pictures in pictures_sent(editor)] == [1, 3, 1]
+
+
+def test_a_drop_on_a_box_with_pictures_asks_and_an_empty_box_comes_first(editor: Editor) -> None:
+    for slot, colour in ((1, "orange"), (2, "navy")):
+        editor.give(slot, colour)
+    editor.drag(editor.box(1), (0.125, 0))  # so that the next box does not stand in line
+    editor.press("Add subject")
+    assert editor.fields(3) != editor.fields(1)
+    give(editor, "drop", editor.box(3), picture("green"))
+    editor.thumbs(3).first.wait_for(state="attached")
+    assert [editor.thumbs(slot).count() for slot in (1, 2, 3)] == [1, 1, 1]
+
+    question = editor.root.get_by_role("dialog", name="Subject 1 has pictures. Where does this one go?")
+    give(editor, "drop", editor.box(1), picture("crimson"))
+    question.get_by_role("button", name="Cancel").press("Escape")
+    expect(question).to_have_count(0)
+    give(editor, "drop", editor.box(1), picture("crimson"))
+    question.get_by_role("button", name="New subject").click()
+    editor.thumbs(4).first.wait_for(state="attached")
+    before = editor.entry("slot1_pictures").input_value()
+    give(editor, "drop", editor.box(1), picture("teal"))
+    question.get_by_role("button", name="Replace the pictures of subject 1").click()
+    field = "#script_txt2img_anyms_slot1_pictures :is(textarea, input)"
+    editor.until(f"document.querySelector('{field}').value !== {json.dumps(before)}")
+    assert [editor.thumbs(slot).count() for slot in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    editor.press("Undo")
+    assert editor.entry("slot1_pictures").input_value() == before
 
 
 def test_a_large_picture_is_shrunk_before_it_is_sent_and_a_small_one_is_not_changed(editor: Editor) -> None:
@@ -156,7 +186,7 @@ def test_a_large_picture_is_shrunk_before_it_is_sent_and_a_small_one_is_not_chan
     give(editor, "drop", card(editor, 1).locator(".place"), data.getvalue(), name="large.jpg", mime="image/jpeg")
     give(editor, "drop", card(editor, 2).locator(".place"), picture("navy"))
     for slot in (1, 2):
-        editor.thumbs(slot).first.wait_for()
+        editor.thumbs(slot).first.wait_for(state="attached")
     large, small = (json.loads(editor.entry(f"slot{slot}_pictures").input_value())[0] for slot in (1, 2))
     assert Image.open(io.BytesIO(base64.b64decode(large.partition(",")[2]))).size == (1024, 683)
     assert base64.b64decode(small.partition(",")[2]) == picture("navy")
@@ -190,8 +220,8 @@ def test_a_pasted_infotext_restores_its_pictures_and_reports_a_missing_one(edito
     editor.open()
     expect(editor.thumbs(1)).to_have_count(0)
     editor.paste(json.dumps(request))
-    editor.thumbs(1).nth(1).wait_for()
-    editor.thumbs(2).first.wait_for()
+    editor.thumbs(1).nth(1).wait_for(state="attached")
+    editor.thumbs(2).first.wait_for(state="attached")
     assert editor.sent() == request
 
     request["subjects"][1]["pictures"] = ["0" * 12]
@@ -210,23 +240,23 @@ def test_a_picture_of_anyms_restores_its_layout_and_on_a_box_it_is_a_reference(e
     request = {**editor.sent(), "scale": 0.35}
     editor.open()
     give(editor, "drop", editor.box(2), with_infotext(request))
-    editor.thumbs(2).first.wait_for()
+    editor.thumbs(2).first.wait_for(state="attached")
     assert [subject["name"] for subject in editor.sent()["subjects"]] == ["subject 2"]
     give(editor, "drop", editor.root.locator(".subjects"), with_infotext(request))
-    editor.thumbs(1).first.wait_for()
+    editor.thumbs(1).first.wait_for(state="attached")
     expect(editor.thumbs(2)).to_have_count(0)
     assert editor.sent() == request
     give(editor, "drop", editor.root.locator(".subjects"), picture("navy"))  # without an infotext it is a reference
-    editor.thumbs(2).first.wait_for()
+    editor.thumbs(2).first.wait_for(state="attached")
 
 
 def test_a_picture_behind_the_boxes_stays_in_the_browser(editor: Editor) -> None:
     background = editor.root.locator(".background")
     select = editor.root.get_by_label("Picture behind the boxes")
     assert select.locator("option").all_inner_texts() == [
-        "Nothing behind the boxes",
-        "Last picture behind the boxes",
-        "A picture from a file…",
+        "Background: none",
+        "Background: last picture",
+        "Background: a file…",
     ]
     select.select_option("last")
     assert "There is no such picture yet" in editor.status()
@@ -260,24 +290,30 @@ def test_on_a_phone_pictures_fit_and_every_button_is_large_enough(phone: Editor)
     for colour in ("orange", "navy", "green"):
         phone.give(1, colour)
     phone.give(2, "crimson")
-    buttons = []
-    for slot in (1, 2):
-        buttons += card(phone, slot).locator("button:visible").all()
-    assert len(buttons) == 4 + 5 + 1 + 1 + 1
+    for slot, count in ((1, 3 + 5 + 1), (2, 1 + 1 + 1)):
+        phone.choose(slot)
+        buttons = card(phone, slot).locator("button:visible").all()
+        assert len(buttons) == count
+        assert_large(buttons)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
+    phone.keep("phone-pictures")
+
+
+def assert_large(buttons: list[Any]) -> None:
     for button in buttons:
         area = button.bounding_box()
         assert min(area["width"], area["height"]) >= 44 - 0.5, button.get_attribute("aria-label")
         assert area["x"] + area["width"] <= 360
-    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
-    phone.keep("phone-pictures")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_same_picture_is_added_only_once(editor: Editor, theme: str) -> None:
     editor.open(f"?__theme={theme}")
-    for _ in range(2):
+    for times in (1, 2):
         give(editor, "drop", editor.box(1), picture("orange"))
-        editor.thumbs(1).first.wait_for()
+        if times == 2:
+            editor.root.get_by_role("button", name="Add to subject 1").click()
+        editor.thumbs(1).first.wait_for(state="attached")
     assert len(pictures_sent(editor)[0]) == 1
     editor.give(2, "navy")
     editor.keep(f"cards-{theme}")

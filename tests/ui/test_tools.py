@@ -18,28 +18,34 @@ from tests.ui.editor import EXTRA_OUTPUT, Editor
 from tests.ui.gradios import Served
 from tests.ui.test_editor import LEFT, RIGHT, fill
 
-PANEL = ("anyms-editor[tab=txt2img]", "#script_txt2img_anyms_slot1_shown", "#script_txt2img_anyms_slot2_shown")
+PANEL = ("anyms-editor[tab=txt2img]", "#script_txt2img_anyms_slot1", "#script_txt2img_anyms_foot")
 
 
 def test_hints_are_shown_at_their_subject_and_announced(editor: Editor) -> None:
     assert [editor.hints(slot) for slot in (1, 2)] == [[], []]
     editor.name(1, "cat")
-    editor.inside("root.querySelector('.subject[data-slot=\"1\"] .hints .warning')")
+    editor.inside("root.querySelector('#hints1 .warning')")
     assert "no picture" in editor.hints(1)[0]
     announced = editor.root.locator("[aria-live=polite]")
     assert "Subject 1: It has a name but no picture." in announced.text_content()
     assert editor.box(1).get_attribute("aria-describedby") == "hints1 keys"
     editor.give(1, "orange")
-    editor.inside("!root.querySelector('.subject[data-slot=\"1\"] .hints .warning')")
+    editor.inside("!root.querySelector('#hints1 .warning')")
     fill(editor, "cat", "dog")
     editor.type("txt2img_prompt", "a cat on a beach")
-    editor.inside("root.querySelector('.subject[data-slot=\"2\"] .hints .hint')")
+    editor.inside("root.querySelector('#hints2 .hint')")
     assert editor.hints(1) == []
     assert "not found in the prompt" in editor.hints(2)[0]
     assert "may still be right" in editor.hints(2)[0]
+    editor.choose(2)
+    editor.root.locator("#hints2").get_by_role("button", name="Add it to the prompt").click()
+    editor.inside("!root.querySelector('#hints2 .hint')")
+    assert editor.field("txt2img_prompt").input_value() == "a cat on a beach, dog"
+    editor.type("txt2img_prompt", "a cat on a beach")
+    editor.inside("root.querySelector('#hints2 .hint')")
     editor.type("txt2img_final", "a cat and a dog on a beach\nNegative prompt: x")  # the host has replaced a wildcard
-    editor.inside("!root.querySelector('.subject[data-slot=\"2\"] .hints .hint')")
-    left, top, width, height = editor.subject(1).locator(".numbers input").all()
+    editor.inside("!root.querySelector('#hints2 .hint')")
+    left, top, width, height = editor.unfold(1)
     for entry, percent in ((left, 60), (top, 20), (width, 20), (height, 20)):
         entry.fill(str(percent))
         entry.press("Enter")
@@ -64,11 +70,12 @@ def test_labels_are_in_the_host_s_language(editor: Editor) -> None:
     editor.press("Motiv dazu")
     assert editor.status() == "Motiv 3 ist dazugekommen"
     editor.name(1, "cat")
-    editor.inside("root.querySelector('.subject[data-slot=\"1\"] .hints .warning')")
+    editor.inside("root.querySelector('#hints1 .warning')")
     assert editor.hints(1) == ["Ein Name, aber kein Bild."]
-    order = editor.root.locator(".order-line").inner_text()
-    assert order.startswith("Das oberste Feld gewinnt. Attributes")  # a label without a translation stays English
+    order = editor.root.locator(".order-line").text_content()
+    assert order.startswith("Das oberste Feld gewinnt. Details")  # a label without a translation stays English
     assert editor.box(3).get_attribute("aria-label") == "68 % von links: Motiv 3"
+    editor.choose(2)
     assert words["Drop, paste or choose pictures"] in editor.ours("slot2_shown").locator(".more").inner_text()
     editor.press("Zurück")  # the name
     assert editor.hints(1) == []
@@ -124,6 +131,7 @@ def test_the_token_map_shows_the_owner_of_each_token(editor: Editor) -> None:
     fill(editor, "cat", "dog")
     editor.drag(editor.box(2), (-0.25, 0))
     levels = editor.root.get_by_label("Show which subject owns each token")
+    editor.open_menu(levels)
     assert not editor.root.locator(".canvas canvas").is_visible()
     data = "node.getContext('2d').getImageData(0, 0, node.width, node.height).data"
     for value, words, size in (("1", "48 × 32 tokens", (48, 32)), ("2", "24 × 16 tokens", (24, 16))):
@@ -147,14 +155,14 @@ def test_the_token_map_shows_the_owner_of_each_token(editor: Editor) -> None:
 
 
 def test_one_click_makes_a_comparison_and_the_next_generate_does_not(editor: Editor) -> None:
-    button = editor.root.get_by_role("button", name="Compare three ways")
+    button = editor.foot("Compare three ways")
     assert button.is_disabled()  # no subject to compare
     fill(editor, "cat", "dog")
-    extras = {"Compare three ways": "comparison", "Compare prompts": "words", "Show where each acts": "maps"}
+    extras = {"Compare three ways": "comparison", "Compare prompts": "words", "Influence maps": "maps"}
     for name, extra in extras.items():
         sent = editor.page.locator("#txt2img_sent textarea")
         sent.fill("")
-        editor.root.get_by_role("button", name=name).click()
+        editor.foot(name).click()
         editor.until("document.querySelector('#txt2img_sent textarea').value.startsWith('{')")
         assert json.loads(sent.input_value())["extra"] == extra
         expect(editor.entry(EXTRA_OUTPUT)).to_have_value("")
@@ -172,47 +180,60 @@ def test_positions_are_written_into_the_prompt_and_follow_the_boxes(editor: Edit
     expect(prompt).to_have_value("a cat on the right and a dog on the right on grass")
 
 
-def test_arrangements_are_saved_applied_deleted_and_exchanged(editor: Editor, tmp_path: Path) -> None:
+def open_saved(editor: Editor) -> None:
+    """Show the saved layouts in the menu "More"."""
+    details = editor.root.locator("details.saved")
+    editor.open_menu(details)
+    if details.get_attribute("open") is None:
+        details.locator("summary").click()
+
+
+def press_saved(editor: Editor, name: str) -> None:
+    open_saved(editor)
+    editor.press(name)
+
+
+def test_layouts_are_saved_applied_deleted_and_exchanged(editor: Editor, tmp_path: Path) -> None:
     fill(editor, "cat", "dog")
     editor.drag(editor.box(1), (0.125, 0))
     moved = editor.fields(1)
-    editor.root.locator("summary").click()
-    name = editor.root.get_by_label("Name of a new arrangement")
-    editor.press("Save this one")
+    open_saved(editor)
+    name = editor.root.get_by_label("Name of a layout to save")
+    editor.press("Save current")
     assert "needs a name" in editor.root.get_by_role("alert").inner_text()
+    open_saved(editor)
     name.fill("duel")
     name.press("Enter")
-    assert editor.status() == "Saved arrangement duel"
+    assert editor.status() == "Saved layout duel"
     editor.press("Undo")
     assert editor.fields(1) == LEFT
 
     editor.open()  # the browser stores them
     fill(editor, "cat", "dog")
-    editor.root.locator("summary").click()
-    editor.press("Use it")
+    press_saved(editor, "Use the saved layout")
     assert sorted([editor.fields(1), editor.fields(2)]) == sorted([moved, RIGHT])
     with editor.page.expect_download() as saving:
-        editor.press("Save my arrangements as a file")
+        press_saved(editor, "Save the saved layouts as a file")
     file = tmp_path / "arrangements.json"
     saving.value.save_as(file)
-    editor.press("Delete the arrangement")
-    assert editor.root.get_by_label("My arrangements", exact=True).is_disabled()
+    press_saved(editor, "Delete the saved layout")
+    assert editor.root.get_by_label("Saved layouts", exact=True).is_disabled()
     with editor.page.expect_file_chooser() as choosing:
-        editor.press("Open a file of arrangements")
+        press_saved(editor, "Open a file of saved layouts")
     choosing.value.set_files(file)
     editor.inside("root.querySelector('.saved option').value === 'duel'")
     with editor.page.expect_file_chooser() as choosing:
-        editor.press("Open a file of arrangements")
+        press_saved(editor, "Open a file of saved layouts")
     other = tmp_path / "other.json"
     other.write_text("{}", encoding="utf-8")
     choosing.value.set_files(other)
-    editor.root.get_by_role("alert").filter(has_text="no arrangements in this file").wait_for()
+    editor.root.get_by_role("alert").filter(has_text="no saved layouts in this file").wait_for()
 
 
 def test_a_layout_is_copied_to_the_other_tab_with_its_pictures(editor: Editor) -> None:
     fill(editor, "beach", "cat")
     editor.press("Bring subject 1 forward")
-    editor.press("Copy to img2img")
+    editor.foot("Copy to img2img").click()
     editor.other.locator(".box img").nth(1).wait_for()
     editor.until("document.querySelector('#script_img2img_anyms_slot1_name textarea').value === 'cat'")
     editor.page.locator("#img2img_generate").click()
@@ -241,9 +262,10 @@ def test_the_shape_follows_resize_by_and_the_crop_of_a_hires_fix_is_shaded(edito
 
 
 def test_the_tools_are_large_enough_for_a_finger(phone: Editor) -> None:
-    phone.root.locator("summary").click()
-    targets = phone.root.locator(".tools :is(button, select, summary, input):visible").all()
+    open_saved(phone)
+    targets = phone.root.locator(".panel :is(button, select, summary, input):visible").all()
     assert len(targets) >= 9
+    targets += phone.ours("foot").locator("button").all()
     for target in targets:
         area = target.bounding_box()
         assert min(area["width"], area["height"]) >= 44, target.inner_text()
@@ -280,10 +302,12 @@ def assert_accessible(page: Editor, axe: str) -> None:
     page.name(1, "cat")
     page.name(2, "dog")
     page.type("txt2img_prompt", "a beach")
-    page.root.locator("summary").click()
+    page.unfold(1)
     page.box(1).focus()
+    levels = page.root.get_by_label("Show which subject owns each token")
     for halvings in ("0", "2"):
-        page.root.get_by_label("Show which subject owns each token").select_option(halvings)
+        open_saved(page)
+        levels.select_option(halvings)
         page.inside("root.querySelector('.hints .warning') && root.querySelector('.hints .hint')")
         page.page.evaluate(axe)
         context = json.dumps({"include": [[part] for part in PANEL]})

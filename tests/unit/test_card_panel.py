@@ -84,14 +84,14 @@ def test_a_subject_is_saved_and_put_into_another_slot(webui: FakeWebUI, models: 
     page = Panel(webui)
     assert any("There are no cards yet" in str(text) for text in page.buttons)
     page.by_label["pictures 1"].value = json.dumps([red(models)])
-    page.by_label["name 1"].value = "red ball"
+    page.by_label["Name 1"].value = "red ball"
     message, shown = page.save()
     assert message == "<p>Saved as red-ball.safetensors in anyms-cards.</p>"
     assert 'data-card="red-ball.safetensors"' in shown
     assert 'data-as="pictures"' in shown
     card = read_card((models / "anyms-cards" / "red-ball.safetensors").read_bytes(), "")
     assert page.press("red-ball.safetensors", slot=2) == "<p>Subject 2 is now red ball.</p>"
-    assert page.by_label["name 2"].value == "red ball"
+    assert page.by_label["Name 2"].value == "red ball"
     assert page.by_label["role 2"].value == "subject"
     (address,) = page.pictures(2)
     assert card_of(address) == card.hash
@@ -109,18 +109,18 @@ def test_a_card_brings_its_prompts_into_empty_fields_and_shows_them_beside_other
 ) -> None:
     page = Panel(webui)
     page.by_label["pictures 1"].value = json.dumps([red(models)])
-    page.by_label["name 1"].value = "ball"
-    page.by_label["prompt 1"].value = "a <b>red</b> ball"
-    page.by_label["avoid 1"].value = "blur"
+    page.by_label["Name 1"].value = "ball"
+    page.by_label["Own prompt 1"].value = "a <b>red</b> ball"
+    page.by_label["Avoid 1"].value = "blur"
     page.save()
     card = read_card((models / "anyms-cards" / "ball.safetensors").read_bytes(), "")
     assert (card.prompt, card.avoid) == ("a <b>red</b> ball", "blur")
     assert page.press("ball.safetensors", slot=2) == "<p>Subject 2 is now ball.</p>"
-    assert (page.by_label["prompt 2"].value, page.by_label["avoid 2"].value) == ("a <b>red</b> ball", "blur")
+    assert (page.by_label["Own prompt 2"].value, page.by_label["Avoid 2"].value) == ("a <b>red</b> ball", "blur")
     assert {(one.prompt, one.avoid) for one in page.request().layout.subjects} == {(card.prompt, card.avoid)}
-    page.by_label["prompt 2"].value = "a blue ball"
+    page.by_label["Own prompt 2"].value = "a blue ball"
     message = page.press("ball.safetensors", slot=2)
-    assert page.by_label["prompt 2"].value == "a blue ball"  # the user's words stay
+    assert page.by_label["Own prompt 2"].value == "a blue ball"  # the user's words stay
     assert "The slot keeps its prompt" in message
     assert "a &lt;b&gt;red&lt;/b&gt; ball" in message
 
@@ -129,7 +129,7 @@ def test_a_card_brings_its_prompts_into_empty_fields_and_shows_them_beside_other
 def test_prompts_that_would_be_refused_are_not_saved(webui: FakeWebUI, models: Path, text: str) -> None:
     page = Panel(webui)
     page.by_label["pictures 1"].value = json.dumps([red(models)])
-    page.by_label["prompt 1"].value = text
+    page.by_label["Own prompt 1"].value = text
     assert "into the main prompt" in page.save()[0]
     assert not (models / "anyms-cards").exists()
 

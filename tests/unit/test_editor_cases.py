@@ -45,6 +45,11 @@ def test_orders(case: dict[str, Any]) -> None:
         assert read_order(case["written"]) == case["order"]
 
 
+@pytest.mark.parametrize(("name", "role"), CASES["roles"])
+def test_proposed_roles(name: str, role: str) -> None:
+    assert propose_role(name) == role
+
+
 @pytest.mark.parametrize("case", CASES["proposed"], ids=lambda case: case["subjects"][0][0])
 def test_proposed_orders(case: dict[str, Any]) -> None:
     subjects = []

@@ -92,6 +92,25 @@ def test_the_button_downloads_the_missing_file_and_the_next_job_finds_it(panel: 
     assert path.is_file()
 
 
+def test_one_button_downloads_all_missing_files(panel: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = build(panel)
+    act, _, outputs = parts["buttons"]["Download all that is missing"].events["click"]
+    assert outputs[2] is parts["Dropdown"]
+    small = replace(panel.files.KNOWN[0], name=ENCODER.name, encoder="", gives=(("plus", 1),))
+    monkeypatch.setattr(known_files, "KNOWN", (panel.files.KNOWN[0], small))
+    results = list(act())
+    assert all((panel.folder / "ipadapter" / file.name).is_file() for file in (FIRST_ADAPTER, small))
+    assert small.name in results[-1][0]
+
+    hint = panel.webui("lib_anyms.webui.ui.model_hint")
+    (panel.folder / "ipadapter" / FIRST_ADAPTER.name).unlink()
+    (panel.folder / "ipadapter" / small.name).unlink()
+    assert hint.shown("auto", "auto")[2] == '{"count": 2, "size": "0.0 GB"}'
+    panel.server.behaviours = ["status 404"]
+    assert "404" in list(act())[-1][0]
+    assert len(panel.server.behaviours) == 0  # the second file was not begun
+
+
 def test_progress_is_shown_in_between(panel: SimpleNamespace) -> None:
     panel.server.behaviours = [f"slow {len(panel.server.content) // 8}"]
     parts = build(panel)

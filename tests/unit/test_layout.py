@@ -95,7 +95,7 @@ def test_an_order_is_proposed_by_role_then_by_size() -> None:
         ("", "subject"),
     ],
 )
-def test_a_role_is_proposed_by_the_last_word(name: str, role: str) -> None:
+def test_a_role_is_proposed_by_the_noun(name: str, role: str) -> None:
     assert propose_role(name) == role
 
 

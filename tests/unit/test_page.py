@@ -187,8 +187,9 @@ def test_the_browser_alone_reports_changes_to_the_editor(page: Page) -> None:
     scripts = {name: getattr(page.by_name[name], "in_browser", []) for name in page.by_name}
     assert scripts["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
     expected = {"order", "fit"}
+    shown = "pictures name role blocks weight start end prompt avoid x0 y0 x1 y1 use".split()
     for n in range(1, 13):
-        expected |= {f"slot{n}_{name}" for name in ("pictures", "name", "role", "x0", "y0", "x1", "y1", "use")}
+        expected |= {f"slot{n}_{name}" for name in shown}
     assert {name for name, calls in scripts.items() if calls} == expected
 
 
@@ -213,6 +214,17 @@ def test_an_opened_layout_fills_the_slots_and_turns_the_others_off(page: Page) -
         note, *values = opened.opened(wrong)
         assert note["value"].startswith("AnyMS: ")
         assert all("value" not in value for value in values)
+
+
+def test_an_opened_layout_leaves_unnamed_subjects_unnamed_and_roles_automatic(page: Page) -> None:
+    opened = page.webui("lib_anyms.webui.ui.paste")
+    whole = [0, 0, 1, 1]
+    subjects = [{"box": whole}, {"name": "hat", "role": "attribute", "box": whole}, {"name": "hat", "box": whole}]
+    layout = {"version": 1, "subjects": [*subjects, {"box": whole}]}
+    _, *values = opened.opened(json.dumps({"layout": layout}), held(RED), held(RED), held(RED), "")
+    filled = dict(zip(opened.RESTORED, values, strict=True))
+    assert [filled[f"slot{n}_name"] for n in range(1, 5)] == ["", "hat", "hat", "subject 4"]
+    assert [filled[f"slot{n}_role"] for n in range(1, 5)] == ["auto", "auto", "subject", "auto"]
 
 
 def test_the_host_s_sizes_are_watched(page: Page) -> None:
@@ -361,7 +373,7 @@ def test_what_is_missing_is_looked_up_when_it_is_shown(page: Page, shown: str) -
     outputs = [hint, page.by_name["adapter"], page.by_name["encoder"]]
     assert act[0] is (files.names_now if shown == "a download has ended" else files.files_now)
     assert act[2][:3] == outputs
-    assert [part.label for part in act[1]] == ["adapter", "encoder", "check"]
+    assert [part.label for part in act[1]] == ["Adapter", "Image encoder", "check"]
 
 
 # -- the X/Y/Z plot ----------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=89aa7310";
-import { PROMPTS } from "../model/exchange.mjs?v=89aa7310";
-import { isOff, shows } from "../model/layout.mjs?v=89aa7310";
-import { allSlots, writeOrder } from "../model/order.mjs?v=89aa7310";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=89aa7310";
+import { pictureSize } from "./page.mjs?v=a5b4eea3";
+import { PROMPTS } from "../model/exchange.mjs?v=a5b4eea3";
+import { isOff, shows } from "../model/layout.mjs?v=a5b4eea3";
+import { allSlots, writeOrder } from "../model/order.mjs?v=a5b4eea3";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=a5b4eea3";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */
@@ -18,7 +18,7 @@ export const EXTRA_OUTPUT = "asked";
 export const CROP_RESPONSE = "cut_told";
 
 export const EDGES = ["x0", "y0", "x1", "y1"];
-const SETTINGS = ["name", "role", "weight", "start", "end", "blocks", ...PROMPTS];
+const SETTINGS = ["role", "weight", "start", "end", "blocks", ...PROMPTS];
 
 /**
  * Sets a value as typing does: gradio listens to the event.
@@ -46,6 +46,8 @@ export class Fields {
      * @type {Map<number, {text: string, pictures: Pictures}>}
      */
     this.parsed = new Map();
+    /** @type {Map<string, HTMLInputElement>} */
+    this.entries = new Map();
   }
 
   /** @type {(name: string) => string} */
@@ -60,16 +62,20 @@ export class Fields {
 
   /** The input of a component. Throws if the page has none. @type {(name: string) => HTMLInputElement} */
   entry(name) {
+    const known = this.entries.get(name);
+    if (known?.isConnected) return known; // gradio may build a component again
     const input = this.component(name)?.querySelector("textarea, input:not([type=range])");
     if (!input) throw new Error(`the page has no field ${name}`);
-    return /** @type {HTMLInputElement} */ (input);
+    const entry = /** @type {HTMLInputElement} */ (input);
+    this.entries.set(name, entry);
+    return entry;
   }
 
   /** Whether gradio has built the last component of the panel. */
   get ready() {
     const used = this.component(`slot${this.slots}_use`)?.querySelector("input");
     const order = this.component("order")?.querySelector("textarea, input");
-    return Boolean(used && order && this.pictureArea(this.slots));
+    return Boolean(used && order && this.inspectorArea(this.slots) && this.footArea);
   }
 
   /** @returns {FieldValues} */
@@ -81,6 +87,7 @@ export class Fields {
       order: this.entry("order").value,
       pictures: slots.map((slot) => this.pictures(slot)),
       names: slots.map((slot) => this.entry(`slot${slot}_name`).value),
+      settings: slots.map((slot) => this.settings(slot)),
     };
   }
 
@@ -116,19 +123,81 @@ export class Fields {
     this.send(`slot${slot}_pictures`, writePictures(pictures));
   }
 
-  /**
-   * The slot's settings in a layout file, without its box.
-   * @type {(slot: number) => Record<string, string | number>}
-   */
+  /** The slot's settings, without name and box. @type {(slot: number) => Record<string, string | number>} */
   settings(slot) {
     /** @type {Record<string, string | number>} */
     const settings = {};
     for (const name of SETTINGS) {
       const entry = this.entry(`slot${slot}_${name}`);
-      const value = entry.type === "number" ? entry.valueAsNumber : entry.value;
-      if (value !== "" || !PROMPTS.includes(name)) settings[name] = value;
+      settings[name] = entry.type === "number" ? entry.valueAsNumber : entry.value;
     }
     return settings;
+  }
+
+  /** Number and size of missing model files. @returns {{count?: number, size?: string}} */
+  lacking() {
+    const text = this.component("lacking") ? this.entry("lacking").value : "";
+    return text ? JSON.parse(text) : {};
+  }
+
+  /** Presses a button of the panel. @type {(name: string) => void} */
+  press(name) {
+    const component = this.component(name);
+    (component?.matches("button") ? component : component?.querySelector("button"))?.click();
+  }
+
+  /** Selects a slot's name to be typed over. @param {number} slot */
+  rename(slot) {
+    const name = this.entry(`slot${slot}_name`);
+    name.focus({ preventScroll: true });
+    name.select();
+  }
+
+  /** Opens the fold with the model files. */
+  showFiles() {
+    for (const name of ["more", "files"]) {
+      const fold = this.component(name);
+      const label = /** @type {HTMLElement | null | undefined} */ (fold?.querySelector(".label-wrap"));
+      if (label && !label.classList.contains("open")) label.click();
+    }
+    this.component("files")?.scrollIntoView({ block: "nearest" });
+  }
+
+  /**
+   * Calls `show` when the text about a download changes.
+   * @type {(show: (text: string, running: boolean) => void) => void}
+   */
+  watchDownload(show) {
+    const shown = this.component("files_progress");
+    if (!shown) return;
+    const report = () => show(shown.textContent?.trim() ?? "", shown.querySelector("progress") !== null);
+    new MutationObserver(report).observe(shown, { childList: true, subtree: true, characterData: true });
+  }
+
+  /** Shows each field's help as its tip. @type {(prefix: string, help: Record<string, string>) => void} */
+  explain(prefix, help) {
+    for (const [name, sentence] of Object.entries(help)) {
+      const component = this.component(prefix + name);
+      if (component) component.title = sentence;
+    }
+  }
+
+  /** Name of the adapter that the next job uses; "" if none is known. */
+  adapterName() {
+    return this.component("ready") ? this.entry("ready").value.trim() : "";
+  }
+
+  /**
+   * The element beside a slot's fields that shows its role and numbers.
+   * @type {(slot: number) => HTMLElement | null}
+   */
+  inspectorArea(slot) {
+    return this.component(`slot${slot}_inspect`)?.querySelector(".anyms-inspect") ?? null;
+  }
+
+  /** The element in the panel's last row. @returns {HTMLElement | null} */
+  get footArea() {
+    return this.component("foot")?.querySelector(".anyms-foot") ?? null;
   }
 
   /** Size of the picture; null until the host's fields exist. @returns {Size | null} */
@@ -153,7 +222,7 @@ export class Fields {
     type(this.entry("order"), writeOrder(layout.order));
   }
 
-  /** Sets a text field of the panel. @type {(name: string, value: string) => void} */
+  /** Sets a text or number field of the panel. @type {(name: string, value: string | number) => void} */
   send(name, value) {
     type(this.entry(name), value);
   }

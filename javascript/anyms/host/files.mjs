@@ -1,25 +1,46 @@
 // Picture files that reach the page by drop, paste or file dialog, and their data: URLs.
 
-import { shrunk } from "../model/pictures.mjs?v=89aa7310";
+import { isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=a5b4eea3";
+import { shrunk } from "../model/pictures.mjs?v=a5b4eea3";
 
 const SENT_UNCHANGED = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST_FILE = 4 * 2 ** 20; // bytes
 const QUALITY = 0.95;
 
+/** @typedef {{pictures: File[], layout: File | null}} Sorted files by what they are; `layout`: the first JSON file */
+
 /**
- * The picture files of a drop or a paste. A picture dragged from this page is downloaded from its own server.
+ * The files of a drop or a paste. A picture dragged from this page is downloaded from its own server.
  * @param {DataTransfer | null} transfer
- * @returns {Promise<File[]>}
+ * @returns {Promise<Sorted>}
  */
-export async function picturesIn(transfer) {
-  const files = [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+export async function filesIn(transfer) {
+  const files = [...(transfer?.files ?? [])]; // the browser empties the transfer when the event ends
   const lines = transfer?.getData("text/uri-list").split("\n") ?? [];
   const address = lines.find((line) => line && !line.startsWith("#")) ?? "";
-  if (files.length || !address || new URL(address, location.href).origin !== location.origin) return files;
+  if (files.length || !address || new URL(address, location.href).origin !== location.origin) return sorted(files);
   const response = await fetch(address).catch(() => null);
-  const blob = response?.ok ? await response.blob() : null;
-  return blob?.type.startsWith("image/") ? [new File([blob], "picture", { type: blob.type })] : [];
+  return sorted(response?.ok ? [new File([await response.blob()], "picture")] : []);
 }
+
+/**
+ * Files by what their bytes are. A file of unknown bytes that calls itself a picture is one that the browser may not
+ * read; `addressOf` says so.
+ * @type {(files: readonly File[]) => Promise<Sorted>}
+ */
+export async function sorted(files) {
+  const pictures = [];
+  let layout = null;
+  for (const file of files) {
+    const kind = kindOf(await bytesOf(file)) || file.type;
+    if (kind === JSON_TYPE) layout ??= file;
+    else if (kind.startsWith("image/")) pictures.push(file);
+  }
+  return { pictures, layout };
+}
+
+/** The first bytes, enough for `kindOf`. @type {(file: Blob) => Promise<Uint8Array>} */
+const bytesOf = async (file) => new Uint8Array(await file.slice(0, 64).arrayBuffer());
 
 /** Whether a drag carries files or an address. @type {(transfer: DataTransfer | null) => boolean} */
 export function hasPictures(transfer) {
@@ -27,17 +48,32 @@ export function hasPictures(transfer) {
 }
 
 /**
- * A picture as a data: URL of at most 1024 pixels per side. A small file is not re-encoded. Throws if the browser
- * cannot read it.
+ * A picture as a data: URL of at most 1024 pixels per side. A small file is not re-encoded, nor is any file where the
+ * browser falsifies what a canvas returns. Throws if the browser cannot read it.
  * @param {File} file
  * @returns {Promise<string>}
  */
 export async function addressOf(file) {
+  const type = kindOf(await bytesOf(file));
   const bitmap = await createImageBitmap(file);
   const size = shrunk(bitmap);
-  const fits = size.width === bitmap.width && size.height === bitmap.height;
-  if (fits && file.size <= LARGEST_FILE && SENT_UNCHANGED.includes(file.type)) return dataUrl(file);
+  const fits = size.width === bitmap.width && size.height === bitmap.height && file.size <= LARGEST_FILE;
+  const unchanged = SENT_UNCHANGED.includes(type);
+  if (unchanged && (fits || falsifiesCanvas())) return dataUrl(file.slice(0, file.size, type));
+  if (falsifiesCanvas()) throw new Error("the browser falsifies pictures");
   return dataUrl(await encoded(bitmap, size));
+}
+
+/** Whether this browser returns other pixels than a canvas has, to hide traits of the computer. */
+export function falsifiesCanvas() {
+  const canvas = Object.assign(document.createElement("canvas"), { width: KNOWN_ROW.length, height: 1 });
+  const context = canvas.getContext("2d");
+  if (!context) return true;
+  KNOWN_ROW.forEach((colour, n) => {
+    context.fillStyle = colour;
+    context.fillRect(n, 0, 1, 1);
+  });
+  return isFalsified(context.getImageData(0, 0, KNOWN_ROW.length, 1).data);
 }
 
 /** @type {(bitmap: ImageBitmap, size: import("../model/boxes.mjs").Size) => Promise<Blob>} */

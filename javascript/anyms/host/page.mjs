@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=89aa7310";
+import { keptByHires } from "../model/hires.mjs?v=a5b4eea3";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 
@@ -45,6 +45,13 @@ export function prompts(tab) {
   return [typed, infotext.split(/\n?(?:Negative prompt|Steps):/)[0]];
 }
 
+/** Adds words to the end of the prompt, as typing does. @type {(tab: string, words: string) => void} */
+export function addToPrompt(tab, words) {
+  const before = prompts(tab)[0].trimEnd();
+  const gap = before.endsWith(",") ? " " : ", ";
+  setPrompt(tab, before + (before && gap) + words);
+}
+
 /** Replaces the main prompt, as if it were typed. @type {(tab: string, text: string) => void} */
 export function setPrompt(tab, text) {
   const entry = find(`#${tab}_prompt textarea`);
@@ -67,9 +74,12 @@ export function checkpoint() {
   return chosenCheckpoint ?? find(list)?.value ?? "";
 }
 
-/** Calls `changed` when any of these values may have changed. @type {(tab: string, changed: () => void) => void} */
-export function watchPage(tab, changed) {
-  find(`#${tab}_prompt textarea`)?.addEventListener("input", changed);
+/**
+ * Calls `typed` for each letter of the prompt, and `changed` when any other of these values may have changed.
+ * @type {(tab: string, changed: () => void, typed: () => void) => void}
+ */
+export function watchPage(tab, changed, typed) {
+  find(`#${tab}_prompt textarea`)?.addEventListener("input", typed);
   const observer = new MutationObserver(changed);
   /** @type {(id: string, options: MutationObserverInit) => void} */
   const observe = (id, options) => {

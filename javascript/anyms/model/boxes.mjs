@@ -99,6 +99,32 @@ export function resized(box, edges, by, size, step) {
 }
 
 /**
+ * Any two corners as a box on the grid.
+ * @type {(corners: readonly number[], size: Size, step: number) => Box}
+ */
+export function gridded(corners, size, step) {
+  return fitted(corners.map((edge, n) => snapped(edge, n % 2 ? size.height : size.width, step)));
+}
+
+/**
+ * How far a corner moves so that the box keeps its ratio: the axis that grows more sets the factor.
+ * @param {Box} box
+ * @param {string} edges two of "n", "e", "s", "w"
+ * @param {readonly [number, number]} by
+ * @returns {[number, number]}
+ */
+export function inRatio(box, edges, by) {
+  const signs = [edges.includes("w") ? -1 : 1, edges.includes("n") ? -1 : 1];
+  const sides = [box[2] - box[0], box[3] - box[1]];
+  const room = [edges.includes("w") ? box[0] : 1 - box[2], edges.includes("n") ? box[1] : 1 - box[3]];
+  const most = Math.min(room[0] / sides[0], room[1] / sides[1]);
+  const least = Math.max(SMALLEST / sides[0], SMALLEST / sides[1]) - 1;
+  const wished = Math.max((by[0] * signs[0]) / sides[0], (by[1] * signs[1]) / sides[1]);
+  const growth = clamp(wished, Math.min(least, 0), most);
+  return [growth * sides[0] * signs[0], growth * sides[1] * signs[1]];
+}
+
+/**
  * The token grid of the UNet's cross-attention layers: `halvings` 1 for the finest, 2 for the coarsest. Halving rounds
  * up.
  * @param {Size} size
@@ -175,3 +201,27 @@ export function visibleShares(boxes, grid) {
 
 /** @type {(box: Box) => number} */
 export const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+
+/** Left, top, width and height in percent. @type {(box: Box) => number[]} */
+export function percents([x0, y0, x1, y1]) {
+  return [x0, y0, x1 - x0, y1 - y0].map((part) => Math.round(part * 1000) / 10);
+}
+
+/**
+ * The box after one number was typed: left and top move it, width and height keep its corner.
+ * @type {(box: Box, n: number, percent: number) => Box}
+ */
+export function typed(box, n, percent) {
+  const part = percent / 100;
+  const edges = [...box];
+  const near = n % 2; // index of the left or top edge
+  const far = near + 2;
+  if (n >= 2) {
+    edges[far] = edges[near] + Math.max(0, part);
+    return fitted(edges);
+  }
+  const side = box[far] - box[near];
+  edges[near] = Math.min(Math.max(part, 0), 1 - side);
+  edges[far] = edges[near] + box[far] - box[near];
+  return fitted(edges);
+}

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=89aa7310";
-import { shares, takesPart } from "./layout.mjs?v=89aa7310";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=a5b4eea3";
+import { shares, takesPart } from "./layout.mjs?v=a5b4eea3";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */
@@ -15,6 +15,7 @@ import { shares, takesPart } from "./layout.mjs?v=89aa7310";
  */
 
 const SMALL = 2; // tokens per side, in the coarse layers
+const DEFAULT_NAME = /^subject \d+$/; // of a subject that the user has not named; no prompt has it
 const LONG = 1.5; // ratio of a picture's longer side to its shorter side
 
 export const MESSAGES = {
@@ -58,6 +59,7 @@ const isLong = ({ width, height }) => Math.max(width, height) > LONG * Math.min(
 /** Whether no prompt has every word of the name. False while all prompts are empty.
  * @type {(name: string, prompts: readonly string[]) => boolean} */
 function isUnnamed(name, prompts) {
+  if (DEFAULT_NAME.test(name)) return false;
   const words = name.toLowerCase().split(/\s+/).filter(Boolean);
   const hasName = (/** @type {string} */ prompt) => words.every((word) => prompt.toLowerCase().includes(word));
   const typed = prompts.some((prompt) => prompt.trim() !== "");

@@ -5,7 +5,10 @@
  * Cmd on a Mac
  */
 /** @typedef {{does: "move" | "resize", by: readonly [number, number], fine: boolean}} Nudge */
-/** @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "undo"} | {does: "redo"}} Action */
+/**
+ * @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "deselect"} |
+ * {does: "duplicate"} | {does: "lock"} | {does: "undo"} | {does: "redo"}} Action
+ */
 
 /** @type {Record<string, readonly [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -13,20 +16,23 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const ON_BOX = {
   "]": { does: "layer", by: 1 },
   "[": { does: "layer", by: -1 },
+  l: { does: "lock" },
+  Escape: { does: "deselect" },
   Delete: { does: "remove" },
   Backspace: { does: "remove" },
 };
 
 /** @type {(stroke: Stroke) => Action | null} */
 export function actionOf({ key, shift, alt, command, onBox }) {
-  if (command) return commandOf(key.toLowerCase(), shift);
+  if (command) return commandOf(key.toLowerCase(), shift, onBox);
   if (!onBox) return null;
   if (key in ARROWS) return { does: shift ? "resize" : "move", by: ARROWS[key], fine: alt };
   return shift || alt ? null : (ON_BOX[key] ?? null);
 }
 
-/** @type {(key: string, shift: boolean) => Action | null} */
-function commandOf(key, shift) {
+/** @type {(key: string, shift: boolean, onBox: boolean) => Action | null} */
+function commandOf(key, shift, onBox) {
+  if (key === "d" && onBox && !shift) return { does: "duplicate" };
   if (key === "z") return { does: shift ? "redo" : "undo" };
   return key === "y" && !shift ? { does: "redo" } : null;
 }

@@ -1,27 +1,37 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=89aa7310";
-import { allSlots, proposedOrder, readOrder, roleOf } from "./order.mjs?v=89aa7310";
-import { PRESETS, sideBySide } from "./presets.mjs?v=89aa7310";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=a5b4eea3";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=a5b4eea3";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=a5b4eea3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./pictures.mjs").Pictures} Pictures */
-/** @typedef {{slot: number, box: Box, off?: boolean}} Region off: shown, but not sent */
 /**
- * regions: by slot; order: all slots from back to front, null: the proposed order; pictures, names: of every slot,
- * shown or not.
+ * off: shown, but not sent; locked: no drag, key or preset moves it.
+ * @typedef {{slot: number, box: Box, off?: boolean, locked?: boolean}} Region
+ */
+/** @typedef {Readonly<Record<string, string | number>>} Settings of a slot: role, weight, own prompts and so on */
+/**
+ * regions: by slot; order: all slots from back to front, null: the proposed order; pictures, names, settings: of every
+ * slot, shown or not.
  * @typedef {{regions: readonly Region[], order: readonly number[] | null, pictures?: readonly Pictures[],
- * names?: readonly string[]}} Layout
+ * names?: readonly string[], settings?: readonly Settings[]}} Layout
  */
 /** @typedef {{name: string, role: string, picture: string}} Fact content of a slot; `picture` is an address or "" */
 /** @typedef {(slot: number) => Fact} Facts */
+/** @typedef {readonly [number, number]} Point in fractions of the picture */
 /**
  * Values of the page's fields, slot by slot.
  * @typedef {{boxes: readonly (readonly number[])[], used: readonly boolean[], order: string,
- * pictures?: readonly Pictures[], names?: readonly string[]}} FieldValues
+ * pictures?: readonly Pictures[], names?: readonly string[], settings?: readonly Settings[]}} FieldValues
  */
+
+/** @type {Settings} As lib_anyms/webui/ui/slots.py */
+export const DEFAULTS = { role: AUTO, weight: 1, start: 0, end: 1, blocks: "all", prompt: "", avoid: "" };
+
+const STEP = 1 / 16; // between a subject and its copy
 
 // -- what a layout has ------------------------------------------------------------------------------------------------
 
@@ -40,6 +50,9 @@ const regionOf = (layout, slot) => layout.regions.find((region) => region.slot =
 export const isOff = (layout, slot) => Boolean(regionOf(layout, slot)?.off);
 
 /** @type {(layout: Layout, slot: number) => boolean} */
+export const isLocked = (layout, slot) => Boolean(regionOf(layout, slot)?.locked);
+
+/** @type {(layout: Layout, slot: number) => boolean} */
 export const shows = (layout, slot) => regionOf(layout, slot) !== undefined;
 
 /** @type {(layout: Layout, slot: number) => Box} */
@@ -50,6 +63,9 @@ export const picturesOf = (layout, slot) => layout.pictures?.[slot - 1] ?? [];
 
 /** @type {(layout: Layout, slot: number) => string} */
 export const nameOf = (layout, slot) => layout.names?.[slot - 1] ?? "";
+
+/** @type {(layout: Layout, slot: number) => Settings} */
+export const settingsOf = (layout, slot) => layout.settings?.[slot - 1] ?? DEFAULTS;
 
 /**
  * The shown slots from back to front.
@@ -82,12 +98,13 @@ export function same(one, other) {
   if (one.regions.length !== other.regions.length) return false;
   const regions = one.regions.every((region, n) => sameRegion(region, other.regions[n]));
   const order = String(one.order) === String(other.order);
-  return regions && order && !repictured(one, other).length && !renamed(one, other).length;
+  return regions && order && !repictured(one, other).length && !rewritten(one, other).length;
 }
 
 /** @type {(one: Region, other: Region) => boolean} */
 function sameRegion(one, other) {
-  return one.slot === other.slot && sameBox(one.box, other.box) && Boolean(one.off) === Boolean(other.off);
+  const flags = Boolean(one.off) === Boolean(other.off) && Boolean(one.locked) === Boolean(other.locked);
+  return one.slot === other.slot && sameBox(one.box, other.box) && flags;
 }
 
 /** The slots whose pictures differ. @type {(one: Layout, other: Layout) => number[]} */
@@ -108,13 +125,32 @@ export function renamed(one, other) {
 }
 
 /**
- * The history mark that joins letters typed one after another into one undo step; "" unless one name is the only
- * change.
+ * The names and settings that differ: [slot, field, value in `one`].
+ * @type {(one: Layout, other: Layout) => [number, string, string | number][]}
+ */
+export function rewritten(one, other) {
+  /** @type {[number, string, string | number][]} */
+  const changes = renamed(one, other).map((slot) => [slot, "name", nameOf(one, slot)]);
+  for (const slot of allSlots(Math.max(one.settings?.length ?? 0, other.settings?.length ?? 0))) {
+    const [mine, theirs] = [settingsOf(one, slot), settingsOf(other, slot)];
+    if (mine === theirs) continue;
+    for (const field of Object.keys(mine)) {
+      if (!Object.is(mine[field], theirs[field])) changes.push([slot, field, mine[field]]);
+    }
+  }
+  return changes;
+}
+
+/**
+ * The history mark that joins letters typed one after another, or steps of a slider, into one undo step; "" unless one
+ * field is the only change.
  * @type {(one: Layout, other: Layout) => string}
  */
 export function typing(one, other) {
-  const slots = renamed(one, other);
-  return slots.length === 1 && same({ ...one, names: other.names }, other) ? `name ${slots[0]}` : "";
+  const changes = rewritten(one, other);
+  if (changes.length !== 1 || !same({ ...one, names: other.names, settings: other.settings }, other)) return "";
+  const [slot, field] = changes[0];
+  return `${field} ${slot}`;
 }
 
 // -- from the page's fields -------------------------------------------------------------------------------------------
@@ -137,12 +173,13 @@ export function fromFields(values, facts, first, before) {
     const wasOff = before !== undefined && isOff(before, slot);
     const filled = isFilled(facts(slot));
     const used = values.used[slot - 1];
-    if (used && (slot <= first || filled || shown)) regions.push({ slot, box });
-    if (!used && (wasOff || (shown && filled))) regions.push({ slot, box, off: true });
+    const locked = before !== undefined && isLocked(before, slot) ? { locked: true } : {};
+    if (used && (slot <= first || filled || shown)) regions.push({ slot, box, ...locked });
+    if (!used && (wasOff || (shown && filled))) regions.push({ slot, box, off: true, ...locked });
   }
   const order = readOrder(values.order, values.boxes.length);
   const known = order === undefined ? (before?.order ?? null) : order; // an invalid text changes nothing
-  return { regions, order: known, pictures: values.pictures, names: values.names };
+  return { regions, order: known, pictures: values.pictures, names: values.names, settings: values.settings };
 }
 
 // -- edits ------------------------------------------------------------------------------------------------------------
@@ -157,13 +194,30 @@ export const withBox = (layout, slot, box) => withRegion(layout, slot, (region) 
 
 /** Switches a subject off or on; its box stays. @type {(layout: Layout, slot: number, off: boolean) => Layout} */
 export function switched(layout, slot, off) {
-  return withRegion(layout, slot, ({ box }) => (off ? { slot, box, off } : { slot, box }));
+  return withRegion(layout, slot, ({ off: _, ...region }) => (off ? { ...region, off } : region));
+}
+
+/** Fixes a subject's box, or frees it. @type {(layout: Layout, slot: number, locked: boolean) => Layout} */
+export function withLock(layout, slot, locked) {
+  return withRegion(layout, slot, ({ locked: _, ...region }) => (locked ? { ...region, locked } : region));
 }
 
 /** @type {(layout: Layout, slot: number, pictures: Pictures, slots: number) => Layout} */
 export function withPictures(layout, slot, pictures, slots) {
   const all = allSlots(slots).map((other) => (other === slot ? pictures : picturesOf(layout, other)));
   return { ...layout, pictures: all };
+}
+
+/** @type {(layout: Layout, slot: number, name: string, slots: number) => Layout} */
+export function withName(layout, slot, name, slots) {
+  return { ...layout, names: allSlots(slots).map((other) => (other === slot ? name : nameOf(layout, other))) };
+}
+
+/** @type {(layout: Layout, slot: number, changes: Settings, slots: number) => Layout} */
+export function withSettings(layout, slot, changes, slots) {
+  const changed = { ...settingsOf(layout, slot), ...changes };
+  const settings = allSlots(slots).map((other) => (other === slot ? changed : settingsOf(layout, other)));
+  return { ...layout, settings };
 }
 
 /**
@@ -184,7 +238,7 @@ export const unordered = (layout) => (layout.order ? { ...layout, order: null } 
 
 /**
  * Shows one more slot, an empty one if there is one; null when all are shown. If the others are side by side as first
- * proposed, all boxes are placed side by side again; otherwise the new box goes near the middle.
+ * proposed, all boxes are placed side by side again; otherwise the new box goes where it covers least of the others.
  * @type {(layout: Layout, facts: Facts, slots: number) => {layout: Layout, slot: number} | null}
  */
 export function added(layout, facts, slots) {
@@ -193,18 +247,73 @@ export function added(layout, facts, slots) {
   const slot = free.find((other) => !isFilled(facts(other))) ?? free[0];
   const count = layout.regions.length;
   const untouched = sideBySide(count).every((box, n) => sameBox(box, layout.regions[n].box));
-  const shift = 0.04 * (count % 6); // so that several new boxes do not hide each other
-  const regions = [...layout.regions, { slot, box: fitted([0.3 + shift, 0.25 + shift, 0.6 + shift, 0.7 + shift]) }];
+  const regions = [...layout.regions, { slot, box: freePlace(layout.regions.map(({ box }) => box)) }];
   regions.sort((a, b) => a.slot - b.slot);
   const boxes = sideBySide(count + 1);
   const placed = untouched ? regions.map((region, n) => ({ ...region, box: boxes[n] })) : regions;
   return { layout: { ...layout, regions: placed }, slot };
 }
 
-/** @type {(layout: Layout, slot: number) => Layout} */
+/**
+ * Takes a subject away with all it has: nothing of it, such as its own prompt, may return with the slot's next subject.
+ * @type {(layout: Layout, slot: number) => Layout}
+ */
 export function removed(layout, slot) {
   if (!shows(layout, slot)) return layout;
-  return { ...layout, regions: layout.regions.filter((region) => region.slot !== slot) };
+  /** @type {<T>(values: readonly T[] | undefined, empty: T) => T[] | undefined} */
+  const cleared = (values, empty) => values?.map((value, n) => (n === slot - 1 ? empty : value));
+  return {
+    ...layout,
+    regions: layout.regions.filter((region) => region.slot !== slot),
+    pictures: cleared(layout.pictures, /** @type {Pictures} */ ([])),
+    names: cleared(layout.names, ""),
+    settings: cleared(layout.settings, DEFAULTS),
+  };
+}
+
+/**
+ * Shows one more slot with a copy of a subject, beside it; null when all are shown.
+ * @type {(layout: Layout, facts: Facts, slot: number, slots: number) => {layout: Layout, slot: number} | null}
+ */
+export function duplicated(layout, facts, slot, slots) {
+  const more = added(layout, facts, slots);
+  if (!more) return null;
+  const [x0, y0, x1, y1] = boxOf(layout, slot);
+  /** @type {(low: number, high: number) => number} */
+  const shift = (low, high) => (high + STEP <= 1 ? STEP : -Math.min(STEP, low));
+  const [dx, dy] = [shift(x0, x1), shift(y0, y1)];
+  const regions = [...layout.regions, { slot: more.slot, box: fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]) }];
+  regions.sort((a, b) => a.slot - b.slot);
+  let copy = withPictures({ ...layout, regions }, more.slot, picturesOf(layout, slot), slots);
+  copy = withName(copy, more.slot, nameOf(layout, slot), slots);
+  return { layout: withSettings(copy, more.slot, settingsOf(layout, slot), slots), slot: more.slot };
+}
+
+/**
+ * The slots whose boxes have a point, topmost first.
+ * @type {(layout: Layout, facts: Facts, point: Point) => number[]}
+ */
+export function slotsUnder(layout, facts, [x, y]) {
+  const under = stacked(layout, facts).filter((slot) => {
+    const [x0, y0, x1, y1] = boxOf(layout, slot);
+    return x0 <= x && x < x1 && y0 <= y && y < y1;
+  });
+  return under.reverse();
+}
+
+/** Shows a slot with this box. @type {(layout: Layout, slot: number, box: Box) => Layout} */
+export function withNew(layout, slot, box) {
+  const regions = [...layout.regions, { slot, box }].sort((a, b) => a.slot - b.slot);
+  return { ...layout, regions };
+}
+
+/**
+ * The slot that takes a file dropped at a point: an empty one first, else the topmost; 0: none.
+ * @type {(layout: Layout, facts: Facts, point: Point) => number}
+ */
+export function slotAt(layout, facts, point) {
+  const under = slotsUnder(layout, facts, point);
+  return under.find((slot) => facts(slot).picture === "") ?? under[0] ?? 0;
 }
 
 /**
@@ -213,10 +322,11 @@ export function removed(layout, slot) {
  */
 export function arranged(layout, facts, preset) {
   const isBackground = (/** @type {number} */ slot) => roleOf(facts(slot).role, facts(slot).name) === "background";
-  const standing = layout.regions.filter((region) => !isBackground(region.slot) && !region.off);
+  const stays = (/** @type {Region} */ region) => region.off || region.locked;
+  const standing = layout.regions.filter((region) => !isBackground(region.slot) && !stays(region));
   const boxes = PRESETS[preset](standing.length);
   const regions = layout.regions.map((region) => {
-    const fallback = region.off ? region.box : WHOLE;
+    const fallback = stays(region) ? region.box : WHOLE;
     return { ...region, box: boxes[standing.indexOf(region)] ?? fallback };
   });
   return { ...layout, regions };

@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=89aa7310";
+import { area } from "./boxes.mjs?v=a5b4eea3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 
@@ -14,14 +14,23 @@ const ATTRIBUTES = new Set(
 );
 const BACKGROUNDS = new Set("background scene room beach street forest sky landscape city wall floor".split(" "));
 
-/**
- * The role that the name's last word suggests.
- * @param {string} name
- */
+// What follows one of these describes the subject: "girl with a red hat" is a girl.
+const LINKS = new Set(", with in on at of by near wearing holding carrying under and".split(" "));
+
+/** The noun that names the subject: the last word before the first link. @type {(name: string) => string} */
+function headOf(name) {
+  const words = name.toLowerCase().replaceAll(",", " , ").split(/\s+/).filter(Boolean);
+  const first = words.findIndex((word) => !LINKS.has(word));
+  const head = words.slice(Math.max(0, first));
+  const end = head.findIndex((word) => LINKS.has(word));
+  return (end < 0 ? head : head.slice(0, end)).pop() ?? "";
+}
+
+/** The role that the name's noun suggests. @type {(name: string) => string} */
 export function proposedRole(name) {
-  const last = name.toLowerCase().split(/\s+/).filter(Boolean).pop() ?? "";
-  if (ATTRIBUTES.has(last)) return "attribute";
-  return BACKGROUNDS.has(last) ? "background" : "subject";
+  const head = headOf(name);
+  if (ATTRIBUTES.has(head)) return "attribute";
+  return BACKGROUNDS.has(head) ? "background" : "subject";
 }
 
 /**

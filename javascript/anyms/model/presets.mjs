@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { fitted } from "./boxes.mjs?v=89aa7310";
+import { area, fitted, rounded } from "./boxes.mjs?v=a5b4eea3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 
@@ -59,6 +59,47 @@ function cells(count, columns) {
 
 /** @type {(column: number, row: number, columns: number, rows: number) => number[]} */
 const cell = (column, row, columns, rows) => [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
+
+const SIZES = [
+  [0.3, 0.45],
+  [0.25, 0.35],
+  [0.2, 0.25],
+];
+const STRIDE = 0.05;
+const ALMOST_ALL = 0.8; // a larger box is a background, which any other box covers
+
+/**
+ * A place for one more box: it covers none of `taken`, or as little as possible, and is near the middle.
+ * @type {(taken: readonly Box[]) => Box}
+ */
+export function freePlace(taken) {
+  const others = taken.filter((box) => area(box) < ALMOST_ALL);
+  /** @type {{box: number[], covered: number}[]} */
+  const bests = SIZES.map(([width, height]) => bestPlace(others, width, height));
+  const best = bests.find(({ covered }) => covered === 0) ?? bests[0];
+  return fitted(best.box);
+}
+
+/** @type {(others: readonly Box[], width: number, height: number) => {box: number[], covered: number}} */
+function bestPlace(others, width, height) {
+  let best = { box: [0.3, 0.25, 0.3 + width, 0.25 + height], covered: Infinity, away: Infinity };
+  for (let x = 0.05; x + width <= 0.951; x += STRIDE) {
+    for (let y = 0.05; y + height <= 0.951; y += STRIDE) {
+      const box = [x, y, x + width, y + height];
+      const covered = rounded(others.reduce((sum, other) => sum + overlap(box, other), 0));
+      const away = Math.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5);
+      if (covered < best.covered || (covered === best.covered && away < best.away)) best = { box, covered, away };
+    }
+  }
+  return best;
+}
+
+/** Area that two boxes share. @type {(one: readonly number[], other: readonly number[]) => number} */
+function overlap(one, other) {
+  const width = Math.min(one[2], other[2]) - Math.max(one[0], other[0]);
+  const height = Math.min(one[3], other[3]) - Math.max(one[1], other[1]);
+  return Math.max(0, width) * Math.max(0, height);
+}
 
 /** @type {(count: number, place: (n: number) => number[]) => Box[]} */
 const boxes = (count, place) => Array.from({ length: count }, (_, n) => fitted(place(n)));

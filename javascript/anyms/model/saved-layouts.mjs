@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=89aa7310";
-import { added, stacked } from "./layout.mjs?v=89aa7310";
-import { allSlots } from "./order.mjs?v=89aa7310";
+import { fitted } from "./boxes.mjs?v=a5b4eea3";
+import { added, stacked } from "./layout.mjs?v=a5b4eea3";
+import { allSlots } from "./order.mjs?v=a5b4eea3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */
@@ -15,7 +15,10 @@ export const MAX_PRESETS = 100;
 const MAX_NAME = 60; // letters
 const MAX_BOXES = 12;
 
-/** Valid presets of a text. Invalid ones are left out. @type {(text: string | null) => Presets} */
+/**
+ * Valid presets of a text, even more than MAX_PRESETS. Invalid ones are left out.
+ * @type {(text: string | null) => Presets}
+ */
 export function readPresets(text) {
   /** @type {any} */
   let content;
@@ -27,7 +30,7 @@ export function readPresets(text) {
   const stored = content?.presets;
   if (content?.version !== VERSION || typeof stored !== "object" || stored === null) return {};
   const valid = Object.entries(stored).filter(([name, boxes]) => isName(name) && isPreset(boxes));
-  return Object.fromEntries(valid.slice(0, MAX_PRESETS).map(([name, boxes]) => [name.trim(), boxes.map(fitted)]));
+  return Object.fromEntries(valid.map(([name, boxes]) => [name.trim(), boxes.map(fitted)]));
 }
 
 /** @type {(presets: Presets) => string} */
@@ -54,6 +57,36 @@ export function withPreset(presets, name, preset) {
   if (!isName(key) || !isPreset(preset)) return null;
   const all = { ...presets, [key]: preset };
   return Object.keys(all).length > MAX_PRESETS ? null : all;
+}
+
+/**
+ * The user's `own` presets and those of a file. None of the user's is lost: a preset of the file that has the name of
+ * another one gets a new name, and `rejected` counts those beyond MAX_PRESETS.
+ * @type {(own: Presets, file: Presets) => {presets: Presets, added: number, rejected: number}}
+ */
+export function merged(own, file) {
+  /** @type {Record<string, Preset>} */
+  const presets = { ...own };
+  let [added, rejected] = [0, 0];
+  for (const [name, preset] of Object.entries(file)) {
+    if (JSON.stringify(own[name]) === JSON.stringify(preset)) continue;
+    if (Object.keys(presets).length >= MAX_PRESETS) rejected += 1;
+    else {
+      presets[freeName(presets, name)] = preset;
+      added += 1;
+    }
+  }
+  return { presets, added, rejected };
+}
+
+/** `name`, or "name (2)", "name (3)", ... if that is taken. @type {(presets: Presets, name: string) => string} */
+function freeName(presets, name) {
+  let free = name;
+  for (let n = 2; Object.hasOwn(presets, free); n++) {
+    const suffix = ` (${n})`;
+    free = name.slice(0, MAX_NAME - suffix.length) + suffix;
+  }
+  return free;
 }
 
 /** @type {(presets: Presets, name: string) => Presets} */

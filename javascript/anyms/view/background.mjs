@@ -1,18 +1,18 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=89aa7310";
-import { chooseFiles } from "../host/files.mjs?v=89aa7310";
-import { gallery, inputPictures } from "../host/page.mjs?v=89aa7310";
+import { make, t } from "./dom.mjs?v=a5b4eea3";
+import { chooseFiles } from "../host/files.mjs?v=a5b4eea3";
+import { gallery, inputPictures } from "../host/page.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */
 
 const SOURCES = {
-  none: "Nothing behind the boxes",
-  last: "Last picture behind the boxes",
-  input: "img2img's picture behind the boxes",
-  file: "A picture from a file…",
+  none: "Background: none",
+  last: "Background: last picture",
+  input: "Background: img2img's picture",
+  file: "Background: a file…",
 };
 const VISIBLE = "img:not([aria-hidden=true])";
 
@@ -62,7 +62,7 @@ export class Background {
     this.watch();
     this.draw();
     if (this.image.hidden && source !== "none") {
-      this.editor.say(t("There is no such picture yet. It will appear when there is one."));
+      this.editor.answer(t("There is no such picture yet. It will appear when there is one."));
     }
   }
 
@@ -93,6 +93,7 @@ export class Background {
   draw() {
     const { address } = this;
     this.image.hidden = !address;
+    this.editor.canvas?.root.classList.toggle("over-picture", Boolean(address));
     if (address && this.image.src !== address) this.image.src = address;
   }
 }

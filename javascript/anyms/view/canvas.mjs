@@ -1,16 +1,23 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=89aa7310";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=89aa7310";
-import { hasPictures } from "../host/files.mjs?v=89aa7310";
-import { boxOf, isFilled, isOff, withBox } from "../model/layout.mjs?v=89aa7310";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=a5b4eea3";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=a5b4eea3";
+import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=a5b4eea3";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=a5b4eea3";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */
-/** @typedef {{root: HTMLElement, image: HTMLImageElement, name: HTMLElement, invite: HTMLElement}} BoxNodes */
+/**
+ * @typedef {{root: HTMLElement, image: HTMLImageElement, picture: string, name: HTMLElement, invite: HTMLElement}}
+ * BoxNodes
+ */
 /** @typedef {{pointer: number, slot: number, stop: (cancelled: boolean) => void}} Gesture */
 
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w", ""]; // "": the grip in the middle, to move a covered box
+
+const EMPTY_LAYER = 20; // more than there are subjects
+const FAR = 8; // pixels that make a press a drag
 
 export class Canvas {
   /** @param {Editor} editor */
@@ -30,14 +37,17 @@ export class Canvas {
   }
 
   draw() {
-    this.drawShape();
-    this.editor.background.draw();
+    if (!this.gesture) {
+      this.drawShape();
+      this.editor.background.draw();
+    }
     this.drawBoxes();
     this.drawFrame();
   }
 
   drawShape() {
     const { width, height } = this.editor.size;
+    this.root.parentElement?.style.setProperty("--aspect", String(width / height));
     this.root.style.setProperty("--aspect", String(width / height));
     this.root.style.setProperty("--column", String(TOKEN / width));
     this.root.style.setProperty("--row", String(TOKEN / height));
@@ -67,15 +77,19 @@ export class Canvas {
     const { layout, chosen } = this.editor;
     const nodes = this.boxes.get(slot) ?? this.newBox(slot);
     const fact = this.editor.fact(slot);
-    Object.assign(nodes.root.style, placed(boxOf(layout, slot)), { zIndex: String(layer) });
+    // An empty box lies before the others for the pointer: what it covers is not its own.
+    const zIndex = String(fact.picture === "" ? layer + EMPTY_LAYER : layer);
+    Object.assign(nodes.root.style, placed(boxOf(layout, slot)), { zIndex });
     nodes.root.classList.toggle("empty", !isFilled(fact));
     nodes.root.classList.toggle("off", isOff(layout, slot));
+    nodes.root.classList.toggle("locked", isLocked(layout, slot));
     attribute(nodes.root, "aria-label", this.editor.describe(slot));
     attribute(nodes.root, "aria-pressed", String(slot === chosen));
     text(nodes.name, fact.name.trim());
     nodes.invite.hidden = fact.picture !== "";
     nodes.image.hidden = fact.picture === "";
-    if (fact.picture) attribute(nodes.image, "src", fact.picture);
+    if (fact.picture !== nodes.picture) nodes.image.src = fact.picture; // comparing its address would copy megabytes
+    nodes.picture = fact.picture;
   }
 
   /** @param {number} slot @returns {BoxNodes} */
@@ -91,7 +105,8 @@ export class Canvas {
     root.dataset.slot = String(slot);
     root.style.setProperty("--c", colourOf(slot));
     root.addEventListener("focus", () => this.editor.choose(slot));
-    const nodes = { root, image, name, invite };
+    root.addEventListener("dblclick", () => this.editor.fields.rename(slot));
+    const nodes = { root, image, picture: "", name, invite };
     this.boxes.set(slot, nodes);
     this.insert(slot, root);
     return nodes;
@@ -120,11 +135,41 @@ export class Canvas {
     const target = /** @type {HTMLElement} */ (event.target);
     const edges = target.dataset.edges;
     const slot = edges === undefined ? this.editor.slotOf(event) : this.editor.chosen;
-    if (!slot || event.button !== 0 || this.gesture) return;
+    if (event.button !== 0 || this.gesture) return;
+    if (!slot) return this.pressGround(event);
     event.preventDefault();
     this.focus(slot);
     this.editor.choose(slot);
+    if (isLocked(this.editor.layout, slot)) return this.editor.answer(t("Subject {slot} is locked", { slot }));
     this.follow(event, slot, edges ?? "");
+  }
+
+  /**
+   * A press beside the boxes deselects; a drag there draws a new box. Fingers scroll the page.
+   * @param {PointerEvent} start
+   */
+  pressGround(start) {
+    const { editor } = this;
+    if (editor.chosen) editor.deselect();
+    const facts = (/** @type {number} */ slot) => editor.fact(slot);
+    const more = added(editor.layout, facts, editor.fields.slots);
+    if (start.pointerType === "touch" || !more) return;
+    start.preventDefault();
+    const from = editor.layout;
+    const [x, y] = this.pointOf(start);
+    this.track(this.root, start, more.slot, (event) => {
+      if (Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < FAR) return;
+      const [right, bottom] = this.pointOf(event);
+      const step = editor.snapping && !event.altKey ? TOKEN : 0;
+      editor.chosen = more.slot;
+      editor.preview(withNew(from, more.slot, gridded([x, y, right, bottom], editor.size, step)));
+    });
+  }
+
+  /** A place on the stage in fractions of the picture. @param {MouseEvent} event @returns {[number, number]} */
+  pointOf(event) {
+    const { left, top, width, height } = this.root.getBoundingClientRect();
+    return [(event.clientX - left) / width, (event.clientY - top) / height];
   }
 
   /**
@@ -137,6 +182,20 @@ export class Canvas {
     const { root } = /** @type {BoxNodes} */ (this.boxes.get(slot));
     const area = this.root.getBoundingClientRect();
     const from = this.editor.layout;
+    this.track(root, start, slot, (event) => {
+      /** @type {[number, number]} */
+      const by = [(event.clientX - start.clientX) / area.width, (event.clientY - start.clientY) / area.height];
+      const straight = event.shiftKey && edges.length === 2 ? inRatio(boxOf(from, slot), edges, by) : by;
+      const free = event.altKey || straight !== by;
+      this.editor.preview(this.dragged(from, slot, edges, straight, free));
+    });
+  }
+
+  /**
+   * Calls `move` while the pointer moves, and ends the gesture when it is released.
+   * @type {(root: HTMLElement, start: PointerEvent, slot: number, move: (event: PointerEvent) => void) => void}
+   */
+  track(root, start, slot, move) {
     const listeners = new AbortController();
     const stop = (/** @type {boolean} */ cancelled) => {
       listeners.abort();
@@ -155,14 +214,22 @@ export class Canvas {
       };
       root.addEventListener(kind, sameFinger, { signal: listeners.signal });
     };
-    listen("pointermove", (event) => {
-      const dx = (event.clientX - start.clientX) / area.width;
-      const dy = (event.clientY - start.clientY) / area.height;
-      this.editor.preview(this.dragged(from, slot, edges, [dx, dy], event.altKey));
+    listen("pointermove", move);
+    listen("pointerup", (event) => {
+      const pressed = this.editor.previewed === null;
+      stop(false);
+      if (pressed && event.altKey) this.chooseBelow(slot, event);
     });
-    listen("pointerup", () => stop(false));
     listen("pointercancel", () => stop(true));
     listen("lostpointercapture", () => stop(true));
+  }
+
+  /** With Alt, a press goes through to the box below. @type {(slot: number, event: PointerEvent) => void} */
+  chooseBelow(slot, event) {
+    const { editor } = this;
+    const under = slotsUnder(editor.layout, (other) => editor.fact(other), this.pointOf(event));
+    const next = under[(under.indexOf(slot) + 1) % under.length];
+    if (next) this.focus(next);
   }
 
   /** @type {(from: Layout, slot: number, edges: string, by: readonly [number, number], free: boolean) => Layout} */
@@ -177,18 +244,27 @@ export class Canvas {
 
   /** @param {DragEvent} event */
   hover(event) {
-    if (hasPictures(event.dataTransfer)) this.markDropTarget(this.editor.slotOf(event));
+    if (hasPictures(event.dataTransfer)) this.markDropTarget(this.targetOf(event));
   }
 
-  /** The topmost box under the pointer takes the files. @param {DragEvent} event */
+  /** The box that takes a file dropped here; 0: none. @param {DragEvent} event */
+  targetOf(event) {
+    const under = slotAt(this.editor.layout, (slot) => this.editor.fact(slot), this.pointOf(event));
+    return under || this.editor.slotOf(event); // a script's event may have no place
+  }
+
+  /** @param {DragEvent} event */
   drop(event) {
     this.markDropTarget(0);
-    const slot = this.editor.slotOf(event);
-    if (slot && hasPictures(event.dataTransfer)) this.editor.intake.onDrop(event, slot);
+    const slot = this.targetOf(event);
+    if (slot && hasPictures(event.dataTransfer)) this.editor.intake.onDrop(event, slot, true);
   }
 
   /** @param {number} target slot; 0: none */
   markDropTarget(target) {
-    for (const [slot, { root }] of this.boxes) root.classList.toggle("drop-target", slot === target);
+    for (const [slot, { root }] of this.boxes) {
+      root.classList.toggle("drop-target", slot === target);
+      attribute(root, "data-drop", t("drop it into {slot}", { slot }));
+    }
   }
 }

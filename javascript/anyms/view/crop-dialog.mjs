@@ -1,14 +1,15 @@
 // The crop dialog: choose a part of a picture, erase what is not the subject, and see what the image encoder will see.
-// The slot changes only on "Use it". The whole picture stays in memory while the page is open, so that a crop can be
+// The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=89aa7310";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=89aa7310";
-import { allSlots } from "../model/order.mjs?v=89aa7310";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=89aa7310";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=89aa7310";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=89aa7310";
-import { chooseFiles } from "../host/files.mjs?v=89aa7310";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=a5b4eea3";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=a5b4eea3";
+import { allSlots } from "../model/order.mjs?v=a5b4eea3";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=a5b4eea3";
+import { Strokes } from "./strokes.mjs?v=a5b4eea3";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=a5b4eea3";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=a5b4eea3";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=a5b4eea3";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */
@@ -26,6 +27,9 @@ const MASKS = {
 const TOOLS = { crop: "Crop", erase: "Erase", restore: "Restore" };
 const HELP =
   "Drag the frame, or erase what is not the subject. The squares below show what the image encoder will see.";
+const FALSIFIED =
+  "This browser falsifies pictures to hide traits of your computer. Allow this page to use canvas data, or crop the " +
+  "picture with another program.";
 
 export class CropDialog {
   /** @param {Editor} editor */
@@ -38,6 +42,7 @@ export class CropDialog {
     /** @type {Tool} */
     this.tool = "crop";
     this.requests = 0;
+    this.openedBox = WHOLE; // of the crop when the dialog was opened
     this.pending = 0; // number of the request for a background mask; 0: none
     this.title = make("h2", { id: "crop-title" });
     this.view = canvasOf({ width: 1, height: 1 });
@@ -47,6 +52,8 @@ export class CropDialog {
     this.area = make("div", { className: "crop-area" }, this.view, this.shade, this.frame);
     this.tools = /** @type {Tool[]} */ (Object.keys(TOOLS)).map((tool) => this.newTool(tool));
     this.brush = this.newBrush();
+    this.circle = make("div", { className: "brush-circle", hidden: true });
+    this.strokes = new Strokes(() => this.draw());
     this.inputs = EDGES.map((label, n) => this.newInput(label, n));
     this.remover = textButton(t("Remove the background"), () => this.requestMask());
     this.squares = FITS.map((fit) => this.newSquare(fit));
@@ -68,17 +75,32 @@ export class CropDialog {
       this.remover,
       textButton(t("Start over"), () => this.startOver()),
     );
+    this.area.append(this.circle);
     const brush = make("label", {}, t("brush"), this.brush);
-    const painting = make("div", { className: "bar" }, make("div", {}, ...this.tools), brush, files);
+    const painting = make("div", { className: "bar" }, make("div", {}, ...this.tools), brush, this.strokes.root, files);
     const labels = this.inputs.map((input, n) => make("label", {}, t(EDGES[n]), input));
     const numbers = make("div", { className: "bar" }, ...labels);
-    const cancel = textButton(t("Cancel"), () => this.close());
-    const use = textButton(t("Use it"), () => this.use(), { className: "use" });
-    const end = make("div", { className: "bar end" }, cancel, use);
+    const cancel = textButton(t("Cancel"), () => this.leave());
+    const use = textButton(t("Apply"), () => this.use(), { className: "use" });
+    this.question = make(
+      "span",
+      { className: "leaving", hidden: true, role: "alert" },
+      t("Discard the changes?"),
+      textButton(t("Discard"), () => this.close()),
+      textButton(t("Continue"), () => this.ask(false)),
+    );
+    const end = make("div", { className: "bar end" }, this.question, cancel, use);
     const help = make("div", { className: "crop-help" }, t(HELP));
     const sheet = make("div", { className: "sheet" }, this.area);
     this.root.append(this.title, sheet, painting, numbers, this.problem, help, this.squareGroup(), end);
     this.root.addEventListener("close", () => this.forget());
+    this.root.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this.leave();
+    });
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.area.addEventListener("pointermove", (event) => this.drawCircle(event));
+    this.area.addEventListener("pointerleave", () => (this.circle.hidden = true));
     this.area.addEventListener("pointerdown", (event) => this.grab(event));
     for (const kind of ["keydown", "paste", "drop", "dragover"]) {
       this.root.addEventListener(kind, (event) => event.stopPropagation()); // neither editor nor host may react
@@ -139,6 +161,9 @@ export class CropDialog {
     const paint = canvasOf(size);
     if (crop.paint) contextOf(paint).drawImage(crop.paint, 0, 0);
     this.work = { ...crop, paint, slot, address, image, size };
+    this.openedBox = this.work.box;
+    this.strokes.begin(this.work);
+    this.ask(false);
     text(this.title, t("Crop picture {number} of subject {slot}", { slot, number: n + 1 }));
     text(this.problem, "");
     this.setTool("crop");
@@ -147,6 +172,39 @@ export class CropDialog {
 
   close() {
     this.root.close();
+  }
+
+  /** By "Cancel" or Escape: changes are not lost without a question. */
+  leave() {
+    const { work, openedBox } = this;
+    const dirty = work && (!sameBox(work.box, openedBox) || this.strokes.changed);
+    if (dirty && this.question?.hidden) this.ask(true);
+    else this.close();
+  }
+
+  /** @param {boolean} asks */
+  ask(asks) {
+    if (!this.question) return;
+    this.question.hidden = !asks;
+    if (asks) /** @type {HTMLElement | null} */ (this.question.querySelector("button"))?.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const step = { "[": -2, "]": 2 }[event.key];
+    if (step) this.brush.value = String(this.brush.valueAsNumber + step);
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+    event.preventDefault();
+    this.strokes.step(event.shiftKey ? 1 : -1);
+  }
+
+  /** Shows the brush's size at the pointer. @param {PointerEvent} event */
+  drawCircle(event) {
+    const area = this.view.getBoundingClientRect();
+    const width = (this.brush.valueAsNumber / 100) * Math.max(area.width, area.height);
+    this.circle.hidden = this.tool === "crop";
+    const [left, top] = [event.clientX - area.left - width / 2, event.clientY - area.top - width / 2];
+    Object.assign(this.circle.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${width}px` });
   }
 
   /** The dialog has closed, by a button or by Escape. */
@@ -160,6 +218,7 @@ export class CropDialog {
     if (!work) return;
     const { slot, address, source, box, paint, painted } = work;
     const unchanged = sameBox(box, WHOLE) && !painted;
+    if (!unchanged && falsifiesCanvas()) return text(this.problem, t(FALSIFIED));
     const result = unchanged ? source : rendered(work, box).toDataURL("image/png");
     this.close();
     const pictures = replaced(editor.fields.pictures(slot), address, result);
@@ -229,6 +288,7 @@ export class CropDialog {
     const { work } = this;
     if (!work) return;
     Object.assign(work, { box: WHOLE, paint: canvasOf(work.size), painted: false });
+    this.strokes.keep();
     text(this.problem, "");
     this.draw();
   }
@@ -251,7 +311,11 @@ export class CropDialog {
     };
     area.addEventListener("pointermove", sameFinger, { signal });
     for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      area.addEventListener(kind, () => listeners.abort(), { signal });
+      const end = () => {
+        listeners.abort();
+        if (this.tool !== "crop") this.strokes.keep();
+      };
+      area.addEventListener(kind, end, { signal });
     }
   }
 
@@ -314,6 +378,7 @@ export class CropDialog {
     if (!this.work) return; // the dialog was closed while the mask loaded
     if (!mask) return text(this.problem, t("The browser cannot read this mask. Save it as PNG and choose it again."));
     Object.assign(this.work, { paint: paintOf(mask, this.work.size), painted: true });
+    this.strokes.keep();
     text(this.problem, t(MASKS[erasedBy(this.work.paint)]));
     this.draw();
   }

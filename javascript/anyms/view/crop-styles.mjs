@@ -20,7 +20,10 @@ export const CROP_STYLES = `
 .crop-dialog .squares { display: flex; gap: 8px; flex-wrap: wrap; }
 .crop-dialog .squares button { flex-direction: column; padding: 5px; }
 .crop-dialog .squares canvas { width: 96px; height: 96px; background: #fff; border-radius: 3px; }
-.crop-dialog .end { justify-content: flex-end; margin-bottom: 0; }
+.crop-dialog .end { position: sticky; bottom: -12px; justify-content: flex-end; margin: 8px -12px -12px; padding: 8px 12px; border-top: 1px solid var(--line);
+  background: var(--body-background-fill, #fff); }
+.crop-dialog .leaving { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; margin-right: auto; font-weight: 600; }
+.crop-dialog .brush-circle { position: absolute; border: 1px solid #fff; border-radius: 50%; box-shadow: 0 0 0 1px #14171c; pointer-events: none; }
 .crop-dialog .end .use { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); font-weight: 600; padding: 0 12px; }
 @media (pointer: coarse) { .crop-dialog input { min-height: 44px !important; } .crop-dialog input[type=number] { width: 72px; font-size: 16px; } }
 `;

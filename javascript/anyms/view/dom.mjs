@@ -89,11 +89,17 @@ const ICONS = {
   save: "M8 2.5v7M5 6.5l3 3 3-3M2.5 10.5v3h11v-3",
   open: "M2.5 12.5v-9h4l1.5 2h5.5v7zM2.5 7.5h11",
   compare: "M2 3.5h3.3v9H2zM6.35 3.5h3.3v9h-3.3zM10.7 3.5H14v9h-3.3zM3 10l.7-1.5",
+  "compare-words": "M2 3.5h5.2v9H2zM8.8 3.5H14v9H8.8zM3.4 6h2.4M3.4 8h2.4M10.2 6h2.4M10.2 8h2.4M10.2 10h2.4",
+  positions: "M2.5 2.5h11v11h-11zM5 5h2.5v2.5H5zM9.5 10h2M9.5 8h2",
   maps: "M8 2.5a5.5 5.5 0 1 0 .01 0M8 5.5a2.5 2.5 0 1 0 .01 0",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   check: "M3 8.5l3.3 3.3L13 4.5",
   warning: "M8 2.5 14 13H2zM8 6.5v3M8 11.2v.1",
   hint: "M8 2.5a5.5 5.5 0 1 0 .01 0M8 7.3v3.7M8 5v.1",
+  crop: "M4.5 1.5v10h10M1.5 4.5h10v10",
+  lock: "M4 7.5h8v6H4zM5.8 7.5V5.2a2.2 2.2 0 0 1 4.4 0v2.3",
+  power: "M8 2v5.5M4.8 4a5 5 0 1 0 6.4 0",
+  enlarge: "M9.5 2.5h4v4M13.5 2.5 9 7M6.5 13.5h-4v-4M2.5 13.5 7 9",
   fields: "M2.5 4.5h11v2.5h-11zM2.5 9.5h11V12h-11z",
 };
 

@@ -1,44 +1,45 @@
-// The editor: holds the layout and its history, and connects canvas, subject list, toolbar and tools with the page's
-// fields.
+// The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
+// page's fields.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=89aa7310";
-import { begun, changed, redone, undone } from "../model/history.mjs?v=89aa7310";
-import { actionOf } from "../model/keys.mjs?v=89aa7310";
-import * as layouts from "../model/layout.mjs?v=89aa7310";
-import { allSlots } from "../model/order.mjs?v=89aa7310";
-import { hasPictures } from "../host/files.mjs?v=89aa7310";
-import { Background } from "./background.mjs?v=89aa7310";
-import { Canvas } from "./canvas.mjs?v=89aa7310";
-import { CropDialog } from "./crop-dialog.mjs?v=89aa7310";
-import { CROP_STYLES } from "./crop-styles.mjs?v=89aa7310";
-import { colourOf, make, styleSheet, t, text } from "./dom.mjs?v=89aa7310";
-import { Intake } from "./intake.mjs?v=89aa7310";
-import { LayoutFiles } from "./layout-files.mjs?v=89aa7310";
-import { STYLES } from "./styles.mjs?v=89aa7310";
-import { SubjectList } from "./subject-list.mjs?v=89aa7310";
-import { Thumbs } from "./thumbs.mjs?v=89aa7310";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=89aa7310";
-import { Toolbar } from "./toolbar.mjs?v=89aa7310";
-import { Tools } from "./tools.mjs?v=89aa7310";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=a5b4eea3";
+import * as layouts from "../model/layout.mjs?v=a5b4eea3";
+import { allSlots } from "../model/order.mjs?v=a5b4eea3";
+import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
+import { Autosave } from "./autosave.mjs?v=a5b4eea3";
+import { Background } from "./background.mjs?v=a5b4eea3";
+import { BoxBar } from "./box-bar.mjs?v=a5b4eea3";
+import { Canvas } from "./canvas.mjs?v=a5b4eea3";
+import { CropDialog } from "./crop-dialog.mjs?v=a5b4eea3";
+import { described } from "./description.mjs?v=a5b4eea3";
+import { DropChoice } from "./drop-choice.mjs?v=a5b4eea3";
+import { CROP_STYLES } from "./crop-styles.mjs?v=a5b4eea3";
+import { make, styleSheet, t, text } from "./dom.mjs?v=a5b4eea3";
+import { FilmStrip } from "./film-strip.mjs?v=a5b4eea3";
+import { Header } from "./header.mjs?v=a5b4eea3";
+import { Inspector } from "./inspector.mjs?v=a5b4eea3";
+import { hostRules } from "./host-styles.mjs?v=a5b4eea3";
+import { Intake } from "./intake.mjs?v=a5b4eea3";
+import { LayoutFiles } from "./layout-files.mjs?v=a5b4eea3";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=a5b4eea3";
+import { STYLES } from "./styles.mjs?v=a5b4eea3";
+import { KEYS, pressed } from "./keyboard.mjs?v=a5b4eea3";
+import { LargerView } from "./larger-view.mjs?v=a5b4eea3";
+import { Thumbs } from "./thumbs.mjs?v=a5b4eea3";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=a5b4eea3";
+import { Toast } from "./toast.mjs?v=a5b4eea3";
+import { Toolbar } from "./toolbar.mjs?v=a5b4eea3";
+import { Tools } from "./tools.mjs?v=a5b4eea3";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
-/** @typedef {import("../model/keys.mjs").Nudge} Nudge */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").Fact} Fact */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
 /** @typedef {import("../host/fields.mjs").Fields} Fields */
+/** @typedef {import("../model/boxes.mjs").Size} Size */
+/** @typedef {Map<number, number | null>} ShareMap visible shares by slot */
+/** @typedef {{layout: Layout, facts: Fact[], size: Size, shares: ShareMap}} Shares */
 
-const KEYS =
-  "Arrow keys move, with Shift they resize, with Alt by one pixel. " +
-  "Brackets change the layer, Delete removes, Control Z undoes.";
-const PLACE =
-  "Subject {subject}: left {left} %, top {top} %, width {width} %, height {height} %; layer {layer} of {layers}";
-const DESCRIPTIONS = {
-  visible: `${PLACE}; {share} % visible`,
-  off: `${PLACE}; switched off`,
-  empty: `${PLACE}; no picture yet`,
-};
 const DEFAULT_SIZE = { width: 1024, height: 1024 };
 /** @type {Fact} */
 const EMPTY = { name: "", role: "auto", picture: "" };
@@ -55,28 +56,42 @@ export class Editor {
     this.chosen = 0; // slot; 0: none
     this.snapping = true;
     this.plain = false;
+    this.unfolded = false; // whether the inspector shows position, timing and layers
+    this.inspected = 0; // slot that the inspector shows, also after the box was deselected; 0: none
     this.refreshing = false;
     this.hostRules = "";
     this.size = fields.size() ?? DEFAULT_SIZE;
     this.facts = this.readFacts();
     /** The layout during a drag. @type {Layout | null} */
     this.previewed = null;
+    this.frame = 0; // number of the requested frame; 0: none
+    /** The last result of `shares`, and what it was computed from. @type {Shares | null} */
+    this.lastShares = null;
     this.history = begun(this.read());
     this.background = new Background(this);
     this.files = new LayoutFiles(this);
     this.toolbar = new Toolbar(this);
     this.canvas = new Canvas(this);
-    this.subjectList = new SubjectList(this);
+    this.header = new Header(this);
+    this.boxBar = new BoxBar(this);
+    this.filmStrip = new FilmStrip(this);
+    this.inspector = new Inspector(this);
+    this.dropChoice = new DropChoice(this);
     this.intake = new Intake(this);
     this.thumbs = new Thumbs(this);
     this.cropDialog = new CropDialog(this);
     this.tools = new Tools(this);
+    this.toast = new Toast(this);
+    this.autosave = new Autosave(this, host.getAttribute("keeps") !== "no");
     this.problem = make("div", { className: "problem", role: "alert" });
     this.status = make("div", { className: "visually-hidden", role: "status" });
     // Rules by id for the host's fields: gradio would remove classes of ours.
     this.hostSheet = new CSSStyleSheet();
     this.shadow = host.attachShadow({ mode: "open" });
     this.build(host);
+    /** @type {Record<string, string>} */
+    this.help = JSON.parse(host.getAttribute("help") ?? "{}");
+    this.explain("");
     this.draw();
     this.refresh(); // the fields may have changed since they were read
   }
@@ -84,13 +99,17 @@ export class Editor {
   /** @param {HTMLElement} host */
   build(host) {
     const { tools, shadow } = this;
-    shadow.adoptedStyleSheets = [styleSheet(STYLES + TOOL_STYLES + CROP_STYLES)];
+    shadow.adoptedStyleSheets = [styleSheet(STYLES + TOOL_STYLES + STRIP_STYLES + CROP_STYLES)];
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, this.hostSheet];
     const keys = make("div", { id: "keys", className: "visually-hidden" }, t(KEYS));
-    const mat = make("div", { className: "mat" }, this.canvas.root);
-    shadow.append(this.toolbar.root, this.problem, tools.hints.root, mat, tools.hiresOverlay.root);
-    shadow.append(this.toolbar.orderLine, this.subjectList.root, tools.root);
-    shadow.append(this.status, keys, this.cropDialog.root);
+    const stage = make("div", { className: "stage" }, this.canvas.root, this.boxBar.root);
+    this.mat = make("div", { className: "mat" }, stage);
+    const parts = [this.toolbar.root, this.problem, this.mat, this.toast.root, this.dropChoice.root];
+    this.desk = make("div", { className: "desk" }, ...parts);
+    this.largerView = new LargerView(this);
+    shadow.append(this.header.root, this.autosave.root, tools.hints.root, this.desk, tools.hiresOverlay.root);
+    shadow.append(this.filmStrip.root, tools.hints.lists, this.status, keys);
+    shadow.append(this.cropDialog.root, this.largerView.root);
     shadow.addEventListener("keydown", (event) => this.key(/** @type {KeyboardEvent} */ (event)));
     shadow.addEventListener("paste", (event) => {
       this.intake.onPaste(/** @type {ClipboardEvent} */ (event), this.slotOf(event));
@@ -114,6 +133,16 @@ export class Editor {
   /** @type {(slot: number) => Fact} */
   fact(slot) {
     return this.facts[slot - 1] ?? EMPTY;
+  }
+
+  /** A letter of the prompt was typed: only hints depend on it. */
+  repaintHints() {
+    if (this.refreshing) return;
+    this.refreshing = true;
+    requestAnimationFrame(() => {
+      this.refreshing = false;
+      this.tools.hints.draw();
+    });
   }
 
   /** The page has changed, perhaps by this editor. Reads it in the next frame, when all changes are done. */
@@ -150,63 +179,64 @@ export class Editor {
     return layouts.stacked(this.layout, (slot) => this.fact(slot));
   }
 
+  /** @type {Map<number, number | null>} */
   get shares() {
-    return layouts.shares(this.layout, (slot) => this.fact(slot), this.size);
+    const { layout, facts, size } = this;
+    const last = this.lastShares;
+    if (last?.layout === layout && last.facts === facts && last.size === size) return last.shares;
+    const shares = layouts.shares(layout, (slot) => this.fact(slot), size);
+    this.lastShares = { layout, facts, size, shares };
+    return shares;
   }
 
   draw() {
     if (!layouts.shows(this.layout, this.chosen)) this.chosen = 0;
+    if (this.chosen) this.inspected = this.chosen;
+    else if (!layouts.shows(this.layout, this.inspected)) this.inspected = this.layout.regions[0]?.slot ?? 0;
     this.canvas.draw();
-    this.subjectList.draw();
-    if (!this.previewed) this.thumbs.draw(); // compares megabytes, and a drag changes no picture
-    this.toolbar.draw();
+    this.boxBar.draw();
+    this.filmStrip.draw();
     this.tools.draw();
+    if (this.previewed) return this.inspector.draw(); // a drag changes nothing else
+    this.header.draw();
+    this.inspector.draw();
+    this.thumbs.draw();
+    this.toolbar.draw();
+    this.autosave.draw();
     this.cropDialog.refresh();
     this.styleHost();
   }
 
-  /** Colours the slots' cards as their boxes, and hides slots and plain fields that are not in use. */
   styleHost() {
-    const rules = allSlots(this.fields.slots)
-      .map((slot) => this.slotRules(slot))
-      .join("\n");
-    if (rules === this.hostRules) return;
+    const rules = hostRules(this);
+    if (rules !== this.hostRules) this.hostSheet.replaceSync(rules);
     this.hostRules = rules;
-    this.hostSheet.replaceSync(rules);
-  }
-
-  /** @param {number} slot */
-  slotRules(slot) {
-    const selector = (/** @type {string} */ name) => `#${CSS.escape(this.fields.id(name))}`;
-    const colour = `${selector(`slot${slot}`)} { border-top: 3px solid ${colourOf(slot)} !important; }`;
-    const hidden = [];
-    if (!layouts.shows(this.layout, slot)) hidden.push(selector(`slot${slot}`), selector(`slot${slot}_more`));
-    if (!this.plain) hidden.push(selector(`slot${slot}_plain`));
-    return hidden.length ? `${colour} ${hidden.join(", ")} { display: none !important; }` : colour;
   }
 
   /** A subject in words, for screen readers. @type {(slot: number) => string} */
   describe(slot) {
-    const { layout, order } = this;
-    const percent = (/** @type {number} */ part) => Math.round(part * 100);
-    const [x0, y0, x1, y1] = layouts.boxOf(layout, slot);
-    const share = this.shares.get(slot) ?? null;
-    const hidden = layouts.isOff(layout, slot) ? DESCRIPTIONS.off : DESCRIPTIONS.empty;
-    return t(share === null ? hidden : DESCRIPTIONS.visible, {
-      subject: `${slot} ${this.fact(slot).name.trim()}`.trim(),
-      left: percent(x0),
-      top: percent(y0),
-      width: percent(x1 - x0),
-      height: percent(y1 - y0),
-      layer: order.indexOf(slot) + 1,
-      layers: order.length,
-      share: percent(share ?? 0),
-    });
+    return described(this, slot);
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    pressed(this, event);
+  }
+
+  /** Whether a slot has a picture or a name. @param {number} slot */
+  filled(slot) {
+    return layouts.isFilled(this.fact(slot));
   }
 
   /** Shows a problem; "" removes it. @param {string} sentence */
   complain(sentence) {
     text(this.problem, sentence);
+  }
+
+  /** Shows the answer to a press, and announces it. @param {string} sentence */
+  answer(sentence) {
+    this.say(sentence);
+    this.toast.show(sentence, false);
   }
 
   /** Announces an edit to screen readers. @param {string} announcement */
@@ -220,21 +250,37 @@ export class Editor {
   commit(layout, announcement = "", mark = "") {
     text(this.problem, "");
     if (layouts.same(layout, this.history.present)) return;
+    this.send(layout, this.history.present);
     this.history = changed(this.history, layout, mark);
     this.write();
     this.draw();
     this.say(announcement || (this.chosen ? this.describe(this.chosen) : ""));
+    if (announcement) this.toast.show(announcement, true);
   }
 
-  /** @param {Layout} layout */
+  /** Writes the pictures, names and settings that differ. @type {(to: Layout, from: Layout) => void} */
+  send(to, from) {
+    for (const slot of layouts.repictured(to, from)) this.fields.setPictures(slot, layouts.picturesOf(to, slot));
+    for (const [slot, field, value] of layouts.rewritten(to, from)) this.fields.send(`slot${slot}_${field}`, value);
+    this.facts = this.readFacts();
+  }
+
+  /** Shows a drag, once a frame. @param {Layout} layout */
   preview(layout) {
+    const waiting = this.previewed !== null && this.frame !== 0;
     this.previewed = layout;
-    this.draw();
+    if (waiting) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.previewed) this.draw();
+    });
   }
 
   /** @param {boolean} cancelled */
   endPreview(cancelled) {
     const { layout } = this;
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
     this.previewed = null;
     if (!cancelled) this.commit(layout);
     this.draw();
@@ -248,17 +294,22 @@ export class Editor {
     this.draw();
   }
 
+  /** Shows the help of the fields whose element ids begin with `prefix`. @param {string} prefix */
+  explain(prefix) {
+    const help = Object.entries(this.help).map(([name, sentence]) => [name, t(sentence)]);
+    this.fields.explain(prefix, Object.fromEntries(help));
+  }
+
+  deselect() {
+    this.chosen = 0;
+    /** @type {HTMLElement | null} */ (this.shadow.activeElement)?.blur();
+    this.draw();
+    this.say(t("No subject is selected"));
+  }
+
   /** @type {(slot: number, box: Box, mark?: string) => void} */
   place(slot, box, mark = "") {
     this.commit(layouts.withBox(this.history.present, slot, box), "", mark);
-  }
-
-  add() {
-    const more = layouts.added(this.history.present, (slot) => this.fact(slot), this.fields.slots);
-    if (!more) return;
-    this.chosen = more.slot;
-    this.commit(more.layout, t("Added subject {slot}", { slot: more.slot }));
-    this.canvas.focus(more.slot);
   }
 
   /** Shows one more slot for a picture; 0: all are shown. @type {(mark: string) => number} */
@@ -268,50 +319,16 @@ export class Editor {
     return more?.slot ?? 0;
   }
 
-  /** Removes a subject and focuses the nearest one. @param {number} slot */
-  remove(slot) {
-    const [x0, y0] = layouts.boxOf(this.layout, slot);
-    const distance = (/** @type {layouts.Region} */ { box }) => Math.hypot(box[0] - x0, box[1] - y0);
-    const others = this.layout.regions.filter((region) => region.slot !== slot);
-    others.sort((one, other) => distance(one) - distance(other));
-    this.commit(layouts.removed(this.history.present, slot), t("Removed subject {slot}", { slot }));
-    if (others.length) this.canvas.focus(others[0].slot);
-    else this.toolbar.add.focus();
-  }
-
-  /** Switches a subject off or on. @param {number} slot */
-  toggle(slot) {
-    const off = !layouts.isOff(this.history.present, slot);
-    const announcement = off ? "Subject {slot}: switched off" : "Subject {slot}: switched on";
-    this.commit(layouts.switched(this.history.present, slot, off), t(announcement, { slot }));
+  /** @type {(slot: number, changes: layouts.Settings, announcement: string) => void} */
+  set(slot, changes, announcement) {
+    const layout = layouts.withSettings(this.history.present, slot, changes, this.fields.slots);
+    this.commit(layout, announcement);
   }
 
   /** @type {(slot: number, pictures: Pictures, announcement: string, mark?: string) => void} */
   setPictures(slot, pictures, announcement, mark = "") {
-    this.fields.setPictures(slot, pictures);
-    this.facts = this.readFacts();
     const layout = layouts.withPictures(this.history.present, slot, pictures, this.fields.slots);
     this.commit(layout, announcement, mark);
-  }
-
-  /** @param {number} slot @param {number} steps */
-  layer(slot, steps) {
-    this.chosen = slot;
-    const facts = (/** @type {number} */ other) => this.fact(other);
-    this.commit(layouts.restacked(this.history.present, facts, slot, steps, this.fields.slots));
-  }
-
-  unorder() {
-    this.commit(layouts.unordered(this.history.present), t("The order follows role and size"));
-    this.toolbar.add.focus(); // the pressed button is hidden now
-  }
-
-  /** @type {(preset: keyof typeof import("../model/presets.mjs").PRESETS, announcement: string) => void} */
-  arrange(preset, announcement) {
-    this.commit(
-      layouts.arranged(this.history.present, (slot) => this.fact(slot), preset),
-      announcement,
-    );
   }
 
   undo() {
@@ -327,13 +344,7 @@ export class Editor {
     const { past, present } = this.history;
     if (layouts.same(history.present, present) && history.past.length === past.length) return;
     this.history = history;
-    for (const slot of layouts.repictured(history.present, present)) {
-      this.fields.setPictures(slot, layouts.picturesOf(history.present, slot));
-    }
-    for (const slot of layouts.renamed(history.present, present)) {
-      this.fields.send(`slot${slot}_name`, layouts.nameOf(history.present, slot));
-    }
-    this.facts = this.readFacts();
+    this.send(history.present, present);
     this.write();
     this.draw();
     this.say(announcement);
@@ -341,6 +352,11 @@ export class Editor {
 
   toggleSnapping() {
     this.snapping = !this.snapping;
+    this.draw();
+  }
+
+  toggleFold() {
+    this.unfolded = !this.unfolded;
     this.draw();
   }
 
@@ -365,44 +381,4 @@ export class Editor {
     if (event.type === "drop") this.intake.onDrop(event, 0);
   }
 
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    const { gesture } = this.canvas;
-    if (event.key === "Escape" && gesture) {
-      gesture.stop(true);
-      return consume(event); // the host would interrupt its job
-    }
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (target instanceof HTMLInputElement || gesture) return;
-    const slot = target.classList.contains("box") ? Number(target.dataset.slot) : 0;
-    const { key, shiftKey: shift, altKey: alt } = event;
-    const action = actionOf({ key, shift, alt, command: event.ctrlKey || event.metaKey, onBox: slot > 0 });
-    if (!action) return;
-    consume(event);
-    if (action.does === "layer") this.layer(slot, action.by);
-    else if (action.does === "remove") this.remove(slot);
-    else if (action.does === "undo") this.undo();
-    else if (action.does === "redo") this.redo();
-    else this.nudge(slot, action, event.repeat);
-  }
-
-  /** Moves or resizes a box by one step. @type {(slot: number, action: Nudge, held: boolean) => void} */
-  nudge(slot, { does, by, fine }, held) {
-    const { size, snapping } = this;
-    const coarse = snapping ? TOKEN : 8;
-    const step = fine ? 1 : coarse;
-    /** @type {[number, number]} */
-    const shift = [(by[0] * step) / size.width, (by[1] * step) / size.height];
-    const grid = snapping && !fine ? TOKEN : 0;
-    const box = layouts.boxOf(this.layout, slot);
-    const edge = by[0] ? "e" : "s";
-    const next = does === "move" ? moved(box, shift, size, grid) : resized(box, edge, shift, size, grid);
-    this.place(slot, next, held ? `${does} ${slot}` : ""); // a key held down is one undo step
-  }
-}
-
-/** @param {Event} event */
-function consume(event) {
-  event.preventDefault();
-  event.stopPropagation();
 }

@@ -1,13 +1,13 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, hasPictures, picturesIn } from "../host/files.mjs?v=89aa7310";
-import { t } from "./dom.mjs?v=89aa7310";
-import * as layouts from "../model/layout.mjs?v=89aa7310";
-import { allSlots } from "../model/order.mjs?v=89aa7310";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=89aa7310";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=89aa7310";
-import { textOf } from "../model/text.mjs?v=89aa7310";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=a5b4eea3";
+import { t } from "./dom.mjs?v=a5b4eea3";
+import * as layouts from "../model/layout.mjs?v=a5b4eea3";
+import { allSlots } from "../model/order.mjs?v=a5b4eea3";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=a5b4eea3";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=a5b4eea3";
+import { textOf } from "../model/text.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -20,20 +20,29 @@ export class Intake {
   }
 
   /**
-   * Adds pictures to a subject. Calls with the same `mark` are undone together.
-   * @type {(slot: number, files: readonly File[], mark?: string) => Promise<void>}
+   * Adds pictures to a subject, or replaces those it has. Calls with the same `mark` are undone together.
+   * @type {(slot: number, files: readonly File[], mark?: string, replace?: boolean) => Promise<void>}
    */
-  async add(slot, files, mark = "") {
+  async add(slot, files, mark = "", replace = false) {
     if (!slot || !files.length) return;
     const { editor } = this;
     editor.choose(slot);
+    this.busy(slot, true);
     const results = await Promise.all(files.slice(0, MAX_PICTURES).map((file) => addressOf(file).catch(() => null)));
+    this.busy(slot, false);
     const unreadable = files.filter((_, n) => results[n] === null).map((file) => file.name);
     const addresses = results.flatMap((address) => address ?? []);
     // Read the field only now: it may have changed while the files were read.
-    const { pictures, rejected } = joined(editor.fields.pictures(slot), addresses);
+    const { pictures, rejected } = joined(replace ? [] : editor.fields.pictures(slot), addresses);
     this.set(slot, pictures, t("Added pictures to subject {slot}", { slot }), mark);
     this.complain(unreadable, rejected + Math.max(0, files.length - MAX_PICTURES));
+  }
+
+  /** Marks a subject while its files are read. @type {(slot: number, waits: boolean) => void} */
+  busy(slot, waits) {
+    const { canvas, filmStrip } = this.editor;
+    const places = [canvas.boxes.get(slot), filmStrip.items.get(slot)];
+    for (const place of places) place?.root.classList.toggle("busy", waits);
   }
 
   /** @param {readonly string[]} unreadable names of files @param {number} rejected */
@@ -57,9 +66,13 @@ export class Intake {
     this.editor.say(announcement);
   }
 
-  /** Files dropped beside the boxes. @param {readonly File[]} files */
-  async offer(files) {
-    const infotext = files.length === 1 ? infotextOf(new Uint8Array(await files[0].arrayBuffer())) : "";
+  /**
+   * Files dropped beside the boxes. As a `reference`, a picture of AnyMS restores nothing.
+   * @type {(files: readonly File[], reference?: boolean) => Promise<void>}
+   */
+  async offer(files, reference = false) {
+    const restores = files.length === 1 && !reference;
+    const infotext = restores ? infotextOf(new Uint8Array(await files[0].arrayBuffer())) : "";
     if (namesAnyMS(infotext)) return this.editor.files.send({ parameters: infotext });
     this.drops += 1;
     const mark = `drop ${this.drops}`;
@@ -85,17 +98,21 @@ export class Intake {
     if (event.target instanceof HTMLInputElement || !hasPictures(event.clipboardData)) return;
     event.preventDefault();
     event.stopPropagation(); // the host would take it as its own input picture
-    void picturesIn(event.clipboardData).then((files) => (slot ? this.add(slot, files) : this.offer(files)));
+    void filesIn(event.clipboardData).then(({ pictures }) => (slot ? this.add(slot, pictures) : this.offer(pictures)));
   }
 
-  /** @param {DragEvent} event @param {number} slot 0: the next free one */
-  onDrop(event, slot) {
+  /**
+   * `slot` 0: the next free one; `asks`: where the subject has pictures, the user says what happens to them.
+   * @type {(event: DragEvent, slot: number, asks?: boolean) => void}
+   */
+  onDrop(event, slot, asks = false) {
     event.preventDefault();
     event.stopPropagation(); // the host would take it as its own input picture
-    const others = [...(event.dataTransfer?.files ?? [])].filter((file) => !file.type.startsWith("image/"));
-    void picturesIn(event.dataTransfer).then(async (files) => {
-      if (files.length) return slot ? this.add(slot, files) : this.offer(files);
-      if (others[0]?.name.endsWith(".json")) return this.editor.files.take(await textOf(others[0]));
+    void filesIn(event.dataTransfer).then(async ({ pictures, layout }) => {
+      const choice = asks && slot > 0 && this.editor.fields.pictures(slot).length > 0;
+      if (pictures.length && choice) return this.editor.dropChoice.open(slot, pictures);
+      if (pictures.length) return slot ? this.add(slot, pictures) : this.offer(pictures);
+      if (layout) return this.editor.files.take(await textOf(layout));
       this.editor.complain(t("This is neither a picture nor a layout file."));
     });
   }

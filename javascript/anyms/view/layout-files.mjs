@@ -1,15 +1,18 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=89aa7310";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=89aa7310";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=89aa7310";
-import * as layouts from "../model/layout.mjs?v=89aa7310";
-import { roleOf } from "../model/order.mjs?v=89aa7310";
-import { infotextOf } from "../model/png.mjs?v=89aa7310";
-import { textOf } from "../model/text.mjs?v=89aa7310";
+import { t } from "./dom.mjs?v=a5b4eea3";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=a5b4eea3";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=a5b4eea3";
+import * as layouts from "../model/layout.mjs?v=a5b4eea3";
+import { roleOf } from "../model/order.mjs?v=a5b4eea3";
+import { infotextOf } from "../model/png.mjs?v=a5b4eea3";
+import { textOf } from "../model/text.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
+
+/** @type {(texts: Record<string, string | number>) => Record<string, string | number>} */
+const filled = (texts) => Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== ""));
 
 export class LayoutFiles {
   /** @param {Editor} editor */
@@ -20,16 +23,18 @@ export class LayoutFiles {
 
   save() {
     downloadJson(this.exported(this.editor.order), "layout.json");
+    this.editor.answer(t("Saved the layout as a file"));
   }
 
   /** Text of a layout file. @param {readonly number[]} slots back to front */
   exported(slots) {
     const { editor } = this;
     const subjects = slots.map((slot) => {
-      const settings = editor.fields.settings(slot);
-      const name = editor.fact(slot).name.trim() || `subject ${slot}`;
+      const { prompt, avoid, ...settings } = editor.fields.settings(slot);
+      const name = editor.fact(slot).name.trim();
       const role = roleOf(String(settings.role), name);
-      return { ...settings, name, role, box: layouts.boxOf(editor.layout, slot) };
+      const texts = filled({ name, prompt, avoid }); // a reader numbers a subject without a name by its place
+      return { ...settings, ...texts, role, box: layouts.boxOf(editor.layout, slot) };
     });
     return writeLayout(/** @type {any} */ (subjects));
   }

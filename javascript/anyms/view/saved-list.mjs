@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=89aa7310";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=89aa7310";
-import * as saved from "../model/saved-layouts.mjs?v=89aa7310";
-import { textOf } from "../model/text.mjs?v=89aa7310";
+import { button, make, t } from "./dom.mjs?v=a5b4eea3";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=a5b4eea3";
+import * as saved from "../model/saved-layouts.mjs?v=a5b4eea3";
+import { textOf } from "../model/text.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */
@@ -24,23 +24,23 @@ export class SavedList {
   constructor(editor) {
     this.editor = editor;
     this.listed = "";
-    const list = make("select", { "aria-label": t("My arrangements"), onchange: () => this.draw() });
+    const list = make("select", { "aria-label": t("Saved layouts"), onchange: () => this.draw() });
     this.select = /** @type {HTMLSelectElement} */ (list);
     this.name = this.newName();
-    this.applyButton = button("check", t("Use it"), () => this.apply(), { shown: true });
-    this.deleteButton = button("remove", t("Delete the arrangement"), () => this.delete());
-    const saveButton = button("add", t("Save this one"), () => this.save(), { shown: true });
+    this.applyButton = button("check", t("Use the saved layout"), () => this.apply(), { shown: true });
+    this.deleteButton = button("remove", t("Delete the saved layout"), () => this.delete());
+    const saveButton = button("add", t("Save current"), () => this.save(), { shown: true });
     const files = [
-      button("save", t("Save my arrangements as a file"), () => this.saveFile()),
-      button("open", t("Open a file of arrangements"), () => void this.openFile()),
+      button("save", t("Save the saved layouts as a file"), () => this.saveFile()),
+      button("open", t("Open a file of saved layouts"), () => void this.openFile()),
     ];
     const groups = [[this.select, this.applyButton, this.deleteButton], [this.name, saveButton], files];
     const body = make("div", { className: "body" }, ...groups.map((nodes) => make("div", {}, ...nodes)));
-    this.root = make("details", { className: "saved" }, make("summary", {}, t("My arrangements")), body);
+    this.root = make("details", { className: "saved" }, make("summary", {}, t("Saved layouts")), body);
   }
 
   newName() {
-    const label = t("Name of a new arrangement");
+    const label = t("Name of a layout to save");
     const properties = { type: "text", maxLength: 60, placeholder: t("name"), "aria-label": label };
     const input = /** @type {HTMLInputElement} */ (make("input", properties));
     input.addEventListener("keydown", (event) => {
@@ -78,7 +78,7 @@ export class SavedList {
     }
     editor.complain("");
     this.draw();
-    editor.say(announcement);
+    editor.answer(announcement);
   }
 
   save() {
@@ -88,17 +88,17 @@ export class SavedList {
     const presets = saved.withPreset(stored(), name, preset);
     if (!presets) {
       const most = saved.MAX_PRESETS;
-      const problem = "An arrangement needs a name and a box, and at most {most} fit. Type a name, or delete one.";
+      const problem = "A saved layout needs a name and a box, and at most {most} fit. Type a name, or delete one.";
       return editor.complain(t(problem, { most }));
     }
-    this.store(presets, t("Saved arrangement {name}", { name }));
+    this.store(presets, t("Saved layout {name}", { name }));
     this.name.value = "";
     this.select.value = name;
   }
 
   delete() {
     const name = this.select.value;
-    this.store(saved.withoutPreset(stored(), name), t("Deleted arrangement {name}", { name }));
+    this.store(saved.withoutPreset(stored(), name), t("Deleted the saved layout {name}", { name }));
     if (this.deleteButton.disabled) this.name.focus(); // a disabled button loses the focus
   }
 
@@ -108,7 +108,7 @@ export class SavedList {
     const preset = stored()[name];
     if (!preset) return;
     const layout = saved.applied(editor.layout, (slot) => editor.fact(slot), preset, editor.fields.slots);
-    editor.commit(layout, t("Applied arrangement {name}", { name }));
+    editor.commit(layout, t("Applied layout {name}", { name }));
   }
 
   saveFile() {
@@ -118,11 +118,13 @@ export class SavedList {
   async openFile() {
     const [file] = await chooseFiles(".json,application/json", false);
     const presets = file ? saved.readPresets(await textOf(file)) : {};
-    const count = Object.keys(presets).length;
-    if (!count) {
-      return this.editor.complain(t("There are no arrangements in this file. Choose a file that was saved here."));
+    if (!Object.keys(presets).length) {
+      return this.editor.complain(t("There are no saved layouts in this file. Choose a file that was saved here."));
     }
-    const all = saved.readPresets(saved.writePresets({ ...stored(), ...presets })); // keeps to MAX_PRESETS
-    this.store(all, t("Opened arrangements: {count}", { count }));
+    const { presets: all, added, rejected } = saved.merged(stored(), presets);
+    this.store(all, t("Opened layouts: {count}", { count: added }));
+    const most = saved.MAX_PRESETS;
+    const problem = "At most {most} layouts fit. Not opened: {rejected}. Delete some, then open the file again.";
+    if (rejected) this.editor.complain(t(problem, { most, rejected }));
   }
 }

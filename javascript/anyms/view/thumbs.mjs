@@ -1,14 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=89aa7310";
-import { button, colourOf, make, styleSheet, t, text } from "./dom.mjs?v=89aa7310";
-import { hasPictures } from "../host/files.mjs?v=89aa7310";
-import { samePictures } from "../model/layout.mjs?v=89aa7310";
-import { allSlots } from "../model/order.mjs?v=89aa7310";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=89aa7310";
-import { STYLES } from "./styles.mjs?v=89aa7310";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=89aa7310";
+import { isCard } from "../model/mask.mjs?v=a5b4eea3";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=a5b4eea3";
+import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
+import { samePictures } from "../model/layout.mjs?v=a5b4eea3";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=a5b4eea3";
+import { STYLES } from "./styles.mjs?v=a5b4eea3";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -23,13 +22,16 @@ export class Thumbs {
   /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    const sheets = [STYLES, THUMB_STYLES].map(styleSheet);
-    /** @type {Card[]} */
-    this.cards = allSlots(editor.fields.slots).map((slot) => this.newCard(slot, sheets));
+    this.sheets = [STYLES, THUMB_STYLES].map(styleSheet);
+    /** Of slots that were shown at least once. @type {Map<number, Card>} */
+    this.cards = new Map();
   }
 
   draw() {
-    this.cards.forEach((card, n) => this.drawCard(n + 1, card));
+    for (const { slot } of this.editor.layout.regions) {
+      if (!this.cards.has(slot)) this.cards.set(slot, this.newCard(slot, this.sheets));
+    }
+    for (const [slot, card] of this.cards) this.drawCard(slot, card);
   }
 
   /** @param {number} slot @param {Card} card */
@@ -140,6 +142,7 @@ export class Thumbs {
     const label = t("Crop picture {number} of subject {slot}", { slot, number: n + 1 });
     const title = t("Crop it, or erase everything but the subject");
     const onclick = () => void this.editor.cropDialog.open(slot, n);
-    return make("button", { className: "crop", type: "button", title, "aria-label": label, onclick }, image);
+    const scissors = make("span", { className: "scissors" }, icon("crop"));
+    return make("button", { className: "crop", type: "button", title, "aria-label": label, onclick }, image, scissors);
   }
 }

@@ -1,13 +1,13 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=89aa7310";
-import { colourOf, make, t } from "./dom.mjs?v=89aa7310";
-import { boxOf, takesPart } from "../model/layout.mjs?v=89aa7310";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=a5b4eea3";
+import { colourOf, make, t } from "./dom.mjs?v=a5b4eea3";
+import { boxOf, takesPart } from "../model/layout.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
 // The index is the number of times that these layers halve the latent.
-const LEVELS = ["Token map: off", "Token map: fine layers", "Token map: coarse layers"];
+const LEVELS = ["Ownership map: off", "Ownership map: fine layers", "Ownership map: coarse layers"];
 
 export class TokenMap {
   /** @param {Editor} editor */

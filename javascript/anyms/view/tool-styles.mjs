@@ -6,10 +6,17 @@ select { font: inherit; color: inherit; border: 1px solid var(--line); border-ra
 select:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 .notice, .hires-note { margin: 6px 0; padding: 6px 10px; border-radius: var(--small); border: 1px solid #c77700; border-left-width: 4px;
   background: color-mix(in srgb, #f0a830 14%, var(--field)); color: var(--body-text-color, #1f2937); overflow-wrap: anywhere; }
-.hints { grid-column: 1 / -1; list-style: none; margin: 0; padding: 0; font-size: 12px; line-height: 1.35; }
-.hints li { display: flex; gap: 6px; align-items: flex-start; padding: 2px 0; color: var(--quiet); }
+.notice { display: flex; flex-wrap: wrap; gap: 4px 14px; align-items: center; }
+.notice details[open] { flex: 1 1 100%; }
+.notice .lacks { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; }
+.notice .buttons { display: flex; flex-wrap: wrap; gap: 4px; }
+.notice .download-progress { font-variant-numeric: tabular-nums; }
+.notice .plain summary { display: none; }
+.notice summary { display: list-item; min-height: 24px; cursor: pointer; }
+.hints { list-style: none; margin: 0 0 4px; padding: 0; font-size: 12px; line-height: 1.35; }
+.hints li { display: flex; flex-wrap: wrap; gap: 2px 6px; align-items: center; padding: 2px 0; color: var(--quiet); }
 .hints li.warning { color: var(--body-text-color, #1f2937); font-weight: 600; }
-.hints svg { margin-top: 0; }
+.hints li > span { flex: 1 1 200px; }
 .hints .warning svg { color: #c77700; stroke-width: 2; }
 .box.warned::after { content: "!"; position: absolute; right: 4px; top: 4px; width: 18px; height: 18px; border-radius: 9px;
   background: #f0a830; color: #14171c; font: 700 12px/18px system-ui, sans-serif; text-align: center; pointer-events: none; }
@@ -19,7 +26,6 @@ select:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); 
 .shows-tokens .invite { visibility: hidden; }
 .hires-shade { position: absolute; inset: 0; z-index: 98; pointer-events: none; border-radius: 3px;
   background: repeating-linear-gradient(45deg, #14171c8c 0 6px, #14171c66 6px 12px); }
-.tools { margin-top: 8px; align-items: flex-start; }
 .token-levels { align-items: center; }
 .token-levels .grid-size { color: var(--quiet); font-variant-numeric: tabular-nums; padding-left: 4px; }
 .saved { flex: 1 1 auto; min-width: 0; }
@@ -31,6 +37,6 @@ select:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); 
 .saved .body { display: flex; flex-wrap: wrap; gap: 6px 12px; padding-top: 6px; }
 .saved .body > div { display: flex; flex-wrap: wrap; gap: 3px; max-width: 100%; }
 .saved input { min-height: var(--target); width: 130px; padding: 0 6px; background: var(--field); }
-@container (max-width: 420px) { .tools > div, .saved { width: 100%; } .tools > div button { flex: 1 1 auto; } .saved select, .saved input { flex: 1 1 90px; min-width: 0; } }
+@container (max-width: 460px) { .saved select, .saved input { flex: 1 1 90px; min-width: 0; } }
 @media (pointer: coarse) { .saved input, select { font-size: 16px; } }
 `;

@@ -1,6 +1,8 @@
-// The toolbar above the canvas, and the line below it about the layer order.
+// The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=89aa7310";
+import { button, make, t, text, textButton } from "./dom.mjs?v=a5b4eea3";
+import { Menu } from "./menu.mjs?v=a5b4eea3";
+import * as verbs from "./verbs.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */
@@ -19,29 +21,43 @@ export class Toolbar {
     this.editor = editor;
     this.undo = button("undo", t("Undo"), () => editor.undo());
     this.redo = button("redo", t("Redo"), () => editor.redo());
-    this.add = button("add", t("Add subject"), () => editor.add(), { shown: true });
+    this.add = button("add", t("Add subject"), () => verbs.add(editor), { shown: true });
     this.add.className = "add";
-    this.snap = button("snap", t("Snap to the token grid"), () => editor.toggleSnapping());
-    this.plain = button("fields", t("Show the plain fields"), () => editor.togglePlain());
+    this.snap = button("snap", t("Snap to the token grid"), () => editor.toggleSnapping(), { shown: true });
+    this.plain = button("fields", t("Show the number fields"), () => editor.togglePlain(), { shown: true });
     this.shape = make("span", { className: "shape" });
-    this.root = this.newBar();
+    this.enlarge = button("enlarge", t("Larger view"), () => editor.largerView?.toggle());
     this.sentences = make("span");
-    this.propose = textButton(t("Order by role and size"), () => editor.unorder());
+    this.propose = textButton(t("Order by role and size"), () => verbs.unorder(editor));
     this.orderLine = make("div", { className: "order-line" }, this.sentences, this.propose);
+    this.arrangeMore = make("div", { className: "more-tools" });
+    this.more = make("div", { className: "more-tools" }); // gets the tools' parts
+    this.menus = this.newMenus();
+    this.root = this.newBar();
+  }
+
+  newMenus() {
+    const { editor } = this;
+    const presets = ARRANGEMENTS.map(([preset, label]) =>
+      button(preset, t(label), () => verbs.arrange(editor, preset, t(label)), { shown: true }),
+    );
+    const saveLabel = t("Save the layout as a file");
+    const save = button("save", saveLabel, () => editor.files.save(), { shown: true });
+    const openLabel = t("Open a layout file or a picture made by AnyMS");
+    const open = button("open", openLabel, () => void editor.files.open(), { shown: true });
+    return [
+      new Menu(t("Arrange"), ...presets, this.arrangeMore, this.orderLine),
+      new Menu(t("More"), this.snap, this.plain, save, open, this.more),
+    ];
   }
 
   newBar() {
     const { editor } = this;
-    const presets = ARRANGEMENTS.map(([preset, label]) =>
-      button(preset, t(label), () => editor.arrange(preset, t(label))),
-    );
-    const save = button("save", t("Save the layout as a file"), () => editor.files.save());
-    const openLabel = t("Open a layout file or a picture made by AnyMS");
-    const open = button("open", openLabel, () => void editor.files.open());
-    const groups = [[this.add], [this.undo, this.redo], presets, [this.snap], [save, open, this.plain]];
     const properties = { className: "bar", role: "toolbar", "aria-label": t("Region tools") };
-    const parts = groups.map((buttons) => make("div", {}, ...buttons));
-    return make("div", properties, ...parts, editor.background.select, this.shape);
+    const [arrange, more] = this.menus.map((menu) => menu.root);
+    const steps = make("div", {}, this.undo, this.redo);
+    const end = make("div", { className: "end" }, this.shape, this.enlarge);
+    return make("div", properties, this.add, steps, arrange, editor.background.select, more, end);
   }
 
   draw() {
@@ -53,7 +69,7 @@ export class Toolbar {
     this.plain.setAttribute("aria-pressed", String(editor.plain));
     text(this.shape, `${editor.size.width} × ${editor.size.height}`);
     const proposed = editor.layout.order === null;
-    const rule = proposed ? "Attributes and smaller boxes lie on top." : "The order is yours.";
+    const rule = proposed ? "Details and smaller boxes lie on top." : "The order is yours.";
     text(this.sentences, `${t("Where boxes overlap, the topmost wins.")} ${t(rule)}`);
     this.propose.hidden = proposed;
   }

@@ -1,17 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, t } from "./dom.mjs?v=89aa7310";
-import { HiresOverlay } from "./hires-overlay.mjs?v=89aa7310";
-import { HintList } from "./hint-list.mjs?v=89aa7310";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=89aa7310";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=89aa7310";
-import { readLayout } from "../model/exchange.mjs?v=89aa7310";
-import { takesPart } from "../model/layout.mjs?v=89aa7310";
-import { allSlots } from "../model/order.mjs?v=89aa7310";
-import { writePositions } from "../model/positions.mjs?v=89aa7310";
-import { SavedList } from "./saved-list.mjs?v=89aa7310";
-import { TokenMap } from "./token-map.mjs?v=89aa7310";
+import { button, make, styleSheet, t } from "./dom.mjs?v=a5b4eea3";
+import { HiresOverlay } from "./hires-overlay.mjs?v=a5b4eea3";
+import { HintList } from "./hint-list.mjs?v=a5b4eea3";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=a5b4eea3";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=a5b4eea3";
+import { readLayout } from "../model/exchange.mjs?v=a5b4eea3";
+import { takesPart } from "../model/layout.mjs?v=a5b4eea3";
+import { allSlots } from "../model/order.mjs?v=a5b4eea3";
+import { writePositions } from "../model/positions.mjs?v=a5b4eea3";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=a5b4eea3";
+import { STYLES } from "./styles.mjs?v=a5b4eea3";
+import { SavedList } from "./saved-list.mjs?v=a5b4eea3";
+import { TokenMap } from "./token-map.mjs?v=a5b4eea3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -46,25 +48,37 @@ export class Tools {
     this.savedList = new SavedList(editor);
     this.otherTab = OTHER_TAB[/** @type {keyof typeof OTHER_TAB} */ (editor.fields.tab)];
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
-    this.compareWords = button("compare", t("Compare prompts"), () => this.request("words"), { shown: true });
-    this.maps = button("maps", t("Show where each acts"), () => this.request("maps"), { shown: true });
-    this.positions = button("fields", t("Write positions"), () => this.writePositions(), { shown: true });
+    this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
+    this.maps = button("maps", t("Influence maps"), () => this.request("maps"), { shown: true });
+    this.positions = button("positions", t("Write positions"), () => this.writePositions(), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
     this.compareWords.title = t(TIPS.words);
     this.maps.title = t(TIPS.maps);
     this.positions.title = t(TIPS.positions);
     this.buttons = [this.compare, this.compareWords, this.maps, this.positions, this.copy];
-    const actions = make("div", {}, ...this.buttons);
-    const properties = { className: "bar tools", role: "group", "aria-label": t("Judge and reuse the layout") };
-    this.root = make("div", properties, actions, this.tokenMap.control, this.savedList.root);
-    watchPage(editor.fields.tab, () => editor.refresh());
+    editor.toolbar.arrangeMore.append(this.positions);
+    editor.toolbar.more.append(this.tokenMap.control, this.savedList.root);
+    this.newFoot();
+    const typed = () => editor.repaintHints();
+    watchPage(editor.fields.tab, () => editor.refresh(), typed);
     editors.set(editor.fields.tab, editor);
+  }
+
+  /** The panel's last row, outside the editor's element. */
+  newFoot() {
+    const host = document.createElement("div");
+    const shadow = host.attachShadow({ mode: "open" });
+    shadow.adoptedStyleSheets = [styleSheet(STYLES + STRIP_STYLES)];
+    const properties = { className: "foot tools", role: "group", "aria-label": t("Judge and reuse the layout") };
+    shadow.append(make("div", properties, this.compare, this.compareWords, this.maps, this.copy));
+    this.editor.fields.footArea?.replaceChildren(host);
   }
 
   draw() {
     this.hints.draw();
     this.tokenMap.draw();
+    if (this.editor.previewed) return;
     this.hiresOverlay.draw();
     this.savedList.draw();
     this.copy.hidden = this.otherEditor === undefined;
@@ -77,15 +91,22 @@ export class Tools {
   check() {
     const { fields, canvas } = this.editor;
     const message = `checkpoint ${checkpoint()}`;
-    if (canvas.gesture || fields.entry("check").value === message) return;
+    if (canvas.gesture || fields.entry("check").value.trimEnd() === message.trimEnd()) return;
     fields.send("check", message);
+  }
+
+  /** Model files may have arrived. */
+  checkAgain() {
+    const { fields } = this.editor;
+    const { value } = fields.entry("check");
+    fields.send("check", value.endsWith(" ") ? value.trimEnd() : `${value} `); // only a change reaches the server
   }
 
   /** One Generate with extra output. @param {keyof typeof GENERATING} extra */
   async request(extra) {
     const { fields } = this.editor;
     fields.send(EXTRA_OUTPUT, extra);
-    this.editor.say(t(GENERATING[extra]));
+    this.editor.answer(t(GENERATING[extra]));
     await pause(GRADIO_DELAY);
     generate(fields.tab);
     await pause(GRADIO_DELAY);
@@ -97,7 +118,7 @@ export class Tools {
     const { fields, files } = this.editor;
     const [typed] = prompts(fields.tab);
     setPrompt(fields.tab, writePositions(typed, readLayout(files.exported(this.activeSlots))));
-    this.editor.say(t("Positions written into the prompt"));
+    this.editor.answer(t("Positions written into the prompt"));
   }
 
   /** The slots that are sent, back to front. */
@@ -122,6 +143,6 @@ export class Tools {
     }
     await pause(GRADIO_DELAY);
     otherEditor.files.take(layout);
-    editor.say(t("Copied to {tab}", { tab: this.otherTab }));
+    editor.answer(t("Copied to {tab}", { tab: this.otherTab }));
   }
 }

@@ -37,9 +37,9 @@ HELP = "A card holds the tokens that the image encoder made of a subject. It is 
 FILLED = ("name", "role", *PROMPTS)  # what a card fills beside the pictures
 
 
-def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
-    """Build the accordion. `named`: the panel's components by name."""
-    with gr.Accordion("subject cards", open=False, elem_id=elem_id("cards")):
+def element(elem_id: Callable[[str], str]) -> Callable[[Mapping[str, Any]], None]:
+    """Build the accordion -> a function that connects it to the panel's components by name, once all are built."""
+    with gr.Accordion("Subject library", open=False, elem_id=elem_id("cards")):
         gr.Markdown(HELP)
         with gr.Row():
             number = gr.Dropdown(
@@ -56,11 +56,15 @@ def element(elem_id: Callable[[str], str], named: Mapping[str, Any]) -> None:
         put = gr.Textbox("", label="card", elem_id=elem_id(PUT))
     for component in (number, search, message, shown, put):
         component.do_not_save_to_config = True
-    slots = [named[name] for name in slot_names((PICTURES, *FILLED))]
-    settings = [named[name] for name in ("adapter", "encoder", "fit", "combine")]
-    search.change(gallery, inputs=[search], outputs=[shown], show_progress=False)
-    save.click(save_slot, inputs=[number, search, *settings, *slots], outputs=[message, shown])
-    put.change(fill_slot, inputs=[put, number, *slots], outputs=[message, *slots], show_progress=False)
+
+    def connect(named: Mapping[str, Any]) -> None:
+        slots = [named[name] for name in slot_names((PICTURES, *FILLED))]
+        settings = [named[name] for name in ("adapter", "encoder", "fit", "combine")]
+        search.change(gallery, inputs=[search], outputs=[shown], show_progress=False)
+        save.click(save_slot, inputs=[number, search, *settings, *slots], outputs=[message, shown])
+        put.change(fill_slot, inputs=[put, number, *slots], outputs=[message, *slots], show_progress=False)
+
+    return connect
 
 
 def gallery(search: str) -> str:

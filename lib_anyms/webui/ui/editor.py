@@ -5,6 +5,7 @@ Generate still sends the components. javascript/ reads their values from the pag
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import gradio as gr
 
 from lib_anyms.hosts.facts import host_name
-from lib_anyms.webui.ui.slots import SHOWN_FIRST, SLOTS
+from lib_anyms.webui.ui import cached_pictures
+from lib_anyms.webui.ui.slots import FIELDS, SHOWN_FIRST, SLOTS
 
 TABS = ("txt2img", "img2img")
 SIDES = ("width", "height")
@@ -31,6 +33,8 @@ def element(elem_id: Callable[[str], str], tab: str) -> Any:
     """The editor's element. Its text is visible until the script replaces it."""
     values = {"fields": elem_id(""), "tab": tab, "slots": SLOTS, "shown": SHOWN_FIRST}
     values["hires"] = "stretches" if host_name() in STRETCHES else "cuts"
+    values["keeps"] = "no" if cached_pictures.store() is None else "yes"  # whether the browser may keep them, too
+    values["help"] = html.escape(json.dumps({name: field.help for name, field in FIELDS.items()}), quote=True)
     attributes = " ".join(f'{name}="{value}"' for name, value in values.items())
     return gr.HTML(f"<anyms-editor {attributes}>{PLAIN_HELP}</anyms-editor>", elem_id=elem_id("editor"))
 

@@ -15,7 +15,7 @@ from lib_anyms.hosts.fetching import begin, mirror, queued
 from lib_anyms.hosts.webui import model_folders
 from lib_anyms.models.downloads import Progress, downloads
 from lib_anyms.models.known_files import FIRST_ADAPTER, KNOWN, KnownFile, known_file
-from lib_anyms.models.model_files import find_missing
+from lib_anyms.models.model_files import find_missing, missing_files
 from lib_anyms.models.purpose import is_noob_family
 from lib_anyms.webui.ui import model_hint, settings
 
@@ -43,12 +43,15 @@ def element(elem_id: Callable[[str], str]) -> FilesPanel:
         with gr.Row():
             button = gr.Button("Download", elem_id=elem_id("files_download"))
             stop = gr.Button("Stop", elem_id=elem_id("files_stop"))
+            every = gr.Button("Download all that is missing", elem_id=elem_id("files_all"))
             again = gr.Button("Check again", elem_id=elem_id("files_check"))
         shown = gr.HTML("", elem_id=elem_id("files_progress"))
     for component in (choice, message, shown):
         component.do_not_save_to_config = True
     fetch = download if queued() else begin_only
     button.click(fetch, inputs=[choice], outputs=[shown, message, choice], show_progress=False)
+    fetch_all = download_all if queued() else begin_next
+    every.click(fetch_all, inputs=[], outputs=[shown, message, choice], show_progress=False)
     stop.click(end, inputs=[], outputs=[shown], show_progress=False)
     return FilesPanel(message, choice, again)
 
@@ -104,6 +107,21 @@ def download(label: str) -> Iterator[tuple[str, str, Any]]:
 def begin_only(label: str) -> tuple[str, str, Any]:
     """The button on a page without gradio's queue, which cannot show progress: press again to see it."""
     return next(download(label))
+
+
+def download_all() -> Iterator[tuple[str, str, Any]]:
+    """The button for all missing files: one after another, until one fails or is stopped."""
+    for file in missing_files(model_folders()):
+        yield from download(_label(file))
+        ended = downloads.progress
+        if ended is None or ended.name != file.name or ended.state != "done":
+            return
+
+
+def begin_next() -> tuple[str, str, Any]:
+    """The same on a page without gradio's queue: each press begins or shows one download."""
+    missing = missing_files(model_folders())
+    return begin_only(_label(missing[0])) if missing else (_line(ALL_THERE), _sentence(), gr.update())
 
 
 def end() -> str:

@@ -14,6 +14,7 @@ from lib_anyms.hosts.webui import card_library
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import last_report
 from lib_anyms.layout.fields import AUTO, Field
+from lib_anyms.layout.layout import PROMPTS
 from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cards, cutting, editor, files, model_hint, settings
 from lib_anyms.webui.ui.paste import ARRIVED, ENABLED, PICTURE_NAMES, RESTORED, Pasted, compare, opened
@@ -34,19 +35,21 @@ from lib_anyms.webui.ui.slots import (
     slot_names,
 )
 
-ALWAYS_SHOWN = ("scale", "mode", "adapter")
-IN_SLOT = ("name", "role", "weight")
-WATCHED = (PICTURES, "name", "role", *EDGES, USE)  # values of a slot that the region editor shows
+IN_FOOT = ("scale", "elsewhere")
+SCRIPTED = ("role", "blocks")  # of a slot: hidden texts that the region editor shows as buttons
+IN_SLOT = ("name", "weight", *PROMPTS)
+FOLDED = ("start", "end")
+WATCHED = (PICTURES, "name", *SCRIPTED, "weight", *FOLDED, *PROMPTS, *EDGES, USE)  # that the region editor shows
 NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
 COMPARISON, MAPS, WORDS = "comparison", "maps", "words"  # extra output of one Generate; see extras.py
 OPENED, EXTRA, CHECK, HINT = "opened", "asked", "check", "found"  # hidden fields, by element id
+READY, LACKING = "ready", "lacking"
 _FORM_NAMES = (ENABLED, *SETTINGS, ORDER, *slot_names(SLOT_VALUES))
 _FORM = 1 + len(_FORM_NAMES)  # number of values before the extra output; the first is the request JSON
 FILES: dict[str, tuple[Callable[[], list[str]], Callable[[], str]]] = {  # lists of file names, and their first value
     "adapter": (settings.adapter_names, settings.first_adapter),
     "encoder": (settings.encoder_names, lambda: AUTO),
 }
-HELP = "Drop a picture of each subject, name it in the prompt, and drag its box to its place."
 
 
 @dataclass(frozen=True)
@@ -73,28 +76,36 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
     with InputAccordion(False, label="AnyMS", elem_id=elem_id("enabled")) as enabled:
         # Empty on the page; the API puts its whole request here.
         hidden["request"] = gr.Textbox("", visible=False, label="request", elem_id=elem_id("request"))
-        gr.Markdown("\n\n".join(filter(None, (update_check.restart_sentence(), HELP))))
-        editor.element(elem_id, tab)
-        with gr.Column(elem_classes=["anyms-hidden"]):  # gradio 4 removes components with `visible=False` from the page
-            for name in (OPENED, EXTRA, CHECK, HINT):
-                hidden[name] = gr.Textbox("", label=name, elem_id=elem_id(name))
-        with gr.Row(elem_id=elem_id("slots"), elem_classes=["anyms-slots"]):
-            for number in range(1, SLOTS + 1):
-                named.update(_slot(number, elem_id))
-        with gr.Row():
-            named.update({name: _component(FIELDS[name], elem_id(name), name) for name in ALWAYS_SHOWN})
-        with gr.Accordion("more", open=False):
-            named.update(_more(elem_id))
-        cards.element(elem_id, named)
+        restart = update_check.restart_sentence()
+        if restart:
+            gr.Markdown(restart)
+        with gr.Column(elem_classes=["anyms-panel"]):
+            editor.element(elem_id, tab)
+            # gradio 4 removes components with `visible=False` from the page.
+            with gr.Column(elem_classes=["anyms-hidden"]):
+                for name in (OPENED, EXTRA, CHECK, HINT, READY, LACKING):
+                    hidden[name] = gr.Textbox("", label=name, elem_id=elem_id(name))
+            with gr.Row(elem_id=elem_id("slots"), elem_classes=["anyms-slots"]):
+                for number in range(1, SLOTS + 1):
+                    named.update(_slot(number, elem_id))
+            named.update(_foot(elem_id))
+            connect_cards = cards.element(elem_id)
+            with gr.Accordion(
+                "Advanced: adapter, merging, model files, bug report", open=False, elem_id=elem_id("more")
+            ):
+                named.update(_advanced(elem_id))
+                model_files = files.element(elem_id)
+                _doctor(elem_id)
+        connect_cards(named)
         cut = cutting.element(elem_id, named)
-        model_files = files.element(elem_id)
-        _doctor(elem_id)
     for component in (*hidden.values(), *named.values()):
         component.do_not_save_to_config = True
     by_name = {**hidden, **named, ENABLED: enabled}
     _connect(by_name)
     files.connect(model_files, [by_name[name] for name in ("adapter", "encoder", CHECK)], by_name[HINT])
-    editor.watch((hidden[HINT], cut, *(named[name] for name in (ORDER, "fit", *slot_names(WATCHED)))), elem_id)
+    watched = [ORDER, "fit", *slot_names(WATCHED)]
+    states = [by_name[name] for name in (HINT, READY, LACKING)]
+    editor.watch((*states, cut, *(named[name] for name in watched)), elem_id)
     form = [by_name[name] for name in _FORM_NAMES]
     fields = [(component, Pasted(name)) for name, component in zip(_FORM_NAMES, form)]
     targets = [target for _, target in fields]
@@ -110,27 +121,35 @@ def _connect(by_name: dict[str, Any]) -> None:
     restored = [by_name[name] for name in RESTORED]
     file.change(opened, inputs=[file, *pictures], outputs=[note, *restored], show_progress=False)
     inputs = [by_name["adapter"], by_name["encoder"], check]
+    outputs = [by_name[name] for name in (HINT, READY, LACKING)]
     for trigger in inputs:
-        trigger.change(model_hint.problem, inputs=inputs, outputs=[by_name[HINT]], show_progress=False)
+        trigger.change(model_hint.shown, inputs=inputs, outputs=outputs, show_progress=False)
 
 
 def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
     def label(name: str) -> str:
-        return f"{name} {number}"  # labels must differ: the host stores defaults by label
+        title = FIELDS[name].label if name in FIELDS else ""
+        return f"{title or name} {number}"  # labels must differ: the host stores defaults by label
 
     def id_of(name: str) -> str:
         return elem_id(slot_name(number, name))
 
+    def hidden(name: str, value: str) -> Any:
+        return gr.Textbox(value, label=label(name), max_lines=1, elem_id=id_of(name), elem_classes=["anyms-hidden"])
+
     with gr.Column(elem_id=elem_id(f"slot{number}"), elem_classes=["anyms-slot"], min_width=200):
         # The page's script draws the pictures here.
         gr.HTML(f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown"))
-        pictures = gr.Textbox(
-            "", label=label(PICTURES), max_lines=1, elem_id=id_of(PICTURES), elem_classes=["anyms-hidden"]
-        )
-        redact(pictures)
-        components = {PICTURES: pictures}
+        components = {PICTURES: hidden(PICTURES, "")}
+        redact(components[PICTURES])
+        for name in SCRIPTED:
+            components[name] = hidden(name, FIELDS[name].default)
         for name in IN_SLOT:
             components[name] = _component(FIELDS[name], id_of(name), label(name))
+        gr.HTML('<div class="anyms-inspect"></div>', elem_id=id_of("inspect"))  # role and numbers, by the script
+        with gr.Row(elem_id=id_of("more"), elem_classes=["anyms-plain"]):
+            for name in FOLDED:
+                components[name] = _component(FIELDS[name], id_of(name), label(name))
         with gr.Row(elem_id=id_of("plain"), elem_classes=["anyms-plain"]):
             for (edge, word), value in zip(EDGES.items(), SLOT_BOXES[number - 1]):
                 # With the default width four edges do not fit side by side.
@@ -139,23 +158,25 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
     return {slot_name(number, name): component for name, component in components.items()}
 
 
-def _more(elem_id: Callable[[str], str]) -> dict[str, Any]:
+def _foot(elem_id: Callable[[str], str]) -> dict[str, Any]:
+    """The strength of all subjects, the scene around them, and a place for the script's buttons."""
+    with gr.Row(elem_classes=["anyms-last"]):
+        named = {name: _component(FIELDS[name], elem_id(name), FIELDS[name].label) for name in IN_FOOT}
+        gr.HTML('<div class="anyms-foot"></div>', elem_id=elem_id("foot"))
+    return named
+
+
+def _advanced(elem_id: Callable[[str], str]) -> dict[str, Any]:
     """Settings that few people need."""
     named: dict[str, Any] = {}
     with gr.Row():
-        for name in (ORDER, *(name for name in SETTINGS if name not in ALWAYS_SHOWN)):
-            named[name] = _component(FIELDS[name], elem_id(name), name)
-    for number in range(1, SLOTS + 1):
-        with gr.Row(elem_id=elem_id(slot_name(number, "more"))):
-            for name in SLOT_VALUES:
-                if name not in (*IN_SLOT, *WATCHED):
-                    key = slot_name(number, name)
-                    named[key] = _component(FIELDS[name], elem_id(key), f"{name} {number}")
+        for name in (*(name for name in SETTINGS if name not in IN_FOOT), ORDER):
+            named[name] = _component(FIELDS[name], elem_id(name), FIELDS[name].label)
     return named
 
 
 def _doctor(elem_id: Callable[[str], str]) -> None:
-    with gr.Accordion("report", open=False):
+    with gr.Accordion("bug report", open=False):
         button = gr.Button("Write a report for an issue", elem_id=elem_id("doctor"))
         shown = gr.Textbox("", label="report", lines=8, show_copy_button=True, elem_id=elem_id("doctor_report"))
     shown.do_not_save_to_config = True
@@ -179,7 +200,7 @@ def _component(field: Field, elem_id: str, label: str) -> Any:
     if isinstance(field.default, bool):
         return gr.Checkbox(field.default, label=label, elem_id=elem_id)
     if isinstance(field.default, str):
-        return gr.Textbox(field.default, label=label, placeholder=field.help, elem_id=elem_id)
+        return gr.Textbox(field.default, label=label, max_lines=4, elem_id=elem_id)
     return gr.Slider(field.low, field.high, value=field.default, step=0.05, label=label, elem_id=elem_id)
 
 

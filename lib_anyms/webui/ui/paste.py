@@ -20,7 +20,8 @@ from lib_anyms.errors import Refused
 from lib_anyms.ip_adapter.references import read_base64
 from lib_anyms.job import infotext
 from lib_anyms.job.request import picture_hash
-from lib_anyms.layout.layout import Layout, Subject, propose_order, subject_json
+from lib_anyms.layout.fields import AUTO
+from lib_anyms.layout.layout import Layout, Subject, propose_order, propose_role, subject_json
 from lib_anyms.webui.ui import cached_pictures, cards
 from lib_anyms.webui.ui.slots import (
     AS_NUMBERED,
@@ -125,18 +126,28 @@ def opened(content: str, *texts: str) -> list[Any]:
         if "parameters" in file:
             note, values = _recalled(file["parameters"], texts)
         else:
-            note, values = "", _laid_out(file["layout"])
+            note, values = "", _laid_out(file["layout"], texts)
     except (Refused, ValueError, TypeError, KeyError, RecursionError) as error:
         note = str(error if isinstance(error, Refused) else Refused("layout_form", got="text that is not JSON"))
         values = {}
     return [_note(note), *(values.get(name, gr.update()) for name in RESTORED)]
 
 
-def _laid_out(layout: Any) -> dict[str, Any]:
-    """The values of a layout file by name; the slots keep their pictures."""
+def _laid_out(layout: Any, texts: Sequence[str]) -> dict[str, Any]:
+    """The values of a layout file by name; the slots keep their pictures, whose texts are `texts`.
+
+    A subject without a name stays unnamed, if its slot has a picture: a slot with neither is not shown. A role that
+    the name suggests stays "auto".
+    """
     subjects = Layout.from_json(layout).subjects
+    values = layout_values(subjects)
+    for number, (subject, entry) in enumerate(zip(subjects, layout["subjects"]), 1):
+        if not entry.get("name") and any(texts[number - 1 : number]):
+            values[slot_name(number, "name")] = ""
+        if propose_role(subject.name) == subject.role:
+            values[slot_name(number, "role")] = AUTO
     beyond = range(len(subjects) + 1, SLOTS + 1)  # they keep their pictures too, so turn them off
-    return {**layout_values(subjects), **{slot_name(number, USE): False for number in beyond}}
+    return {**values, **{slot_name(number, USE): False for number in beyond}}
 
 
 def _recalled(parameters: Any, texts: Sequence[str]) -> tuple[str, dict[str, Any]]:

@@ -36,10 +36,14 @@ SLOT_DEFAULTS = {**{field.name: field.default for field in SUBJECT_FIELDS}, "rol
 FIELDS: dict[str, Field] = {
     **{field.name: field for field in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
     ORDER: Field(
-        ORDER, PROPOSED, f"{PROPOSED}, {AS_NUMBERED}, or the numbers from back to front, for example 2 1 3", high=80
+        ORDER,
+        PROPOSED,
+        f"{PROPOSED}, {AS_NUMBERED}, or the numbers from back to front, for example 2 1 3",
+        high=80,
+        label="Layer order",
     ),
     "role": Field("role", AUTO, "sets the proposed order; auto: by the name", choices=(AUTO, *ROLES)),
-    USE: Field(USE, True, "whether the subject is used"),
+    USE: Field(USE, True, "whether the subject is used", label="Use subject"),
 }
 _SIDE_BY_SIDE = ((0.05, 0.15, 0.48, 0.95), (0.52, 0.15, 0.95, 0.95))
 

@@ -1,0 +1,63 @@
+// What keys do in the editor.
+
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=a5b4eea3";
+import { t } from "./dom.mjs?v=a5b4eea3";
+import { actionOf } from "../model/keys.mjs?v=a5b4eea3";
+import { boxOf, isLocked } from "../model/layout.mjs?v=a5b4eea3";
+import * as verbs from "./verbs.mjs?v=a5b4eea3";
+
+/** @typedef {import("./editor.mjs").Editor} Editor */
+/** @typedef {import("../model/keys.mjs").Nudge} Nudge */
+
+export const KEYS =
+  "Arrow keys move, with Shift they resize, with Alt by one pixel. " +
+  "Brackets change the layer, Delete removes, Control Z undoes, Control D duplicates, L locks, Escape deselects.";
+
+/** @type {(editor: Editor, event: KeyboardEvent) => void} */
+export function pressed(editor, event) {
+  const { gesture } = editor.canvas;
+  if (event.key === "Escape" && gesture) {
+    gesture.stop(true);
+    return consume(event); // the host would interrupt its job
+  }
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement || gesture) return;
+  const slot = target.matches(".box, .chip") ? Number(target.dataset.slot) : 0;
+  const { key, shiftKey: shift, altKey: alt } = event;
+  const action = actionOf({ key, shift, alt, command: event.ctrlKey || event.metaKey, onBox: slot > 0 });
+  if (!action) return;
+  consume(event);
+  if (action.does === "move" || action.does === "resize") return nudge(editor, slot, action, event.repeat);
+  /** @type {Record<Exclude<typeof action.does, "move" | "resize">, () => void>} */
+  const actions = {
+    deselect: () => editor.deselect(),
+    duplicate: () => verbs.duplicate(editor, slot),
+    lock: () => verbs.toggleLock(editor, slot),
+    layer: () => action.does === "layer" && verbs.layer(editor, slot, action.by),
+    remove: () => verbs.remove(editor, slot),
+    undo: () => editor.undo(),
+    redo: () => editor.redo(),
+  };
+  actions[action.does]();
+}
+
+/** Moves or resizes a box by one step. @type {(editor: Editor, slot: number, action: Nudge, held: boolean) => void} */
+function nudge(editor, slot, { does, by, fine }, held) {
+  const { layout, size, snapping } = editor;
+  if (isLocked(layout, slot)) return editor.answer(t("Subject {slot} is locked", { slot }));
+  const coarse = snapping ? TOKEN : 8;
+  const step = fine ? 1 : coarse;
+  /** @type {[number, number]} */
+  const shift = [(by[0] * step) / size.width, (by[1] * step) / size.height];
+  const grid = snapping && !fine ? TOKEN : 0;
+  const box = boxOf(layout, slot);
+  const edge = by[0] ? "e" : "s";
+  const next = does === "move" ? moved(box, shift, size, grid) : resized(box, edge, shift, size, grid);
+  editor.place(slot, next, held ? `${does} ${slot}` : ""); // a key held down is one undo step
+}
+
+/** @param {Event} event */
+function consume(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}

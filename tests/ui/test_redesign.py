@@ -1,0 +1,102 @@
+"""The page as a whole: its height, the inspected subject, drafts after a reload, and what undo covers."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.ui.editor import Editor
+from tests.ui.test_editor import fill
+
+PANEL = "enabled"  # element id of the accordion
+TALLEST = 1050  # pixels, at a width of 660
+
+
+def chosen_role(editor: Editor, slot: int) -> str:
+    return editor.ours(f"slot{slot}_inspect").locator("[aria-checked=true]").first.inner_text()
+
+
+def test_the_panel_fits_on_a_screen_with_one_subject_and_with_twelve(editor: Editor) -> None:
+    editor.page.set_viewport_size({"width": 800, "height": 900})
+    assert 600 <= editor.ours(PANEL).bounding_box()["width"] <= 720
+    assert editor.ours(PANEL).bounding_box()["height"] <= TALLEST
+    for _ in range(10):
+        editor.press("Add subject")
+    assert editor.ours(PANEL).bounding_box()["height"] <= TALLEST
+    assert editor.page.evaluate("document.documentElement.scrollWidth") <= 800
+
+
+def test_the_larger_view_shows_the_same_stage_and_nothing_of_it_is_hidden(editor: Editor) -> None:
+    editor.page.set_viewport_size({"width": 1366, "height": 650})
+    before = editor.root.locator(".canvas").bounding_box()["width"]
+    editor.press("Larger view")
+    area = editor.root.locator(".canvas").bounding_box()
+    assert area["width"] > before
+    assert area["y"] + area["height"] <= 650
+    editor.drag(editor.box(1), (0.125, 0))
+    editor.page.keyboard.press("Escape")
+    expect(editor.root.locator("dialog.larger")).to_be_hidden()
+    assert editor.fields(1)[0] == pytest.approx(0.1667, abs=1e-4)
+    editor.box(1).click()
+
+
+def test_role_and_strength_are_undone_and_a_removed_subject_leaves_nothing(editor: Editor) -> None:
+    fill(editor, "girl with a red hat", "dog")
+    editor.choose(1)
+    assert chosen_role(editor, 1) == "auto: subject"
+    editor.ours("slot1_inspect").get_by_role("radio", name="detail", exact=True).click()
+    assert editor.sent()["subjects"][-1]["role"] == "attribute"
+    editor.press("Undo")
+    editor.choose(1)
+    assert chosen_role(editor, 1) == "auto: subject"
+    for field, value in (("weight", "0.5"), ("prompt", "red hair")):
+        editor.entry(f"slot1_{field}").fill(value)
+        editor.entry(f"slot1_{field}").press("Tab")
+    editor.press("Remove subject 1")
+    assert [editor.entry(f"slot1_{field}").input_value() for field in ("name", "prompt", "weight")] == ["", "", "1"]
+    editor.press("Add subject")
+    editor.give(1, "green")
+    assert "red hair" not in str(editor.sent())
+    for _ in range(3):
+        editor.press("Undo")
+    kept = next(subject for subject in editor.sent()["subjects"] if subject["name"] == "girl with a red hat")
+    assert (kept["prompt"], kept["weight"]) == ("red hair", 0.5)
+
+
+def test_the_last_subjects_are_offered_after_a_reload_and_come_back_whole(editor: Editor) -> None:
+    fill(editor, "cat", "dog")
+    editor.drag(editor.box(1), (0.125, 0))
+    editor.choose(1)
+    editor.entry("slot1_weight").fill("0.5")
+    editor.entry("slot1_weight").press("Tab")
+    editor.inside("!root.querySelector('.box.busy')")
+    before = editor.sent()
+    editor.page.wait_for_timeout(1500)  # the draft is written after a pause
+    for answer, count in (("Restore", 2), ("Discard", 0)):
+        editor.open()
+        offer = editor.root.locator(".offer")
+        offer.get_by_text("Restore your last subjects (2)?").wait_for()
+        assert editor.root.locator(".box img:visible").count() == 0  # never by itself
+        offer.get_by_role("button", name=answer).click()
+        expect(editor.root.locator(".box img:visible")).to_have_count(count)
+        if count:
+            assert editor.sent() == before
+    editor.open()
+    assert not editor.root.locator(".offer").is_visible()
+
+
+def test_duplicate_and_lock_by_keys(editor: Editor) -> None:
+    fill(editor, "cat")
+    editor.box(1).focus()
+    editor.page.keyboard.press("Control+d")
+    assert editor.status() == "Duplicated subject 1 as subject 3"
+    assert [subject["name"] for subject in editor.sent()["subjects"]] == ["cat", "cat"]
+    before = editor.fields(3)
+    editor.box(3).press("l")
+    editor.drag(editor.box(3), (0.125, 0))
+    editor.box(3).press("ArrowRight")
+    assert editor.fields(3) == before
+    assert editor.status() == "Subject 3 is locked"
+    for _ in range(2):
+        editor.press("Undo")
+    expect(editor.root.locator(".box")).to_have_count(2)
