@@ -24,8 +24,13 @@ from tests.ui.gradios import GRADIOS, serve
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-WITHOUT_AND_WITH = {"without AnyMS": "off", "with AnyMS": "crop-merge"}  # label -> mode
-SIDE, GAP, LABEL = 384, 16, 36  # pixels
+_OWN = [f"--subject-prompt={name}=a {name} on {default_scene.BACKGROUND}" for name, *_ in default_scene.IDENTITIES]
+WITHOUT_AND_WITH = {  # label -> options of the demo
+    "without AnyMS": ["--mode", "off"],
+    "with AnyMS": ["--mode", "crop-merge"],
+    "and a prompt for each subject": ["--mode", "crop-merge", *_OWN, "--elsewhere", default_scene.BACKGROUND],
+}
+SIDE, GAP, LABEL = 300, 14, 32  # pixels
 VIEWPORT = {"width": 640, "height": 2400}  # nothing scrolls
 WIDTH, QUALITY = 560, 70  # of the moving picture
 SHORT, LONG = 90, 900  # milliseconds a frame is shown
@@ -42,9 +47,9 @@ POINTER = """() => {
 }"""
 
 
-def demo_picture(mode: str, folder: Path) -> Image.Image:
-    """The demo's picture in one mode, its boxes drawn on it."""
-    command = [sys.executable, "-m", "lib_anyms", "demo", "--mode", mode, "--out", str(folder)]
+def demo_picture(options: list[str], folder: Path) -> Image.Image:
+    """The demo's picture with these options, its boxes drawn on it."""
+    command = [sys.executable, "-m", "lib_anyms", "demo", *options, "--out", str(folder)]
     subprocess.run(command, check=True, cwd=ROOT)
     return Image.open(folder / "layout.png").convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
@@ -54,17 +59,17 @@ def references() -> list[Image.Image]:
 
 
 def make_pair() -> Path:
-    """with-without.png: references, then the same seed without and with AnyMS."""
+    """with-without.png: references, then the same seed without and with AnyMS, and with the subjects' prompts."""
     small = (SIDE - 2 * GAP) // 3
-    canvas = Image.new("RGB", (small + GAP + 2 * (SIDE + GAP), SIDE + LABEL), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(22)
+    canvas = Image.new("RGB", (small + GAP + len(WITHOUT_AND_WITH) * (SIDE + GAP), SIDE + LABEL), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(19)
     draw.text((0, 4), "references", "black", font)
     for number, picture in enumerate(references()):
         canvas.paste(picture.resize((small, small)), (0, LABEL + number * (small + GAP)))
     left = small + GAP
     with tempfile.TemporaryDirectory() as folder:
-        for label, mode in WITHOUT_AND_WITH.items():
-            canvas.paste(demo_picture(mode, Path(folder, mode)), (left, LABEL))
+        for label, options in WITHOUT_AND_WITH.items():
+            canvas.paste(demo_picture(options, Path(folder, label)), (left, LABEL))
             draw.text((left, 4), label, "black", font)
             left += SIDE + GAP
     path = PICTURES / "with-without.png"

@@ -24,7 +24,8 @@ _PROBES = {  # title -> probe's name -> legend
     "right in samples, one figure at scene size": {f"got_{name}32": name for name in ATTRIBUTES},
 }
 _METRICS = {"identity": "identity (of 20)", "miou": "mIoU with the boxes"}
-_INK = dict(zip(MODES, ("#bbbbbb", *COLOURS)))
+_COLOURS = ("#bbbbbb", *COLOURS)
+_INK = {mode: _COLOURS[number % len(_COLOURS)] for number, mode in enumerate(MODES)}  # more modes than colours
 Lines = dict[str, list[tuple[float, float]]]  # name -> (images, value)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from lib_anyms.lab.charts import write_plots
 from lib_anyms.lab.evaluation.results import (
     BARS,
     QUICK_GATES,
@@ -160,3 +162,10 @@ def test_the_table_fits_a_terminal() -> None:
     assert len(lines) > 100
     for word in ("crop-merge", "unseen-colour", "best global", "a reason"):
         assert any(word in line for line in lines)
+
+
+@pytest.mark.parametrize("suite", ["full", "words"])
+def test_every_mode_of_a_suite_is_plotted(suite: str, tmp_path: Path) -> None:
+    """There are more modes than colours."""
+    written = write_plots(tmp_path, results_with(suite, lambda cell: {"identity": 0.5, "miou": 0.5}))
+    assert [path.name for path in written] == ["by-layout.png", "by-subjects.png"]
