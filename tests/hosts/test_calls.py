@@ -170,7 +170,7 @@ def test_boxes_are_placed_in_the_windows_of_sliding_window_guidance(windowed: St
     for call, (left, width) in zip(windows, expected):
         inside = within(apart(), part_of(left, 0, width, HEIGHT))
         assert max(replay.differences([call], inside)) < CLOSE
-        assert max(replay.differences([call])) > 100 * CLOSE
+        assert max(replay.differences([call])) > 10 * CLOSE
     assert job.pixels != paint_beside(windowed, swg).pixels
     assert "AnyMS skipped" not in job.info["infotexts"][0]
 
@@ -200,7 +200,7 @@ def in_tiles(studio: Studio, calls: list[Call], plain: Call, tiles_a_call: int) 
         left, top = TILES[number // per_tile % len(TILES)]
         inside = within(apart(), part_of(left, top, TILE, TILE))
         assert max(replay.differences([entry], inside)) < CLOSE
-        assert max(replay.differences([entry])) > 100 * CLOSE
+        assert max(replay.differences([entry])) > 10 * CLOSE
 
 
 def both_act(studio: Studio, job: Job, tiles: Scripts, **changes: Any) -> None:
