@@ -128,12 +128,13 @@ def _check(function: Attention, device: torch.device, dtype: torch.dtype, width:
     flat = _small_case(dtype, width, form)
     mask = _block_mask(dtype) if form == MASKED else None
     views = _arranged(flat)
-    expected, unmasked = plain_softmax(*views, mask=mask), plain_softmax(*views)
-    moved = [tensor.to(device, copy=True) for tensor in flat]
+    expected = plain_softmax(*views, mask=None if mask is None else _cut(mask))
+    ours = flat if mask is None else [*flat, mask]
+    moved = [tensor.to(device, copy=True) for tensor in ours]
     try:
-        result = function(*_arranged(moved), **_arguments(form, width, mask, device)).cpu()
-        changed = any(not torch.equal(now.cpu(), before) for now, before in zip(moved, flat))
-        got = _difference(result, expected, unmasked, changed)
+        result = function(*_arranged(moved[:3]), **_arguments(form, width, moved[3:])).cpu()
+        changed = any(not torch.equal(now.cpu(), before) for now, before in zip(moved, ours))
+        got = _difference(result, expected, plain_softmax(*views), changed)
     except Exception as error:
         if out_of_memory(error):
             raise
@@ -172,20 +173,25 @@ def _arranged(flat: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor,
 
 
 def _block_mask(dtype: torch.dtype) -> torch.Tensor:
-    """(2, 1, queries, tokens): one entry of subjects, each with its own set, and one that sees the last set only."""
+    """(2, 1, queries, tokens and more): an entry of subjects, each with its set; one that sees the last set only."""
     tokens = SETS * TOKENS
     mask = torch.full((2, 1, (SETS - 1) * QUERIES, tokens + TOKENS), float("-inf"), dtype=dtype, device="cpu")
     for subject in range(SETS - 1):
         queries = slice(subject * QUERIES, (subject + 1) * QUERIES)
         mask[0, :, queries, subject * TOKENS : (subject + 1) * TOKENS] = 0
     mask[1, ..., tokens - TOKENS : tokens] = 0
-    return mask[..., :tokens]  # a view, as `fused` passes it
+    return mask
 
 
-def _arguments(form: str, width: int, mask: torch.Tensor | None, device: torch.device) -> dict[str, Any]:
+def _cut(mask: torch.Tensor) -> torch.Tensor:
+    """As `fused` passes it: a view, whose rows have aligned starts."""
+    return mask[..., : SETS * TOKENS]
+
+
+def _arguments(form: str, width: int, masks: Sequence[torch.Tensor]) -> dict[str, Any]:
     if form == LIBRARY:
         return {"attn_mask": None, "dropout_p": 0.0, "scale": width**-0.5, "is_causal": False}
-    return {} if mask is None else {"attn_mask": mask.to(device)}
+    return {"attn_mask": _cut(masks[0])} if masks else {}
 
 
 def _module_of(function: Attention) -> str:

@@ -275,7 +275,7 @@ FAULTS = (
         "lib_anyms/engine/sdpa.py",
         'return "it changes its input" if changed else ""',
         'return ""',
-        CHECK + " -k 'oracle_s and changes'",
+        CHECK + " -k next_layer",
     ),
     Fault(
         "attention: checked for one entry only",

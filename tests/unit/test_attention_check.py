@@ -82,6 +82,13 @@ def queries_scaled_in_place(query: torch.Tensor, *rest: Any, attn_mask: Any = No
     return result
 
 
+def mask_zeroed_in_place(*args: Any, attn_mask: Any = None, **_more: Any) -> torch.Tensor:
+    result = TORCH(*args, attn_mask=attn_mask)
+    if attn_mask is not None:
+        attn_mask.zero_()
+    return result
+
+
 def a_tuple(*args: Any, attn_mask: Any = None, **_more: Any) -> tuple[torch.Tensor]:
     return (TORCH(*args, attn_mask=attn_mask),)
 
@@ -147,6 +154,21 @@ def test_the_values_are_the_oracle_s_whatever_replaces_the_function(replaced: Re
     assert (result - expected).abs().max() <= 5e-6
 
 
+@pytest.mark.parametrize("replacement", [queries_scaled_in_place, mask_zeroed_in_place])
+def test_nothing_of_the_host_or_of_the_next_layer_is_changed(
+    monkeypatch: pytest.MonkeyPatch, replacement: Replacement
+) -> None:
+    monkeypatch.setattr(F, "scaled_dot_product_attention", replacement)
+    query, key = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 6, 8)
+    mask = torch.zeros(1, 1, 5, 6)
+    mask[..., 3:] = float("-inf")
+    before = query.clone(), mask.clone()
+    for _ in range(2):
+        assert (attend(query, key, key, mask) - TORCH(before[0], key, key, before[1])).abs().max() < 1e-6
+    assert torch.equal(query, before[0])
+    assert torch.equal(mask, before[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_torch_s_own_function_fits(dtype: torch.dtype) -> None:
     for form in (ALONE, MASKED, sdpa.LIBRARY):
@@ -197,6 +219,7 @@ def test_the_check_has_twelve_subjects_and_the_unconditional_set_in_our_layout(m
     assert fits(CPU, torch.float32, 64, MASKED)
     assert arguments["key"].shape == arguments["value"].shape == (2, 2, SETS * TOKENS, 64) == (2, 2, 208, 64)
     assert arguments["key"].stride(0) == arguments["value"].stride(0) == 0  # one set for all entries
+    assert arguments["mask"].stride(-2) > 208  # a view with aligned rows
     seen = arguments["mask"][:, 0] == 0
     assert seen.sum(-1).unique().tolist() == [16]
     assert seen[0].any(0).tolist() == [True] * 192 + [False] * 16
