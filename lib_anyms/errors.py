@@ -230,7 +230,7 @@ class SteppedAside(AnyMSError):
         "subjects_elsewhere": "no subject's box overlaps a part of the image that was sampled separately (masked area, tile or crop), so that part was made without AnyMS. Move or enlarge a box.",
         "unet_not_called": "the UNet AnyMS was attached to never ran (TensorRT or a compiled UNet?), so the image was made without AnyMS. Turn that off.",
         "never_placed": "another extension samples parts of the image or texts that AnyMS cannot place, so the image was made without AnyMS. Turn it off to place subjects.",
-        "not_stopped": "the UNet never ran (TensorRT or a compiled UNet?), so AnyMS could not stop this job and the image was made without AnyMS. The job should have stopped because of this: {reason}",
+        "not_stopped": "the UNet never ran (TensorRT or a compiled UNet?), so AnyMS could not stop this job and the image was made without AnyMS. The job should have stopped because of this: {reason} Correct that, or turn AnyMS off.",
         "unet_recorded": "a CUDA graph was recorded from the UNet after {got} calls, and AnyMS would stay in it, so AnyMS did not act after that. Turn the CUDA graph off to keep the subjects.",
         "not_announced": "{got} samples in a way that does not reach AnyMS, so the image was made without AnyMS. Leave it out to place subjects.",
         "interrupted": "the job was stopped while AnyMS read the reference pictures, so AnyMS did not act. Generate again.",

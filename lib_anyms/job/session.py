@@ -84,7 +84,7 @@ class Session:
 
     def _has_acted(self) -> bool:
         """Whether the stream acted in its pass; one without any step has no reason to say it did not."""
-        return self.stream is not None and (self.stream.result.calls > 0 or not self._stepped)
+        return self.stream is not None and (self.stream.result.acting > 0 or not self._stepped)
 
     def begin_pass(self, request: Request) -> None:
         """Attach to the current UNet before a sampling pass; a hires fix has two passes.

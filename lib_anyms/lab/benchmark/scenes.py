@@ -176,7 +176,7 @@ def back_to_front(subjects: Iterable[BenchSubject]) -> tuple[BenchSubject, ...]:
 def read_json(path: Path) -> Any:
     """Raises Refused."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise Refused("bench_json", path=path, got=str(error)) from error
 
