@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from lib_anyms.lab.benchmark.painting import Job
 from lib_anyms.lab.benchmark.run import Run
 from lib_anyms.lab.benchmark.scoring import Score
 from lib_anyms.lab.benchmark.tables import (
@@ -132,7 +133,7 @@ def _sheet(run: Run) -> Iterator[str]:
     yield "</div>"
 
 
-def _figure(run: Run, job: tuple, caption: str) -> str:  # type: ignore[type-arg]
+def _figure(run: Run, job: Job, caption: str) -> str:
     path = run.picture(job)
     if not path.is_file():
         return f"<figure><figcaption>{escape(caption)}: not made yet</figcaption></figure>"
@@ -144,22 +145,31 @@ def _figure(run: Run, job: tuple, caption: str) -> str:  # type: ignore[type-arg
     return f"<figure>{_image(drawn, _SIDE, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def draw_detections(picture: Image.Image, score: Score | None, job: tuple) -> Image.Image:  # type: ignore[type-arg]
+def draw_detections(picture: Image.Image, score: Score | None, job: Job) -> Image.Image:
     """Dashed frames in the colour of the subject with the detection's name; white where it has none."""
     draw, (width, height) = ImageDraw.Draw(picture), picture.size
     names = [subject.name for subject in job[0].scene.subjects]
-    line, dash = max(2, width // 300), _DASH * max(1, width // _SIDE)
     for one in score.detections if score else ():
         colour = COLOURS[names.index(one.name) % len(COLOURS)] if one.name in names else "white"
         left, right = one.box.x0 * width, one.box.x1 * width - 1
         top, bottom = one.box.y0 * height, one.box.y1 * height - 1
-        for x in range(int(left), int(right), 2 * dash):
-            for y in (top, bottom):
-                draw.line((x, y, min(x + dash, right), y), fill=colour, width=line)
-        for y in range(int(top), int(bottom), 2 * dash):
-            for x in (left, right):  # type: ignore[assignment]
-                draw.line((x, y, x, min(y + dash, bottom)), fill=colour, width=line)
+        for edge in ((left, top, right, top), (left, bottom, right, bottom)):
+            _dashes(draw, edge, colour, width)
+        for edge in ((left, top, left, bottom), (right, top, right, bottom)):
+            _dashes(draw, edge, colour, width)
     return picture
+
+
+def _dashes(draw: ImageDraw.ImageDraw, edge: tuple[float, float, float, float], colour: str, width: int) -> None:
+    """A dashed line from left to right or from top to bottom, in a picture of this width."""
+    x0, y0, x1, y1 = edge
+    dash, line = _DASH * max(1, width // _SIDE), max(2, width // 300)
+    for start in range(0, max(1, int(max(x1 - x0, y1 - y0))), 2 * dash):
+        end = start + dash
+        if x1 > x0:
+            draw.line((x0 + start, y0, min(x0 + end, x1), y1), fill=colour, width=line)
+        else:
+            draw.line((x0, y0 + start, x1, min(y0 + end, y1)), fill=colour, width=line)
 
 
 def _image(picture: Image.Image, side: int, alt: str) -> str:
