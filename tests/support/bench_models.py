@@ -97,7 +97,7 @@ def save_grounding_dino(folder: Path) -> Path:
         d_model=64,
         num_queries=6,
         encoder_layers=1,
-        decoder_layers=1,
+        decoder_layers=2,  # with one there is no second head to tie to the first
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
         encoder_attention_heads=2,
