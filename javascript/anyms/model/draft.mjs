@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=a5b4eea3";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=a5b4eea3";
-import { allSlots, readOrder } from "./order.mjs?v=a5b4eea3";
-import { MAX_PICTURES } from "./pictures.mjs?v=a5b4eea3";
+import { fitted } from "./boxes.mjs?v=d2b09939";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=d2b09939";
+import { allSlots, readOrder } from "./order.mjs?v=d2b09939";
+import { MAX_PICTURES } from "./pictures.mjs?v=d2b09939";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=a5b4eea3";
+import { ROLES } from "./order.mjs?v=d2b09939";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

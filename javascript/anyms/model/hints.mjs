@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=a5b4eea3";
-import { shares, takesPart } from "./layout.mjs?v=a5b4eea3";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=d2b09939";
+import { shares, takesPart } from "./layout.mjs?v=d2b09939";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

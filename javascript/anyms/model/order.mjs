@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=a5b4eea3";
+import { area } from "./boxes.mjs?v=d2b09939";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

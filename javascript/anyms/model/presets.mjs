@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { area, fitted, rounded } from "./boxes.mjs?v=a5b4eea3";
+import { area, fitted, rounded } from "./boxes.mjs?v=d2b09939";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=a5b4eea3";
-import { added, stacked } from "./layout.mjs?v=a5b4eea3";
-import { allSlots } from "./order.mjs?v=a5b4eea3";
+import { fitted } from "./boxes.mjs?v=d2b09939";
+import { added, stacked } from "./layout.mjs?v=d2b09939";
+import { allSlots } from "./order.mjs?v=d2b09939";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=a5b4eea3";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=a5b4eea3";
-import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=a5b4eea3";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=a5b4eea3";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=d2b09939";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=d2b09939";
+import { hasPictures } from "../host/files.mjs?v=d2b09939";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=d2b09939";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=d2b09939";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=a5b4eea3";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=a5b4eea3";
-import { allSlots } from "../model/order.mjs?v=a5b4eea3";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=a5b4eea3";
-import { Strokes } from "./strokes.mjs?v=a5b4eea3";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=a5b4eea3";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=a5b4eea3";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=a5b4eea3";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=d2b09939";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=d2b09939";
+import { allSlots } from "../model/order.mjs?v=d2b09939";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=d2b09939";
+import { Strokes } from "./strokes.mjs?v=d2b09939";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=d2b09939";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=d2b09939";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=d2b09939";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */
@@ -186,7 +186,8 @@ export class CropDialog {
   ask(asks) {
     if (!this.question) return;
     this.question.hidden = !asks;
-    if (asks) /** @type {HTMLElement | null} */ (this.question.querySelector("button"))?.focus();
+    const next = asks ? this.question.querySelector("button") : this.root.querySelector(".use");
+    /** @type {HTMLElement | null} */ (next)?.focus(); // without a focus, keys would reach the host
   }
 
   /** @param {KeyboardEvent} event */

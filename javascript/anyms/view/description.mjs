@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=a5b4eea3";
-import * as layouts from "../model/layout.mjs?v=a5b4eea3";
+import { t } from "./dom.mjs?v=d2b09939";
+import * as layouts from "../model/layout.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

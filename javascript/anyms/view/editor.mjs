@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=a5b4eea3";
-import * as layouts from "../model/layout.mjs?v=a5b4eea3";
-import { allSlots } from "../model/order.mjs?v=a5b4eea3";
-import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
-import { Autosave } from "./autosave.mjs?v=a5b4eea3";
-import { Background } from "./background.mjs?v=a5b4eea3";
-import { BoxBar } from "./box-bar.mjs?v=a5b4eea3";
-import { Canvas } from "./canvas.mjs?v=a5b4eea3";
-import { CropDialog } from "./crop-dialog.mjs?v=a5b4eea3";
-import { described } from "./description.mjs?v=a5b4eea3";
-import { DropChoice } from "./drop-choice.mjs?v=a5b4eea3";
-import { CROP_STYLES } from "./crop-styles.mjs?v=a5b4eea3";
-import { make, styleSheet, t, text } from "./dom.mjs?v=a5b4eea3";
-import { FilmStrip } from "./film-strip.mjs?v=a5b4eea3";
-import { Header } from "./header.mjs?v=a5b4eea3";
-import { Inspector } from "./inspector.mjs?v=a5b4eea3";
-import { hostRules } from "./host-styles.mjs?v=a5b4eea3";
-import { Intake } from "./intake.mjs?v=a5b4eea3";
-import { LayoutFiles } from "./layout-files.mjs?v=a5b4eea3";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a5b4eea3";
-import { STYLES } from "./styles.mjs?v=a5b4eea3";
-import { KEYS, pressed } from "./keyboard.mjs?v=a5b4eea3";
-import { LargerView } from "./larger-view.mjs?v=a5b4eea3";
-import { Thumbs } from "./thumbs.mjs?v=a5b4eea3";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=a5b4eea3";
-import { Toast } from "./toast.mjs?v=a5b4eea3";
-import { Toolbar } from "./toolbar.mjs?v=a5b4eea3";
-import { Tools } from "./tools.mjs?v=a5b4eea3";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=d2b09939";
+import * as layouts from "../model/layout.mjs?v=d2b09939";
+import { allSlots } from "../model/order.mjs?v=d2b09939";
+import { hasPictures } from "../host/files.mjs?v=d2b09939";
+import { Autosave } from "./autosave.mjs?v=d2b09939";
+import { Background } from "./background.mjs?v=d2b09939";
+import { BoxBar } from "./box-bar.mjs?v=d2b09939";
+import { Canvas } from "./canvas.mjs?v=d2b09939";
+import { CropDialog } from "./crop-dialog.mjs?v=d2b09939";
+import { described } from "./description.mjs?v=d2b09939";
+import { DropChoice } from "./drop-choice.mjs?v=d2b09939";
+import { CROP_STYLES } from "./crop-styles.mjs?v=d2b09939";
+import { make, styleSheet, t, text } from "./dom.mjs?v=d2b09939";
+import { FilmStrip } from "./film-strip.mjs?v=d2b09939";
+import { Header } from "./header.mjs?v=d2b09939";
+import { Inspector } from "./inspector.mjs?v=d2b09939";
+import { hostRules } from "./host-styles.mjs?v=d2b09939";
+import { Intake } from "./intake.mjs?v=d2b09939";
+import { LayoutFiles } from "./layout-files.mjs?v=d2b09939";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=d2b09939";
+import { STYLES } from "./styles.mjs?v=d2b09939";
+import { KEYS, pressed } from "./keyboard.mjs?v=d2b09939";
+import { LargerView } from "./larger-view.mjs?v=d2b09939";
+import { Thumbs } from "./thumbs.mjs?v=d2b09939";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=d2b09939";
+import { Toast } from "./toast.mjs?v=d2b09939";
+import { Toolbar } from "./toolbar.mjs?v=d2b09939";
+import { Tools } from "./tools.mjs?v=d2b09939";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

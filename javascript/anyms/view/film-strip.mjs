@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=a5b4eea3";
-import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
-import { isOff } from "../model/layout.mjs?v=a5b4eea3";
-import * as verbs from "./verbs.mjs?v=a5b4eea3";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=d2b09939";
+import { hasPictures } from "../host/files.mjs?v=d2b09939";
+import { isOff } from "../model/layout.mjs?v=d2b09939";
+import * as verbs from "./verbs.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=a5b4eea3";
-import { hiresCrop } from "../host/page.mjs?v=a5b4eea3";
+import { make, outside, t } from "./dom.mjs?v=d2b09939";
+import { hiresCrop } from "../host/page.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

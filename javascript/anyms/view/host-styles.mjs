@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=a5b4eea3";
-import { allSlots } from "../model/order.mjs?v=a5b4eea3";
+import { colourOf } from "./dom.mjs?v=d2b09939";
+import { allSlots } from "../model/order.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

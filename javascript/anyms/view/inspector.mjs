@@ -1,11 +1,11 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=a5b4eea3";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=a5b4eea3";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=a5b4eea3";
-import { AUTO, proposedRole } from "../model/order.mjs?v=a5b4eea3";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a5b4eea3";
-import { STYLES } from "./styles.mjs?v=a5b4eea3";
+import { percents, typed } from "../model/boxes.mjs?v=d2b09939";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=d2b09939";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=d2b09939";
+import { AUTO, proposedRole } from "../model/order.mjs?v=d2b09939";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=d2b09939";
+import { STYLES } from "./styles.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=a5b4eea3";
-import { t } from "./dom.mjs?v=a5b4eea3";
-import { actionOf } from "../model/keys.mjs?v=a5b4eea3";
-import { boxOf, isLocked } from "../model/layout.mjs?v=a5b4eea3";
-import * as verbs from "./verbs.mjs?v=a5b4eea3";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=d2b09939";
+import { t } from "./dom.mjs?v=d2b09939";
+import { actionOf } from "../model/keys.mjs?v=d2b09939";
+import { boxOf, isLocked } from "../model/layout.mjs?v=d2b09939";
+import * as verbs from "./verbs.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */
@@ -30,7 +30,7 @@ export function pressed(editor, event) {
   if (action.does === "move" || action.does === "resize") return nudge(editor, slot, action, event.repeat);
   /** @type {Record<Exclude<typeof action.does, "move" | "resize">, () => void>} */
   const actions = {
-    deselect: () => editor.deselect(),
+    deselect: () => (editor.largerView?.root.open ? editor.largerView.toggle() : editor.deselect()),
     duplicate: () => verbs.duplicate(editor, slot),
     lock: () => verbs.toggleLock(editor, slot),
     layer: () => action.does === "layer" && verbs.layer(editor, slot, action.by),

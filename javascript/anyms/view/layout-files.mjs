@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=a5b4eea3";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=a5b4eea3";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=a5b4eea3";
-import * as layouts from "../model/layout.mjs?v=a5b4eea3";
-import { roleOf } from "../model/order.mjs?v=a5b4eea3";
-import { infotextOf } from "../model/png.mjs?v=a5b4eea3";
-import { textOf } from "../model/text.mjs?v=a5b4eea3";
+import { t } from "./dom.mjs?v=d2b09939";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=d2b09939";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=d2b09939";
+import * as layouts from "../model/layout.mjs?v=d2b09939";
+import { roleOf } from "../model/order.mjs?v=d2b09939";
+import { infotextOf } from "../model/png.mjs?v=d2b09939";
+import { textOf } from "../model/text.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

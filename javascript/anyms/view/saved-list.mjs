@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=a5b4eea3";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=a5b4eea3";
-import * as saved from "../model/saved-layouts.mjs?v=a5b4eea3";
-import { textOf } from "../model/text.mjs?v=a5b4eea3";
+import { button, make, t } from "./dom.mjs?v=d2b09939";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=d2b09939";
+import * as saved from "../model/saved-layouts.mjs?v=d2b09939";
+import { textOf } from "../model/text.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -74,5 +74,6 @@ export const STRIP_STYLES = `
 .foot { display: flex; flex-wrap: wrap; gap: 6px; }
 .foot button { flex: 1 1 auto; }
 @container (max-width: 460px) { .box-bar { position: static !important; width: 100%; margin-top: 6px; visibility: visible !important; } .add-chip { width: 76px; } }
-@media (pointer: coarse) { .box-bar { position: static !important; width: 100%; margin-top: 8px; visibility: visible !important; } .numbers input { min-height: 44px; font-size: 16px; } }
+@media (pointer: coarse) { .box-bar { position: static !important; flex-wrap: wrap; width: 100%; margin-top: 8px; visibility: visible !important; }
+  .box-bar button { flex: 1 1 44px; min-width: 44px; } .segments { flex-wrap: wrap; } .segments button { min-width: 44px; min-height: 44px; } .fold { min-height: 44px; } .numbers input { min-height: 44px; font-size: 16px; } }
 `;

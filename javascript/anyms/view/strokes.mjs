@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=a5b4eea3";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=a5b4eea3";
-import { button, make, t } from "./dom.mjs?v=a5b4eea3";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=d2b09939";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=d2b09939";
+import { button, make, t } from "./dom.mjs?v=d2b09939";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -5,7 +5,7 @@ export const STYLES = `
   font: 13px/1.45 var(--font, system-ui, sans-serif); --line: var(--border-color-primary, #d4d7de);
   --soft: var(--background-fill-secondary, #f5f6f8); --field: var(--input-background-fill, #fff);
   --accent: var(--color-accent, #2f6fde); --press: var(--button-secondary-background-fill, #eceef2);
-  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 322px; }
+  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 304px; }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 button, input, select { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: var(--small); }
@@ -22,7 +22,7 @@ svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; s
 .bar .add svg { stroke-width: 2.2; }
 .bar .end { display: flex; gap: 6px; align-items: center; margin-left: auto; }
 button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--press)); border-color: #2456c8; }
-.background-source { min-height: var(--target); width: 152px; max-width: 100%; padding: 0 4px; background: var(--press); cursor: pointer; }
+.background-source { min-height: var(--target); width: 126px; max-width: 100%; padding: 0 4px; background: var(--press); cursor: pointer; }
 .background { position: absolute; inset: 0; z-index: -1; width: 100%; height: 100%; object-fit: cover; opacity: .5; pointer-events: none; }
 .shape { color: var(--quiet); font-variant-numeric: tabular-nums; }
 

@@ -1,13 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=a5b4eea3";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=a5b4eea3";
-import { hasPictures } from "../host/files.mjs?v=a5b4eea3";
-import { samePictures } from "../model/layout.mjs?v=a5b4eea3";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=a5b4eea3";
-import { STYLES } from "./styles.mjs?v=a5b4eea3";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=a5b4eea3";
+import { isCard } from "../model/mask.mjs?v=d2b09939";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=d2b09939";
+import { hasPictures } from "../host/files.mjs?v=d2b09939";
+import { samePictures } from "../model/layout.mjs?v=d2b09939";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=d2b09939";
+import { STYLES } from "./styles.mjs?v=d2b09939";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=a5b4eea3";
-import { colourOf, make, t } from "./dom.mjs?v=a5b4eea3";
-import { boxOf, takesPart } from "../model/layout.mjs?v=a5b4eea3";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=d2b09939";
+import { colourOf, make, t } from "./dom.mjs?v=d2b09939";
+import { boxOf, takesPart } from "../model/layout.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=a5b4eea3";
-import { Menu } from "./menu.mjs?v=a5b4eea3";
-import * as verbs from "./verbs.mjs?v=a5b4eea3";
+import { button, make, t, text, textButton } from "./dom.mjs?v=d2b09939";
+import { Menu } from "./menu.mjs?v=d2b09939";
+import * as verbs from "./verbs.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=a5b4eea3";
-import { HiresOverlay } from "./hires-overlay.mjs?v=a5b4eea3";
-import { HintList } from "./hint-list.mjs?v=a5b4eea3";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=a5b4eea3";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=a5b4eea3";
-import { readLayout } from "../model/exchange.mjs?v=a5b4eea3";
-import { takesPart } from "../model/layout.mjs?v=a5b4eea3";
-import { allSlots } from "../model/order.mjs?v=a5b4eea3";
-import { writePositions } from "../model/positions.mjs?v=a5b4eea3";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a5b4eea3";
-import { STYLES } from "./styles.mjs?v=a5b4eea3";
-import { SavedList } from "./saved-list.mjs?v=a5b4eea3";
-import { TokenMap } from "./token-map.mjs?v=a5b4eea3";
+import { button, make, styleSheet, t } from "./dom.mjs?v=d2b09939";
+import { HiresOverlay } from "./hires-overlay.mjs?v=d2b09939";
+import { HintList } from "./hint-list.mjs?v=d2b09939";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=d2b09939";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=d2b09939";
+import { readLayout } from "../model/exchange.mjs?v=d2b09939";
+import { takesPart } from "../model/layout.mjs?v=d2b09939";
+import { allSlots } from "../model/order.mjs?v=d2b09939";
+import { writePositions } from "../model/positions.mjs?v=d2b09939";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=d2b09939";
+import { STYLES } from "./styles.mjs?v=d2b09939";
+import { SavedList } from "./saved-list.mjs?v=d2b09939";
+import { TokenMap } from "./token-map.mjs?v=d2b09939";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
