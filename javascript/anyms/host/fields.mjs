@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=d2b09939";
-import { PROMPTS } from "../model/exchange.mjs?v=d2b09939";
-import { isOff, shows } from "../model/layout.mjs?v=d2b09939";
-import { allSlots, writeOrder } from "../model/order.mjs?v=d2b09939";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=d2b09939";
+import { pictureSize } from "./page.mjs?v=e023f80a";
+import { PROMPTS } from "../model/exchange.mjs?v=e023f80a";
+import { isOff, shows } from "../model/layout.mjs?v=e023f80a";
+import { allSlots, writeOrder } from "../model/order.mjs?v=e023f80a";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=e023f80a";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

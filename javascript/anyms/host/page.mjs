@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=d2b09939";
+import { keptByHires } from "../model/hires.mjs?v=e023f80a";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=d2b09939";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=d2b09939";
-import { allSlots, readOrder } from "./order.mjs?v=d2b09939";
-import { MAX_PICTURES } from "./pictures.mjs?v=d2b09939";
+import { fitted } from "./boxes.mjs?v=e023f80a";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=e023f80a";
+import { allSlots, readOrder } from "./order.mjs?v=e023f80a";
+import { MAX_PICTURES } from "./pictures.mjs?v=e023f80a";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

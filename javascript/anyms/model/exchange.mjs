@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=d2b09939";
+import { ROLES } from "./order.mjs?v=e023f80a";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=d2b09939";
-import { added, stacked } from "./layout.mjs?v=d2b09939";
-import { allSlots } from "./order.mjs?v=d2b09939";
+import { fitted } from "./boxes.mjs?v=e023f80a";
+import { added, stacked } from "./layout.mjs?v=e023f80a";
+import { allSlots } from "./order.mjs?v=e023f80a";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=d2b09939";
-import { chooseFiles } from "../host/files.mjs?v=d2b09939";
-import { gallery, inputPictures } from "../host/page.mjs?v=d2b09939";
+import { make, t } from "./dom.mjs?v=e023f80a";
+import { chooseFiles } from "../host/files.mjs?v=e023f80a";
+import { gallery, inputPictures } from "../host/page.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

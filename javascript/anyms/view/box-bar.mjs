@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=d2b09939";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=d2b09939";
-import { isCard } from "../model/mask.mjs?v=d2b09939";
-import * as verbs from "./verbs.mjs?v=d2b09939";
+import { attribute, button, make, t } from "./dom.mjs?v=e023f80a";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=e023f80a";
+import { isCard } from "../model/mask.mjs?v=e023f80a";
+import * as verbs from "./verbs.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=d2b09939";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=d2b09939";
-import { hasPictures } from "../host/files.mjs?v=d2b09939";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=d2b09939";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=d2b09939";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=e023f80a";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=e023f80a";
+import { hasPictures } from "../host/files.mjs?v=e023f80a";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=e023f80a";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=e023f80a";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=d2b09939";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=d2b09939";
-import { allSlots } from "../model/order.mjs?v=d2b09939";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=d2b09939";
-import { Strokes } from "./strokes.mjs?v=d2b09939";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=d2b09939";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=d2b09939";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=d2b09939";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=e023f80a";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=e023f80a";
+import { allSlots } from "../model/order.mjs?v=e023f80a";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=e023f80a";
+import { Strokes } from "./strokes.mjs?v=e023f80a";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=e023f80a";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=e023f80a";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=e023f80a";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=d2b09939";
-import * as layouts from "../model/layout.mjs?v=d2b09939";
+import { t } from "./dom.mjs?v=e023f80a";
+import * as layouts from "../model/layout.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

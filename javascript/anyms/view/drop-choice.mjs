@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=d2b09939";
+import { make, t, textButton } from "./dom.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=d2b09939";
-import * as layouts from "../model/layout.mjs?v=d2b09939";
-import { allSlots } from "../model/order.mjs?v=d2b09939";
-import { hasPictures } from "../host/files.mjs?v=d2b09939";
-import { Autosave } from "./autosave.mjs?v=d2b09939";
-import { Background } from "./background.mjs?v=d2b09939";
-import { BoxBar } from "./box-bar.mjs?v=d2b09939";
-import { Canvas } from "./canvas.mjs?v=d2b09939";
-import { CropDialog } from "./crop-dialog.mjs?v=d2b09939";
-import { described } from "./description.mjs?v=d2b09939";
-import { DropChoice } from "./drop-choice.mjs?v=d2b09939";
-import { CROP_STYLES } from "./crop-styles.mjs?v=d2b09939";
-import { make, styleSheet, t, text } from "./dom.mjs?v=d2b09939";
-import { FilmStrip } from "./film-strip.mjs?v=d2b09939";
-import { Header } from "./header.mjs?v=d2b09939";
-import { Inspector } from "./inspector.mjs?v=d2b09939";
-import { hostRules } from "./host-styles.mjs?v=d2b09939";
-import { Intake } from "./intake.mjs?v=d2b09939";
-import { LayoutFiles } from "./layout-files.mjs?v=d2b09939";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=d2b09939";
-import { STYLES } from "./styles.mjs?v=d2b09939";
-import { KEYS, pressed } from "./keyboard.mjs?v=d2b09939";
-import { LargerView } from "./larger-view.mjs?v=d2b09939";
-import { Thumbs } from "./thumbs.mjs?v=d2b09939";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=d2b09939";
-import { Toast } from "./toast.mjs?v=d2b09939";
-import { Toolbar } from "./toolbar.mjs?v=d2b09939";
-import { Tools } from "./tools.mjs?v=d2b09939";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=e023f80a";
+import * as layouts from "../model/layout.mjs?v=e023f80a";
+import { allSlots } from "../model/order.mjs?v=e023f80a";
+import { hasPictures } from "../host/files.mjs?v=e023f80a";
+import { Autosave } from "./autosave.mjs?v=e023f80a";
+import { Background } from "./background.mjs?v=e023f80a";
+import { BoxBar } from "./box-bar.mjs?v=e023f80a";
+import { Canvas } from "./canvas.mjs?v=e023f80a";
+import { CropDialog } from "./crop-dialog.mjs?v=e023f80a";
+import { described } from "./description.mjs?v=e023f80a";
+import { DropChoice } from "./drop-choice.mjs?v=e023f80a";
+import { CROP_STYLES } from "./crop-styles.mjs?v=e023f80a";
+import { make, styleSheet, t, text } from "./dom.mjs?v=e023f80a";
+import { FilmStrip } from "./film-strip.mjs?v=e023f80a";
+import { Header } from "./header.mjs?v=e023f80a";
+import { Inspector } from "./inspector.mjs?v=e023f80a";
+import { hostRules } from "./host-styles.mjs?v=e023f80a";
+import { Intake } from "./intake.mjs?v=e023f80a";
+import { LayoutFiles } from "./layout-files.mjs?v=e023f80a";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=e023f80a";
+import { STYLES } from "./styles.mjs?v=e023f80a";
+import { KEYS, pressed } from "./keyboard.mjs?v=e023f80a";
+import { LargerView } from "./larger-view.mjs?v=e023f80a";
+import { Thumbs } from "./thumbs.mjs?v=e023f80a";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=e023f80a";
+import { Toast } from "./toast.mjs?v=e023f80a";
+import { Toolbar } from "./toolbar.mjs?v=e023f80a";
+import { Tools } from "./tools.mjs?v=e023f80a";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

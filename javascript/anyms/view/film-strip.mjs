@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=d2b09939";
-import { hasPictures } from "../host/files.mjs?v=d2b09939";
-import { isOff } from "../model/layout.mjs?v=d2b09939";
-import * as verbs from "./verbs.mjs?v=d2b09939";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=e023f80a";
+import { hasPictures } from "../host/files.mjs?v=e023f80a";
+import { isOff } from "../model/layout.mjs?v=e023f80a";
+import * as verbs from "./verbs.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=d2b09939";
-import { hints, MESSAGES } from "../model/hints.mjs?v=d2b09939";
-import { addToPrompt, prompts } from "../host/page.mjs?v=d2b09939";
-import { picturesOf } from "../model/layout.mjs?v=d2b09939";
-import { allSlots } from "../model/order.mjs?v=d2b09939";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=e023f80a";
+import { hints, MESSAGES } from "../model/hints.mjs?v=e023f80a";
+import { addToPrompt, prompts } from "../host/page.mjs?v=e023f80a";
+import { picturesOf } from "../model/layout.mjs?v=e023f80a";
+import { allSlots } from "../model/order.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

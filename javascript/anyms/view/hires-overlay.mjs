@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=d2b09939";
-import { hiresCrop } from "../host/page.mjs?v=d2b09939";
+import { make, outside, t } from "./dom.mjs?v=e023f80a";
+import { hiresCrop } from "../host/page.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

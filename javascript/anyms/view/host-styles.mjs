@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=d2b09939";
-import { allSlots } from "../model/order.mjs?v=d2b09939";
+import { colourOf } from "./dom.mjs?v=e023f80a";
+import { allSlots } from "../model/order.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

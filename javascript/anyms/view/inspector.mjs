@@ -1,11 +1,11 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=d2b09939";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=d2b09939";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=d2b09939";
-import { AUTO, proposedRole } from "../model/order.mjs?v=d2b09939";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=d2b09939";
-import { STYLES } from "./styles.mjs?v=d2b09939";
+import { percents, typed } from "../model/boxes.mjs?v=e023f80a";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=e023f80a";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=e023f80a";
+import { AUTO, proposedRole } from "../model/order.mjs?v=e023f80a";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=e023f80a";
+import { STYLES } from "./styles.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

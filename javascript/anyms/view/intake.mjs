@@ -1,13 +1,13 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=d2b09939";
-import { t } from "./dom.mjs?v=d2b09939";
-import * as layouts from "../model/layout.mjs?v=d2b09939";
-import { allSlots } from "../model/order.mjs?v=d2b09939";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=d2b09939";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=d2b09939";
-import { textOf } from "../model/text.mjs?v=d2b09939";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=e023f80a";
+import { t } from "./dom.mjs?v=e023f80a";
+import * as layouts from "../model/layout.mjs?v=e023f80a";
+import { allSlots } from "../model/order.mjs?v=e023f80a";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=e023f80a";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=e023f80a";
+import { textOf } from "../model/text.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

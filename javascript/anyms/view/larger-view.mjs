@@ -1,6 +1,6 @@
 // The stage and its toolbar in a dialog that fills the window; the same elements, moved there and back.
 
-import { attribute, make, t } from "./dom.mjs?v=d2b09939";
+import { attribute, make, t } from "./dom.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=d2b09939";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=d2b09939";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=d2b09939";
-import * as layouts from "../model/layout.mjs?v=d2b09939";
-import { roleOf } from "../model/order.mjs?v=d2b09939";
-import { infotextOf } from "../model/png.mjs?v=d2b09939";
-import { textOf } from "../model/text.mjs?v=d2b09939";
+import { t } from "./dom.mjs?v=e023f80a";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=e023f80a";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=e023f80a";
+import * as layouts from "../model/layout.mjs?v=e023f80a";
+import { roleOf } from "../model/order.mjs?v=e023f80a";
+import { infotextOf } from "../model/png.mjs?v=e023f80a";
+import { textOf } from "../model/text.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

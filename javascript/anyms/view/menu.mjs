@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=d2b09939";
+import { make } from "./dom.mjs?v=e023f80a";
 
 let count = 0;
 

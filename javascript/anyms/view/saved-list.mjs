@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=d2b09939";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=d2b09939";
-import * as saved from "../model/saved-layouts.mjs?v=d2b09939";
-import { textOf } from "../model/text.mjs?v=d2b09939";
+import { button, make, t } from "./dom.mjs?v=e023f80a";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=e023f80a";
+import * as saved from "../model/saved-layouts.mjs?v=e023f80a";
+import { textOf } from "../model/text.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

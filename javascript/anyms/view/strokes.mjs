@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=d2b09939";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=d2b09939";
-import { button, make, t } from "./dom.mjs?v=d2b09939";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=e023f80a";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=e023f80a";
+import { button, make, t } from "./dom.mjs?v=e023f80a";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -5,7 +5,7 @@ export const STYLES = `
   font: 13px/1.45 var(--font, system-ui, sans-serif); --line: var(--border-color-primary, #d4d7de);
   --soft: var(--background-fill-secondary, #f5f6f8); --field: var(--input-background-fill, #fff);
   --accent: var(--color-accent, #2f6fde); --press: var(--button-secondary-background-fill, #eceef2);
-  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 304px; }
+  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 284px; }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 button, input, select { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: var(--small); }

@@ -1,13 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=d2b09939";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=d2b09939";
-import { hasPictures } from "../host/files.mjs?v=d2b09939";
-import { samePictures } from "../model/layout.mjs?v=d2b09939";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=d2b09939";
-import { STYLES } from "./styles.mjs?v=d2b09939";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=d2b09939";
+import { isCard } from "../model/mask.mjs?v=e023f80a";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=e023f80a";
+import { hasPictures } from "../host/files.mjs?v=e023f80a";
+import { samePictures } from "../model/layout.mjs?v=e023f80a";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=e023f80a";
+import { STYLES } from "./styles.mjs?v=e023f80a";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

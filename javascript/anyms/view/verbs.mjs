@@ -1,7 +1,7 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { t } from "./dom.mjs?v=d2b09939";
-import * as layouts from "../model/layout.mjs?v=d2b09939";
+import { t } from "./dom.mjs?v=e023f80a";
+import * as layouts from "../model/layout.mjs?v=e023f80a";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
