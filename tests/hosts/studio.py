@@ -36,8 +36,14 @@ SCENE: dict[str, Any] = {
     "scheduler": "Automatic",
 }
 LAYERS = 70
-_SLOT = tuple("pictures name role left top right bottom weight start end blocks use prompt avoid".split())
-_SETTINGS = tuple("scale mode adapter encoder unconditional fit combine elsewhere words fidelity order".split())
+_SLOT = (
+    *("pictures", "Name", "role", "left", "top", "right", "bottom", "Strength", "Starts at", "Ends at"),
+    *("Affected layers", "Use subject", "Own prompt", "Avoid"),
+)
+_SETTINGS = (
+    *("Overall strength", "Merging", "Adapter", "Image encoder", "Negative-prompt image", "Image fit"),
+    *("Several pictures", "Prompt elsewhere", "Share of prompts", "Fidelity", "Layer order"),
+)
 LABELS = [
     "request",
     "AnyMS",

@@ -43,7 +43,7 @@ ABILITIES: tuple[Callable[..., None], ...] = (
     test_pictures.test_a_rejected_file_is_explained,
     test_tools.test_labels_are_in_the_host_s_language,
     test_tools.test_the_token_map_shows_the_owner_of_each_token,
-    test_tools.test_arrangements_are_saved_applied_deleted_and_exchanged,
+    test_tools.test_layouts_are_saved_applied_deleted_and_exchanged,
 )
 
 

@@ -363,12 +363,13 @@ def test_what_is_missing_is_looked_up_when_it_is_shown(page: Page, shown: str) -
     gradio, files = page.webui("gradio"), page.webui("lib_anyms.webui.ui.files")
     loads = gradio.context.Context.root_block.loads
     clicks = [part.events["click"] for part in gradio.COMPONENTS if part.value == "Check again"]
-    changes = [
-        part.events["change"]
+    downloads = [
+        part.ends.afterwards[0]
         for part in gradio.COMPONENTS
-        if type(part).__name__ == "HTML" and "change" in getattr(part, "events", {})
+        if part.value in ("Download", "Download all that is missing")
     ]
-    act = {"the page is opened": loads, "the button": clicks, "a download has ended": changes}[shown][-1]
+    assert len(downloads) == 2
+    act = {"the page is opened": loads, "the button": clicks, "a download has ended": downloads}[shown][-1]
     hint = next(part for part in gradio.COMPONENTS if part.label == "found")
     outputs = [hint, page.by_name["adapter"], page.by_name["encoder"]]
     assert act[0] is (files.names_now if shown == "a download has ended" else files.files_now)

@@ -26,11 +26,12 @@ POLL = 0.5  # seconds between two updates of the progress
 
 @dataclass(frozen=True)
 class FilesPanel:
-    """Components that `connect` fills, and the button for it."""
+    """Components that `connect` fills, the button for it, and the events of the buttons that download."""
 
     message: Any
     choice: Any
     again: Any
+    downloads: tuple[Any, ...]
 
 
 def element(elem_id: Callable[[str], str]) -> FilesPanel:
@@ -49,15 +50,15 @@ def element(elem_id: Callable[[str], str]) -> FilesPanel:
     for component in (choice, message, shown):
         component.do_not_save_to_config = True
     fetch = download if queued() else begin_only
-    button.click(fetch, inputs=[choice], outputs=[shown, message, choice], show_progress=False)
+    one = button.click(fetch, inputs=[choice], outputs=[shown, message, choice], show_progress=False)
     fetch_all = download_all if queued() else begin_next
-    every.click(fetch_all, inputs=[], outputs=[shown, message, choice], show_progress=False)
+    all_of_them = every.click(fetch_all, inputs=[], outputs=[shown, message, choice], show_progress=False)
     stop.click(end, inputs=[], outputs=[shown], show_progress=False)
-    return FilesPanel(message, choice, again)
+    return FilesPanel(message, choice, again, (one, all_of_them))
 
 
 def connect(panel: FilesPanel, chosen: Sequence[Any], hint: Any) -> None:
-    """Look for files whenever the page is opened, at the button, and after a download changed the message.
+    """Look for files whenever the page is opened, at the button, and after a download.
 
     chosen: the panel's adapter, encoder and checkpoint; hint: where the problem with them is shown.
     """
@@ -67,7 +68,9 @@ def connect(panel: FilesPanel, chosen: Sequence[Any], hint: Any) -> None:
     load = getattr(gr.context.Context.root_block, "load", None)  # None where a host builds the panel outside a page
     if load is not None:
         load(files_now, **whole)
-    panel.message.change(names_now, inputs=[*chosen], outputs=lists, show_progress=False)
+    # Not at a change of the message: gradio 4 reports one of gr.HTML at each update of the page, so that it never ends.
+    for ended in panel.downloads:
+        ended.then(names_now, inputs=[*chosen], outputs=lists, show_progress=False)
 
 
 def names_now(adapter: str | None, encoder: str | None, checkpoint: str | None) -> list[Any]:

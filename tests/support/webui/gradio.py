@@ -24,6 +24,18 @@ class Blocks:
 context = SimpleNamespace(Context=SimpleNamespace(root_block=Blocks()))
 
 
+class Event:
+    """What a listener returns; `afterwards` are the listeners for its end."""
+
+    def __init__(self) -> None:
+        self.afterwards: list[Any] = []
+
+    def then(
+        self, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool | str = "full"
+    ) -> None:
+        self.afterwards.append((fn, inputs, outputs))
+
+
 class Component:
     positional: tuple[str, ...] = ("value",)
     allowed: tuple[str, ...] = ()
@@ -50,8 +62,10 @@ class Component:
 
     def on(
         self, event: str, fn: Any, inputs: list[Component], outputs: list[Component], show_progress: bool = True
-    ) -> None:
+    ) -> Event:
         self.events = {**getattr(self, "events", {}), event: (fn, inputs, outputs)}
+        self.ends = Event()
+        return self.ends
 
     def change(self, fn: Any, _js: str = "", **wiring: Any) -> None:
         if fn is None:
@@ -59,8 +73,8 @@ class Component:
         else:
             self.on("change", fn, **wiring)
 
-    def click(self, fn: Any, **wiring: Any) -> None:
-        self.on("click", fn, **wiring)
+    def click(self, fn: Any, **wiring: Any) -> Event:
+        return self.on("click", fn, **wiring)
 
     def __enter__(self) -> Component:
         return self
@@ -76,7 +90,9 @@ class Textbox(Component):
 class Markdown(Component): ...
 
 
-class HTML(Component): ...
+class HTML(Component):
+    def change(self, fn: Any, _js: str = "", **wiring: Any) -> None:
+        raise AssertionError("gradio 4 reports a change of gr.HTML at each update of the page: an endless loop")
 
 
 class Button(Component): ...
