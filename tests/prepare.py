@@ -6,12 +6,11 @@ only look these up, so that no worker of pytest waits for an installer. Programs
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from tests.support import node_packages
-from tests.support.programs import find_program
+from tests.support.programs import find_browser, find_program
 from tests.ui import gradios
 
 
@@ -36,7 +35,7 @@ def prepare_scripts() -> list[str]:
 
 def prepare_browser() -> list[str]:
     """Chromium and the gradio environments -> what is absent."""
-    absent = [] if os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium") else ["no chromium"]
+    absent = [] if find_browser() else ["no chromium"]
     for gradio in gradios.CHOSEN:
         try:
             gradios.python_of(gradio)

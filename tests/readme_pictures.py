@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from lib_anyms.standalone import bundle, default_scene
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 from tests.ui.conftest import QUIET
 from tests.ui.editor import Editor
 from tests.ui.gradios import GRADIOS, serve
@@ -164,7 +163,7 @@ def record_editor() -> Path:
     """editor.webp: the region editor in use, on the small page of tests/ui."""
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    chromium = find_browser()
     path = PICTURES / "editor.webp"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         add_models(Path(folder, "models"))

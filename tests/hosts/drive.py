@@ -17,7 +17,7 @@ from PIL import Image
 
 from lib_anyms.job import infotext
 from tests.hosts.studio import SCENE, Studio, encoded, reference
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 from tests.ui.editor import QUIET, Editor
 
 PageT = TypeVar("PageT", bound="Page")
@@ -108,7 +108,7 @@ class Page(Editor):
 
 def opened(kind: type[PageT], studio: Studio) -> Iterator[PageT]:
     """The host's page in a browser. It must report no error in our files."""
-    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    chromium = find_browser()
     if chromium is None:
         pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
     from playwright.sync_api import sync_playwright

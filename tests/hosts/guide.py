@@ -22,7 +22,7 @@ from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts import server, tiny
 from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 
 FOLDER = CHECKOUT / "docs" / "pictures"
 HOST = "a1111"
@@ -117,7 +117,7 @@ def main() -> None:
         raise SystemExit(f"The pictures are made in a real A1111: {place}.")
     from playwright.sync_api import sync_playwright
 
-    chromium = find_program("chromium", "chromium")
+    chromium = find_browser()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data = Path(folder, "data")
         data.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from playwright.sync_api import expect
 from tests.hosts.conftest import with_sprites
 from tests.hosts.drive import QUIET, SCREEN, HostEditor
 from tests.hosts.studio import Studio
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 from tests.ui import test_editor, test_pictures, test_tools
 from tests.ui.editor import picture
 
@@ -49,7 +48,7 @@ ABILITIES: tuple[Callable[..., None], ...] = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    chromium = find_browser()
     if chromium is None:
         pytest.skip("no Chromium for the host's page: install chromium, or set ANYMS_CHROMIUM")
     from playwright.sync_api import sync_playwright

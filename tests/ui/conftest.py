@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 from tests.ui.editor import QUIET, Editor
 from tests.ui.gradios import CHOSEN, Served, Unavailable, serve
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    chromium = find_browser()
     if chromium is None:
         pytest.skip("no Chromium for the page: install chromium, or set ANYMS_CHROMIUM")
     from playwright.sync_api import sync_playwright

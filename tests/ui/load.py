@@ -6,13 +6,12 @@ user. The panel is closed, as in the hosts.
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.support.programs import find_program
+from tests.support.programs import find_browser
 from tests.ui.gradios import GRADIOS, serve
 
 TIMES = 5
@@ -48,7 +47,7 @@ def measure(browser: Any, gradio: str, folder: Path, *options: str) -> Cost:
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("ANYMS_CHROMIUM") or find_program("chromium", "chromium")
+    chromium = find_browser()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for gradio in GRADIOS:
