@@ -91,7 +91,7 @@ class Editor:
 
     def press(self, name: str) -> None:
         """Press a button of the editor; opens the menu that holds it, and chooses the subject that it names."""
-        button = self.root.locator(f"button[aria-label={json.dumps(name)}]")
+        button = self.root.locator(f"button[aria-label={json.dumps(name, ensure_ascii=False)}]")
         subject = re.search(r"subject (\d+)", name)
         if subject:
             self.choose(int(subject[1]))

@@ -83,9 +83,9 @@ def test_labels_are_in_the_host_s_language(editor: Editor) -> None:
 
 def test_missing_model_files_are_named_before_a_job(editor: Editor) -> None:
     notice = editor.root.locator(".notice")
-    notice.filter(has_text="IP-Adapter").wait_for()  # as soon as the page is opened
+    notice.filter(has_text="2 model files are missing (3.4 GB)").wait_for()  # as soon as the page is opened
     editor.give(1, "orange")
-    notice.filter(has_text="IP-Adapter").wait_for()
+    notice.get_by_text("Which ones").click()
     assert "ip-adapter-plus_sdxl_vit-h" in notice.inner_text()
 
 

@@ -346,14 +346,15 @@ def test_lists_of_files_are_those_of_now(page: Page, tmp_path: Path) -> None:
     assert page.webui("gradio").COMPONENTS  # built
     write_adapter(tmp_path / "ipadapter" / "later.safetensors", tiny_unet())
     files = page.webui("lib_anyms.webui.ui.files")
-    problem, adapters, encoders, message, offered = files.files_now("auto", "auto", "")
+    problem, _, lacking, adapters, encoders, message, offered = files.files_now("auto", "auto", "")
+    assert lacking == ""  # no known encoder fits this tiny adapter
     assert adapters["choices"] == ["auto", "later.safetensors", "some.safetensors"]
     assert encoders["choices"] == ["auto"]
     assert "No image encoder" in problem
     assert problem[:20] in message
     write_encoder(tmp_path / "ipadapter" / "encoder.safetensors")
-    problem, _, encoders, message, offered = files.files_now("auto", "auto", "")
-    assert (problem, encoders["choices"]) == ("", ["auto", "encoder.safetensors"])
+    problem, _, lacking, _, encoders, message, offered = files.files_now("auto", "auto", "")
+    assert (problem, lacking, encoders["choices"]) == ("", "", ["auto", "encoder.safetensors"])
     assert "are installed" in message
     assert len(offered["choices"]) > 2
 
@@ -370,10 +371,9 @@ def test_what_is_missing_is_looked_up_when_it_is_shown(page: Page, shown: str) -
     ]
     assert len(downloads) == 2
     act = {"the page is opened": loads, "the button": clicks, "a download has ended": downloads}[shown][-1]
-    hint = next(part for part in gradio.COMPONENTS if part.label == "found")
-    outputs = [hint, page.by_name["adapter"], page.by_name["encoder"]]
+    outputs = ["found", "ready", "lacking", "Adapter", "Image encoder"]
     assert act[0] is (files.names_now if shown == "a download has ended" else files.files_now)
-    assert act[2][:3] == outputs
+    assert [part.label for part in act[2][:5]] == outputs
     assert [part.label for part in act[1]] == ["Adapter", "Image encoder", "check"]
 
 

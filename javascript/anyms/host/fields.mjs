@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=e023f80a";
-import { PROMPTS } from "../model/exchange.mjs?v=e023f80a";
-import { isOff, shows } from "../model/layout.mjs?v=e023f80a";
-import { allSlots, writeOrder } from "../model/order.mjs?v=e023f80a";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=e023f80a";
+import { pictureSize } from "./page.mjs?v=827b9cb7";
+import { PROMPTS } from "../model/exchange.mjs?v=827b9cb7";
+import { isOff, shows } from "../model/layout.mjs?v=827b9cb7";
+import { allSlots, writeOrder } from "../model/order.mjs?v=827b9cb7";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=827b9cb7";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */
@@ -29,6 +29,13 @@ function type(entry, value) {
   if (current === value) return;
   entry.value = String(value);
   entry.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Names a slider's number for screen readers: gradio 3 does not. @type {(component: HTMLElement) => void} */
+function nameNumber(component) {
+  const number = component.querySelector("input[type=number]");
+  const label = component.querySelector("label")?.textContent?.trim();
+  if (number && label && !number.closest("label")) number.setAttribute("aria-label", label);
 }
 
 export class Fields {
@@ -178,7 +185,9 @@ export class Fields {
   explain(prefix, help) {
     for (const [name, sentence] of Object.entries(help)) {
       const component = this.component(prefix + name);
-      if (component) component.title = sentence;
+      if (!component) continue;
+      component.title = sentence;
+      nameNumber(component);
     }
   }
 

@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=e023f80a";
+import { keptByHires } from "../model/hires.mjs?v=827b9cb7";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=e023f80a";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=e023f80a";
-import { allSlots, readOrder } from "./order.mjs?v=e023f80a";
-import { MAX_PICTURES } from "./pictures.mjs?v=e023f80a";
+import { fitted } from "./boxes.mjs?v=827b9cb7";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=827b9cb7";
+import { allSlots, readOrder } from "./order.mjs?v=827b9cb7";
+import { MAX_PICTURES } from "./pictures.mjs?v=827b9cb7";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=e023f80a";
-import { added, stacked } from "./layout.mjs?v=e023f80a";
-import { allSlots } from "./order.mjs?v=e023f80a";
+import { fitted } from "./boxes.mjs?v=827b9cb7";
+import { added, stacked } from "./layout.mjs?v=827b9cb7";
+import { allSlots } from "./order.mjs?v=827b9cb7";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

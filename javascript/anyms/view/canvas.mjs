@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=e023f80a";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=e023f80a";
-import { hasPictures } from "../host/files.mjs?v=e023f80a";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=e023f80a";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=e023f80a";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=827b9cb7";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=827b9cb7";
+import { hasPictures } from "../host/files.mjs?v=827b9cb7";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=827b9cb7";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=827b9cb7";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=e023f80a";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=827b9cb7";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

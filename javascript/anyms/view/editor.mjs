@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=e023f80a";
-import * as layouts from "../model/layout.mjs?v=e023f80a";
-import { allSlots } from "../model/order.mjs?v=e023f80a";
-import { hasPictures } from "../host/files.mjs?v=e023f80a";
-import { Autosave } from "./autosave.mjs?v=e023f80a";
-import { Background } from "./background.mjs?v=e023f80a";
-import { BoxBar } from "./box-bar.mjs?v=e023f80a";
-import { Canvas } from "./canvas.mjs?v=e023f80a";
-import { CropDialog } from "./crop-dialog.mjs?v=e023f80a";
-import { described } from "./description.mjs?v=e023f80a";
-import { DropChoice } from "./drop-choice.mjs?v=e023f80a";
-import { CROP_STYLES } from "./crop-styles.mjs?v=e023f80a";
-import { make, styleSheet, t, text } from "./dom.mjs?v=e023f80a";
-import { FilmStrip } from "./film-strip.mjs?v=e023f80a";
-import { Header } from "./header.mjs?v=e023f80a";
-import { Inspector } from "./inspector.mjs?v=e023f80a";
-import { hostRules } from "./host-styles.mjs?v=e023f80a";
-import { Intake } from "./intake.mjs?v=e023f80a";
-import { LayoutFiles } from "./layout-files.mjs?v=e023f80a";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=e023f80a";
-import { STYLES } from "./styles.mjs?v=e023f80a";
-import { KEYS, pressed } from "./keyboard.mjs?v=e023f80a";
-import { LargerView } from "./larger-view.mjs?v=e023f80a";
-import { Thumbs } from "./thumbs.mjs?v=e023f80a";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=e023f80a";
-import { Toast } from "./toast.mjs?v=e023f80a";
-import { Toolbar } from "./toolbar.mjs?v=e023f80a";
-import { Tools } from "./tools.mjs?v=e023f80a";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=827b9cb7";
+import * as layouts from "../model/layout.mjs?v=827b9cb7";
+import { allSlots } from "../model/order.mjs?v=827b9cb7";
+import { hasPictures } from "../host/files.mjs?v=827b9cb7";
+import { Autosave } from "./autosave.mjs?v=827b9cb7";
+import { Background } from "./background.mjs?v=827b9cb7";
+import { BoxBar } from "./box-bar.mjs?v=827b9cb7";
+import { Canvas } from "./canvas.mjs?v=827b9cb7";
+import { CropDialog } from "./crop-dialog.mjs?v=827b9cb7";
+import { described } from "./description.mjs?v=827b9cb7";
+import { DropChoice } from "./drop-choice.mjs?v=827b9cb7";
+import { CROP_STYLES } from "./crop-styles.mjs?v=827b9cb7";
+import { make, styleSheet, t, text } from "./dom.mjs?v=827b9cb7";
+import { FilmStrip } from "./film-strip.mjs?v=827b9cb7";
+import { Header } from "./header.mjs?v=827b9cb7";
+import { Inspector } from "./inspector.mjs?v=827b9cb7";
+import { hostRules } from "./host-styles.mjs?v=827b9cb7";
+import { Intake } from "./intake.mjs?v=827b9cb7";
+import { LayoutFiles } from "./layout-files.mjs?v=827b9cb7";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=827b9cb7";
+import { STYLES } from "./styles.mjs?v=827b9cb7";
+import { KEYS, pressed } from "./keyboard.mjs?v=827b9cb7";
+import { LargerView } from "./larger-view.mjs?v=827b9cb7";
+import { Thumbs } from "./thumbs.mjs?v=827b9cb7";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=827b9cb7";
+import { Toast } from "./toast.mjs?v=827b9cb7";
+import { Toolbar } from "./toolbar.mjs?v=827b9cb7";
+import { Tools } from "./tools.mjs?v=827b9cb7";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

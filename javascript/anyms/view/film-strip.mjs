@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=e023f80a";
-import { hasPictures } from "../host/files.mjs?v=e023f80a";
-import { isOff } from "../model/layout.mjs?v=e023f80a";
-import * as verbs from "./verbs.mjs?v=e023f80a";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=827b9cb7";
+import { hasPictures } from "../host/files.mjs?v=827b9cb7";
+import { isOff } from "../model/layout.mjs?v=827b9cb7";
+import * as verbs from "./verbs.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, and what to do first while there is none.
 
-import { make, t, text } from "./dom.mjs?v=e023f80a";
-import { takesPart } from "../model/layout.mjs?v=e023f80a";
+import { make, t, text } from "./dom.mjs?v=827b9cb7";
+import { takesPart } from "../model/layout.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

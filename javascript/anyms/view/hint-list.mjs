@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=e023f80a";
-import { hints, MESSAGES } from "../model/hints.mjs?v=e023f80a";
-import { addToPrompt, prompts } from "../host/page.mjs?v=e023f80a";
-import { picturesOf } from "../model/layout.mjs?v=e023f80a";
-import { allSlots } from "../model/order.mjs?v=e023f80a";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=827b9cb7";
+import { hints, MESSAGES } from "../model/hints.mjs?v=827b9cb7";
+import { addToPrompt, prompts } from "../host/page.mjs?v=827b9cb7";
+import { picturesOf } from "../model/layout.mjs?v=827b9cb7";
+import { allSlots } from "../model/order.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=e023f80a";
-import { hiresCrop } from "../host/page.mjs?v=e023f80a";
+import { make, outside, t } from "./dom.mjs?v=827b9cb7";
+import { hiresCrop } from "../host/page.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,11 +1,11 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=e023f80a";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=e023f80a";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=e023f80a";
-import { AUTO, proposedRole } from "../model/order.mjs?v=e023f80a";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=e023f80a";
-import { STYLES } from "./styles.mjs?v=e023f80a";
+import { percents, typed } from "../model/boxes.mjs?v=827b9cb7";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=827b9cb7";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=827b9cb7";
+import { AUTO, proposedRole } from "../model/order.mjs?v=827b9cb7";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=827b9cb7";
+import { STYLES } from "./styles.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=e023f80a";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=e023f80a";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=e023f80a";
-import * as layouts from "../model/layout.mjs?v=e023f80a";
-import { roleOf } from "../model/order.mjs?v=e023f80a";
-import { infotextOf } from "../model/png.mjs?v=e023f80a";
-import { textOf } from "../model/text.mjs?v=e023f80a";
+import { t } from "./dom.mjs?v=827b9cb7";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=827b9cb7";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=827b9cb7";
+import * as layouts from "../model/layout.mjs?v=827b9cb7";
+import { roleOf } from "../model/order.mjs?v=827b9cb7";
+import { infotextOf } from "../model/png.mjs?v=827b9cb7";
+import { textOf } from "../model/text.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

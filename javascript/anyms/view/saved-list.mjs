@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=e023f80a";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=e023f80a";
-import * as saved from "../model/saved-layouts.mjs?v=e023f80a";
-import { textOf } from "../model/text.mjs?v=e023f80a";
+import { button, make, t } from "./dom.mjs?v=827b9cb7";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=827b9cb7";
+import * as saved from "../model/saved-layouts.mjs?v=827b9cb7";
+import { textOf } from "../model/text.mjs?v=827b9cb7";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -1,11 +1,11 @@
 // Styles of the editor, inside its shadow root. The host's theme reaches them through its variables only.
 
 export const STYLES = `
-:host { display: block; margin-bottom: 10px; isolation: isolate; container-type: inline-size; color: var(--body-text-color, #1f2937);
+:host { display: block; isolation: isolate; container-type: inline-size; color: var(--body-text-color, #1f2937);
   font: 13px/1.45 var(--font, system-ui, sans-serif); --line: var(--border-color-primary, #d4d7de);
   --soft: var(--background-fill-secondary, #f5f6f8); --field: var(--input-background-fill, #fff);
   --accent: var(--color-accent, #2f6fde); --press: var(--button-secondary-background-fill, #eceef2);
-  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 284px; }
+  --quiet: color-mix(in srgb, var(--body-text-color, #1f2937) 78%, transparent); --small: 5px; --target: 28px; --tall: 276px; }
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 button, input, select { font: inherit; color: inherit; border: 1px solid var(--line); border-radius: var(--small); }

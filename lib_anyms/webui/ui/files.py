@@ -57,12 +57,12 @@ def element(elem_id: Callable[[str], str]) -> FilesPanel:
     return FilesPanel(message, choice, again, (one, all_of_them))
 
 
-def connect(panel: FilesPanel, chosen: Sequence[Any], hint: Any) -> None:
+def connect(panel: FilesPanel, chosen: Sequence[Any], hints: Sequence[Any]) -> None:
     """Look for files whenever the page is opened, at the button, and after a download.
 
-    chosen: the panel's adapter, encoder and checkpoint; hint: where the problem with them is shown.
+    chosen: the panel's adapter, encoder and checkpoint; hints: what `model_hint.shown` sets.
     """
-    lists = [hint, *chosen[:2]]
+    lists = [*hints, *chosen[:2]]
     whole = {"inputs": [*chosen], "outputs": [*lists, panel.message, panel.choice], "show_progress": False}
     panel.again.click(files_now, **whole)
     load = getattr(gr.context.Context.root_block, "load", None)  # None where a host builds the panel outside a page
@@ -74,9 +74,9 @@ def connect(panel: FilesPanel, chosen: Sequence[Any], hint: Any) -> None:
 
 
 def names_now(adapter: str | None, encoder: str | None, checkpoint: str | None) -> list[Any]:
-    """The problem with the chosen files or "", and the names in the lists of adapters and encoders."""
+    """What the page shows of the chosen files, and the names in the lists of adapters and encoders."""
     lists = [gr.update(choices=names()) for names in (settings.adapter_names, settings.encoder_names)]
-    return [model_hint.problem(adapter, encoder, checkpoint), *lists]
+    return [*model_hint.shown(adapter, encoder, checkpoint), *lists]
 
 
 def files_now(adapter: str | None, encoder: str | None, checkpoint: str | None) -> list[Any]:

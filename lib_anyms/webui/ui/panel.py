@@ -102,9 +102,9 @@ def build(elem_id: Callable[[str], str], tab: str = editor.TABS[0]) -> Panel:
         component.do_not_save_to_config = True
     by_name = {**hidden, **named, ENABLED: enabled}
     _connect(by_name)
-    files.connect(model_files, [by_name[name] for name in ("adapter", "encoder", CHECK)], by_name[HINT])
-    watched = [ORDER, "fit", *slot_names(WATCHED)]
     states = [by_name[name] for name in (HINT, READY, LACKING)]
+    files.connect(model_files, [by_name[name] for name in ("adapter", "encoder", CHECK)], states)
+    watched = [ORDER, "fit", *slot_names(WATCHED)]
     editor.watch((*states, cut, *(named[name] for name in watched)), elem_id)
     form = [by_name[name] for name in _FORM_NAMES]
     fields = [(component, Pasted(name)) for name, component in zip(_FORM_NAMES, form)]
