@@ -27,8 +27,8 @@ def test_a_fault_fits_in_any_layout_of_its_line() -> None:
             fault.planted(wrong)
 
 
-def test_each_fault_is_due_once_in_ten_days() -> None:
-    days = [due(FAULTS, (), day) for day in range(10)]
+def test_each_fault_is_due_once_in_twenty_days() -> None:
+    days = [due(FAULTS, (), day) for day in range(20)]
     assert sum(map(len, days)) == len(FAULTS)
     assert {fault.name for day in days for fault in day} == {fault.name for fault in FAULTS}
     assert max(map(len, days)) < len(FAULTS) / 4

@@ -1,7 +1,7 @@
 """Plant faults, each in a copy of the project, and run the tests that must fail.
 
 `python -m tests.faults [--all] [--only NAME] [--unplanted]` prints a line for each fault; exit 0 only if all are caught.
-By default: faults of the files that the last commit changed, at most 20, and each day another tenth of all faults.
+By default: faults of the files that the last commit changed, at most 12, and each day another twentieth of all faults.
 --unplanted is the counter-check: it plants nothing, and no test may fail.
 """
 
@@ -26,8 +26,8 @@ from tests.faults.planting import ROOT, plant, run_tests
 
 # Importing these takes longer than most tests. One server process imports them, and each fault runs in a fork of it.
 HEAVY = ("numpy", "torch", "transformers", "diffusers", "PIL.Image")
-_DAYS = 10
-MOST_CHANGED = 20  # with a tenth of the rest about 90 seconds on two cores
+_DAYS = 20
+MOST_CHANGED = 12  # with a twentieth of the rest about 4 minutes on two cores
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # Windows cannot fork
 
 

@@ -28,7 +28,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session", params=CHOSEN)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
-        page = serve(request.param, tmp_path_factory.mktemp(request.param) / "page.log")
+        page = serve(request.param, tmp_path_factory.mktemp(request.param) / "page.log", "--one-tab")
     except Unavailable as error:
         pytest.skip(str(error))
     yield page
@@ -39,6 +39,22 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def editor(browser: Any, served: Served) -> Iterator[Editor]:
     """The page, newly opened, on a screen with a mouse."""
     page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
+    page.open()
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def served_whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    page = serve(served.gradio, tmp_path_factory.mktemp(f"{served.gradio}-whole") / "page.log")
+    yield page
+    page.stop()
+
+
+@pytest.fixture
+def both_tabs(browser: Any, served_whole: Served) -> Iterator[Editor]:
+    """The page with txt2img and img2img, newly opened."""
+    page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served_whole)
     page.open()
     yield page
     page.close()

@@ -1,8 +1,9 @@
 """A small copy of a host's page: the AnyMS panel in both tabs, the host's own fields, and the request of Generate.
 
-`python page.py PORT [--without] [--closed]`: without the panel, or with a closed panel as in the hosts. Run it with a
-Python that has one of the hosts' gradios, in a folder that it may write to. ANYMS_TEST_PATH lists folders with the
-other packages it needs. `?broken` in the address leaves out the script.
+`python page.py PORT [--without] [--closed] [--one-tab]`: without the panel, with a closed panel as in the hosts, or
+txt2img alone, which opens faster. Run it with a Python that has one of the hosts' gradios, in a folder that it may
+write to. ANYMS_TEST_PATH lists folders with the other packages it needs. `?broken` in the address leaves out the
+script.
 """
 
 from __future__ import annotations
@@ -149,11 +150,11 @@ def head(broken: bool) -> str:
     return f'{script}<link rel="stylesheet" href="file={style}?{style.stat().st_mtime}">'
 
 
-def serve(port: int, without: bool) -> None:
+def serve(port: int, without: bool, tabs: tuple[str, ...]) -> None:
     with gr.Blocks() as page:
         chosen = gr.Dropdown(CHECKPOINTS, value=CHECKPOINTS[0], label="checkpoint", elem_id=editor.CHECKPOINT)
         editor.watch_checkpoint(chosen, elem_id=editor.CHECKPOINT)
-        for kind in editor.TABS:
+        for kind in tabs:
             with gr.Column(elem_id=f"tab_{kind}"):
                 tab(kind, without)
     original = gr.routes.templates.TemplateResponse
@@ -172,4 +173,5 @@ def serve(port: int, without: bool) -> None:
 
 if __name__ == "__main__":
     InputAccordion.opened = "--closed" not in sys.argv
-    serve(int(sys.argv[1]), "--without" in sys.argv)
+    tabs = editor.TABS[:1] if "--one-tab" in sys.argv else editor.TABS
+    serve(int(sys.argv[1]), "--without" in sys.argv, tabs)

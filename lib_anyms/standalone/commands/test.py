@@ -26,7 +26,7 @@ PARTS = {
     "parity": "the same image as diffusers' IP-Adapter",
 }
 OTHERS = {
-    "faults": "planted faults: of changed files, and a tenth of all",
+    "faults": "planted faults: of changed files, and a twentieth of all",
     "quality": "how well layouts hold, measured again if the engine changed",
 }
 HOST_PARTS = ("hosts", "big")  # skipped without a real WebUI, real files or a lot of memory
