@@ -87,12 +87,25 @@ def test_nested_comprehensions_and_ternaries_are_counted(tmp_path: Path) -> None
     assert counts.per_thousand(counts.comprehensions) == 1000
 
 
-def test_rooms_and_arrows_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rooms_of_this_checkout() -> None:
     pairs = arrows()
     assert 10 <= len(rooms()) <= 15
     assert ("webui", "job") in pairs
     assert not [pair for pair in pairs if pair[1] == "lab"]
-    main(ROOT)
+
+
+def test_rooms_and_arrows_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = {
+        "lib_anyms/job/pass_result.py": "x = 1\n",
+        "lib_anyms/webui/page.py": "from lib_anyms.job import pass_result\ny = [z for z in range(3)]\n",
+        "tests/test_page.py": "z = 1 if pass_result else 2\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    main(tmp_path)
     text = capsys.readouterr().out
-    assert f"{len(rooms())} rooms" in text
-    assert f"{len(pairs)} arrows" in text
+    assert "2 rooms, 3 lines" in text
+    assert "1 arrows" in text
+    assert "webui               2 lines   67 %  -> job" in text
+    assert "comprehensions             1  333.3" in text
