@@ -69,6 +69,12 @@ class Refused(AnyMSError):
         # infotexts and other input of the page
         "infotext_damaged": "the image's AnyMS entry cannot be read ({got}), so the subjects were not pasted. Copy the whole infotext again, or set them by hand.",
         "infotext_version": "the image's AnyMS entry has version {got!r}, this AnyMS reads version {expected}, a number, so the subjects were not pasted. Update AnyMS, or set them by hand.",
+        "infotext_subject": "the AnyMS entry of the infotext has {got!r} in place of a subject (expected a name, a colon and a box). Write for example cat: 5,25 43x55 %, and ; between subjects.",
+        "infotext_box": "the box of subject {name!r} in the infotext is {got} (expected left,top and widthxheight in percent of the image). Write for example 5,25 43x55 %, and keep the double quotes around the whole entry.",
+        "infotext_part": "{where} has {got!r}, which this AnyMS does not know (expected {expected}). Correct it, take it out, or update AnyMS; put text with a comma into '...', and ; between subjects.",
+        "infotext_twice": "{where} has {field} twice (got {got!r} too). Keep one; put ; between subjects.",
+        "infotext_hash": "{field} is {got!r} (expected hashes of 12 digits 0-9 and a-f). Copy them from an image's infotext, or take them out and add the pictures on the page.",
+        "infotext_quotes": "text in the AnyMS entry of the infotext is not quoted right (got {got}, expected '...'). Write '' for a quote in the text, and no double quotes inside the entry: they end it early.",
         "infotext_absent": "this image has no AnyMS entry in its infotext (expected one). Choose an image made with AnyMS, or drop this one onto a box to use it as a reference.",
         "axis_off": "an axis of the X/Y/Z plot changes AnyMS, but AnyMS is off (expected it on, with subjects). Turn AnyMS on, or choose another axis.",
         "axis_words": "the axis words of the X/Y/Z plot would change nothing: no subject has a prompt, and elsewhere is empty (expected one of them). Write one, or choose another axis.",

@@ -1,6 +1,7 @@
-"""The request in an image's infotext: everything but the pixels, as one line of JSON under one name.
+"""The request in an image's infotext: everything but the pixels, as one line that a person can edit, under one name.
 
-The host puts the line in quotes and parses it back. JSON escapes line ends and quotes, so names may hold any text.
+There is one form only, so an edit always acts; earlier versions wrote JSON, which is still read. The host puts the line
+in quotes as JSON text and parses it back, so names may hold any text.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_anyms.errors import Refused
+from lib_anyms.job import subject_line
 from lib_anyms.job.pictures import MAX_PICTURES
-from lib_anyms.job.request import VERSION, Request
+from lib_anyms.job.request import VERSION, Request, request_json
 from lib_anyms.layout.fields import REQUEST_FIELDS, is_version, read_fields
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_subject
 
@@ -35,21 +37,22 @@ class Recalled:
     pictures: tuple[tuple[str, ...], ...]
     cards: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """What `Request.to_json` was; with images added it is a request again."""
+        return request_json(self.settings, self.subjects, self.pictures, self.cards)
+
 
 def write(request: Request) -> str:
-    """The line of JSON; `read` is the inverse."""
-    return json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":"))
+    """The line of a request; `read` is the inverse."""
+    return subject_line.write(request.to_json())
 
 
 def read(text: str) -> Recalled:
-    """The request that `write` has written.
+    """The request of a line, or of the JSON that earlier versions wrote.
 
     Raises Refused for another version, damage, or a value out of its bounds.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Refused("infotext_damaged", got="not JSON") from error
+    data = _load(text) if text.lstrip()[:1] in ("{", "[") else subject_line.read(text)
     if not isinstance(data, dict) or not isinstance(data.get("subjects"), list):
         raise Refused("infotext_damaged", got="no object with a list of subjects")
     if not is_version(data.get("version"), VERSION):
@@ -73,6 +76,13 @@ def entries(parameters: Any) -> dict[str, str]:
         return {NAME: str(json.loads(matches[-1]))}  # the last: a prompt may quote another entry
     except (ValueError, RecursionError):
         return {}
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused("infotext_damaged", got="not JSON") from error
 
 
 def _hashes(value: Any) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.job.pictures import MAX_PICTURES, PictureReader
 from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, is_version, read_fields
-from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, read_subject, subject_json
+from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, Subject, read_subject, subject_json
 
 VERSION = 1
 _ONLY_IF_SET = ("elsewhere", "words", "fidelity")  # fields that other infotexts do not have, to stay short
@@ -108,15 +109,23 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels: each subject has the hashes of its pictures, or of its card."""
         settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
-        for name in _ONLY_IF_SET:
-            if settings[name] == Request.__dataclass_fields__[name].default:
-                del settings[name]
-        layout_subjects = self.layout.subjects if self.layout else ()
-        subjects = []
-        for subject, pictures, card in zip(layout_subjects, self.pictures, self.cards):
-            images = {CARD: card.hash} if card else {HASHES: [picture_hash(picture) for picture in pictures]}
-            subjects.append({**subject_json(subject), **images})
-        return {"version": VERSION, **settings, "subjects": subjects}
+        hashes = [[picture_hash(picture) for picture in pictures] for pictures in self.pictures]
+        cards = [card.hash if card else "" for card in self.cards]
+        return request_json(settings, self.layout.subjects if self.layout else (), hashes, cards)
+
+
+def request_json(
+    settings: dict[str, Any], subjects: Sequence[Subject], pictures: Sequence[Sequence[str]], cards: Sequence[str]
+) -> dict[str, Any]:
+    """A request without its pixels: each subject has the hashes of its pictures, or of its card where there is one."""
+    short = dict(settings)
+    for name in _ONLY_IF_SET:
+        if short[name] == Request.__dataclass_fields__[name].default:
+            del short[name]
+    items = []
+    for subject, hashes, card in zip(subjects, pictures, cards):
+        items.append({**subject_json(subject), **({CARD: card} if card else {HASHES: list(hashes)})})
+    return {"version": VERSION, **short, "subjects": items}
 
 
 def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:

@@ -29,6 +29,7 @@ from lib_anyms.hosts.fetching import begin, mirror
 from lib_anyms.hosts.webui import card_library, model_folders
 from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import EncoderCheckpoint
+from lib_anyms.job import infotext
 from lib_anyms.job.card_making import save_to_library
 from lib_anyms.job.request import VERSION
 from lib_anyms.job.schema import request_schema
@@ -63,6 +64,7 @@ def register(_demo: Any, app: Any) -> None:
     app.add_api_route(f"{ROOT}/cards", list_cards, **get)
     app.add_api_route(f"{ROOT}/cards", save_card, **post)
     app.add_api_route(f"{ROOT}/positions", positions, **post)
+    app.add_api_route(f"{ROOT}/infotext", request_of_infotext, **post)
     app.add_api_route(f"{ROOT}/pictures/{{name}}", kept_picture, response_class=Response, **get)
     app.add_api_route(f"{ROOT}/doctor", doctor_report, response_class=PlainTextResponse, **get)
 
@@ -130,6 +132,17 @@ def positions(
     """A main prompt with the position of each subject of a layout after its name. 422: no layout, and why."""
     try:
         return {"prompt": write_positions(prompt, Layout.from_json(layout).subjects)}
+    except Refused as refusal:
+        raise HTTPException(422, str(refusal)) from refusal
+
+
+def request_of_infotext(parameters: str = Body(embed=True)) -> dict[str, Any]:
+    """The request in an image's infotext, with hashes in place of pictures. 422: why it has none."""
+    try:
+        entries = infotext.entries(parameters)
+        if infotext.NAME not in entries:
+            raise Refused("infotext_absent")
+        return {"request": infotext.read(entries[infotext.NAME]).to_json()}
     except Refused as refusal:
         raise HTTPException(422, str(refusal)) from refusal
 

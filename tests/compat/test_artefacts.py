@@ -155,6 +155,25 @@ def test_infotexts_without_an_entry_have_none() -> None:
     assert infotext.SKIPPED in texts["skipped"]
 
 
+@pytest.mark.parametrize("name", ["least", "every-field", "cards", "twelve", "mode-off"])
+def test_a_line_is_the_request_that_was_written_as_json(name: str) -> None:
+    """With the defaults of then: a line leaves them out."""
+    text = load("infotext-lines.json")[name]
+    recalled = infotext.read(infotext.entries(text)["AnyMS"])
+    assert_contains(recalled.to_json(), json.loads(load("infotext-entries.json")[name]))
+    assert infotext.read(infotext.write(read_request(name))) == recalled
+
+
+def test_a_line_by_hand_keeps_its_meaning() -> None:
+    recalled = infotext.read(infotext.entries(load("infotext-lines.json")["by-hand"])["AnyMS"])
+    sea, fox = subjects(Layout(recalled.subjects))
+    assert_contains(sea, {**SEA_SUBJECT, "name": "the sea"})
+    expected = {**DEFAULTS, "name": "girl's fox", "box": [0.1, 0.2, 0.5, 0.9], "weight": 1.5}
+    assert_contains(fox, {**expected, "prompt": "a fox's tail; soft"})
+    assert recalled.pictures == ((), (FOX,))
+    assert (recalled.settings["scale"], recalled.settings["mode"]) == (0.35, "masked-sum")
+
+
 def test_a_png_carries_its_infotext() -> None:
     with Image.open(ARTEFACTS / "picture.png") as picture:
         parameters = picture.info["parameters"]

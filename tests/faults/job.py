@@ -11,6 +11,8 @@ SESSION = "tests/unit/test_session.py"
 
 ASIDE = "tests/unit/test_aside.py"
 
+LINE = "tests/unit/test_subject_line.py"
+
 FAULTS = (
     Fault(
         "a step that a forecast answers ends AnyMS",
@@ -99,7 +101,7 @@ FAULTS = (
     Fault(
         "an infotext without the card's hash",
         "lib_anyms/job/request.py",
-        "{CARD: card.hash} if card else",
+        "{CARD: card} if card else",
         "{HASHES: []} if card else",
         "tests/unit/test_card_making.py -k infotext",
     ),
@@ -340,5 +342,145 @@ FAULTS = (
         'if isinstance(data, dict) and data.get("enabled") is False:',
         'if data == {"enabled": False}:',
         "tests/unit/test_request.py -k not_enabled",
+    ),
+    Fault(
+        "a line: a quote in quoted text is not doubled",
+        "lib_anyms/job/subject_line.py",
+        'text.replace("\'", "\'\'")',
+        "text",
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: a name with a colon is not quoted",
+        "lib_anyms/job/subject_line.py",
+        '_is_plain(name, ":;")',
+        '_is_plain(name, ";")',
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: a subject named settings becomes the settings",
+        "lib_anyms/job/subject_line.py",
+        "name.casefold() == SETTINGS or name.startswith",
+        "name == SETTINGS or name.startswith",
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: a name that begins like JSON is not quoted",
+        "lib_anyms/job/subject_line.py",
+        'name.startswith(("{", "["))',
+        'name.startswith("{")',
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: a name with a box in it is cut off",
+        "lib_anyms/job/subject_line.py",
+        "or _BOX.search(name)\n",
+        "\n",
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: spaces around text are lost",
+        "lib_anyms/job/subject_line.py",
+        'text.strip() == text != ""',
+        'text != ""',
+        f"{LINE} -k awkward",
+    ),
+    Fault(
+        "a line: a box is rounded",
+        "lib_anyms/job/subject_line.py",
+        "Context(prec=60)",
+        "Context(prec=12)",
+        f"{LINE} -k comes_back_exactly",
+    ),
+    Fault(
+        "a line: a box takes hundreds of digits",
+        "lib_anyms/job/subject_line.py",
+        "if max(len(width), len(height)) <= _LONGEST_NUMBER:",
+        "if True:",
+        f"{LINE} -k few_signs",
+    ),
+    Fault(
+        "a line: the defaults are written",
+        "lib_anyms/job/subject_line.py",
+        "if value != field.default:",
+        "if value is not None:",
+        f"{LINE} -k usual",
+    ),
+    Fault(
+        "a line: a quote within a word ends the text",
+        "lib_anyms/job/subject_line.py",
+        "|'(?=\\w))*)'(?!['\\w])",
+        ")*)'(?!['\\w])",
+        f"{LINE} -k any_order",
+    ),
+    Fault(
+        "a line: all but style is read as all",
+        "lib_anyms/job/subject_line.py",
+        "sorted(field.choices, key=len, reverse=True)",
+        "sorted(field.choices, key=len)",
+        f"{LINE} -k any_order",
+    ),
+    Fault(
+        "a line: settings act only in small letters",
+        "lib_anyms/job/subject_line.py",
+        "return None if name.casefold() == SETTINGS else name",
+        "return None if name == SETTINGS else name",
+        f"{LINE} -k stand_anywhere",
+    ),
+    Fault(
+        "a line: an unknown field is left out",
+        "lib_anyms/job/subject_line.py",
+        '        raise Refused("infotext_part", where=where, got=self.part_at(start), expected=", ".join(known))',
+        '        return self.text(",;"), ""',
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line: the second of two values acts",
+        "lib_anyms/job/subject_line.py",
+        "            if key in values:\n",
+        "            if False:\n",
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line: fractions are read as percent",
+        "lib_anyms/job/subject_line.py",
+        'if small and "%" not in match[0]:',
+        "if False:",
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line: the box of a refusal has no name",
+        "lib_anyms/job/subject_line.py",
+        'raise Refused("infotext_box", name=subject, got=repr(match[0])) from refusal',
+        "raise",
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line: of a card and pictures one is dropped",
+        "lib_anyms/job/subject_line.py",
+        "if HASHES in subject and CARD in subject:",
+        "if False:",
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line of another version is read",
+        "lib_anyms/job/subject_line.py",
+        "if version and not is_version(int(version[1]), VERSION):",
+        "if False:",
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "a line: double quotes are taken as text",
+        "lib_anyms/job/subject_line.py",
+        "in (\"'\", '\"'):",
+        'in ("\'",):',
+        f"{LINE} -k one_cause",
+    ),
+    Fault(
+        "the infotext of earlier versions is not read",
+        "lib_anyms/job/infotext.py",
+        'in ("{", "[")',
+        'in ("[",)',
+        "tests/unit/test_infotext.py -k earlier",
     ),
 )

@@ -341,4 +341,11 @@ FAULTS = (
         "facts.st_mtime_ns < used",
         "tests/unit/test_picture_cache.py -k another_process",
     ),
+    Fault(
+        "the address for infotexts returns no request",
+        "lib_anyms/webui/web_api.py",
+        'return {"request": infotext.read(entries[infotext.NAME]).to_json()}',
+        'return {"request": {}}',
+        "tests/unit/test_web_api.py -k infotext",
+    ),
 )

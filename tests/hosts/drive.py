@@ -166,7 +166,11 @@ class HostEditor(Page):
     def sent(self) -> dict[str, Any] | str:
         self.make()
         entry = infotext.entries(self.page.locator("#html_info_txt2img").first.inner_text()).get(infotext.NAME)
-        return json.loads(entry) if entry else self.page.locator("#html_log_txt2img .error").first.inner_text()
+        return (
+            infotext.read(entry).to_json()
+            if entry
+            else self.page.locator("#html_log_txt2img .error").first.inner_text()
+        )
 
     def paste(self, text: str) -> None:
         line = f"a cat\nSteps: 1, Sampler: Euler, Size: 768x512, {infotext.NAME}: {json.dumps(text)}, Version: 1"

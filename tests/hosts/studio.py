@@ -19,6 +19,7 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors import safe_open
 
+from lib_anyms.job import infotext
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.hosts.kinds import Kind
 from tests.hosts.server import Answer, HostServer
@@ -178,6 +179,10 @@ class Studio:
         answer = self.host.post("/sdapi/v1/png-info", {"image": image})
         assert answer.status == 200
         return answer.body["parameters"]
+
+    def recalled(self, image: str) -> dict[str, Any]:
+        """The request that a picture's infotext holds, as the API takes it."""
+        return infotext.read(self.parameters(image)[infotext.NAME]).to_json()
 
     def hooks(self) -> int:
         """The number of hooks on the UNet, without the probe's."""

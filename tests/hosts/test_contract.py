@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -27,10 +26,6 @@ def only(**subject: Any) -> dict[str, Any]:
     """A request of one subject."""
     cat = {"name": "cat", "images": [encoded(reference("orange"))], "box": [0.1, 0.1, 0.8, 0.9]}
     return two_subjects(subjects=[{**cat, **subject}])
-
-
-def infotext(studio: Studio, image: str) -> dict[str, Any]:
-    return json.loads(studio.parameters(image)["AnyMS"])
 
 
 class TestContract:
@@ -58,7 +53,7 @@ class TestContract:
         assert studio.hooks_after_sampling(two_subjects()) == studio.hooks_at_rest
 
     def test_the_infotext_holds_the_layout(self, studio: Studio) -> None:
-        entry = infotext(studio, studio.composed.images[0])
+        entry = studio.recalled(studio.composed.images[0])
         request_json = two_subjects()
         assert {name: entry[name] for name in ("version", "enabled", "scale", "mode")} == {
             name: request_json[name] for name in ("version", "enabled", "scale", "mode")
@@ -74,8 +69,8 @@ class TestContract:
     def test_subjects_keep_their_order(self, studio: Studio) -> None:
         request_json = two_subjects()
         turned = studio.paint({**request_json, "subjects": request_json["subjects"][::-1]})
-        assert [row["name"] for row in infotext(studio, studio.composed.images[0])["subjects"]] == ["cat", "dog"]
-        assert [row["name"] for row in infotext(studio, turned.images[0])["subjects"]] == ["dog", "cat"]
+        assert [row["name"] for row in studio.recalled(studio.composed.images[0])["subjects"]] == ["cat", "dog"]
+        assert [row["name"] for row in studio.recalled(turned.images[0])["subjects"]] == ["dog", "cat"]
         assert turned.pixels != studio.composed.pixels
 
     @pytest.mark.parametrize("adapter", ["", "base", "plus"])

@@ -167,7 +167,7 @@ def test_kept_pictures_come_back_and_make_the_same_picture(tab: Tab) -> None:
     assert tab.ours("note").last.is_hidden()
     assert pixels_of(tab.generate()) == job.pixels[0]
 
-    name = json.loads(tab.studio.parameters(job.images[0])["AnyMS"])["subjects"][0]["pictures"][0]
+    name = tab.studio.recalled(job.images[0])["subjects"][0]["pictures"][0]
     answer = tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{name}")
     assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
     assert tab.tab.request.get(f"{tab.studio.host.url}/anyms/v1/pictures/{'0' * 12}").status == 404
@@ -182,19 +182,31 @@ def test_an_infotext_is_pasted_in_img2img_too(tab: Tab) -> None:
     assert "dog" in tab.note("Add again that of:")
 
 
-@pytest.mark.parametrize("fault", ["version", "damaged"])
-def test_an_unreadable_infotext_is_reported_and_the_rest_is_pasted(tab: Tab, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("version 7; ", "has version 7"), ("glow 3; ", "'glow 3' in place"), ('{\\"version\\"', "not JSON")],
+)
+def test_an_unreadable_infotext_is_reported_and_the_rest_is_pasted(tab: Tab, wrong: str, words: str) -> None:
     text = infotext_of(tab.studio, tab.studio.composed)
-    right, wrong = {"version": ('\\"version\\":1', '\\"version\\":7'), "damaged": ('{\\"version\\"', '\\"version\\"')}[
-        fault
-    ]
-    assert text.count(right) == 1
-    tab.paste(text.replace(right, wrong))
-    sentence = tab.note("AnyMS: the image's AnyMS entry ")
-    assert {"version": "has version 7", "damaged": "cannot be read (not JSON)"}[fault] in sentence
+    assert text.count('AnyMS: "') == 1
+    tab.paste(text.replace('AnyMS: "', f'AnyMS: "{wrong}'))
+    tab.note("AnyMS: ", words)
     assert tab.tab.locator("#txt2img_steps input[type=number]").input_value() == str(SCENE["steps"])
     assert not tab.ours("enabled-visible-checkbox").is_checked()
     assert tab.value("slot1_name") == ""
+
+
+def test_a_line_by_hand_and_the_json_of_earlier_versions_are_pasted(tab: Tab) -> None:
+    """The subjects of someone's edit, and of an image that an earlier version made."""
+    text, line = (
+        infotext_of(tab.studio, tab.studio.composed),
+        tab.studio.parameters(tab.studio.composed.images[0])["AnyMS"],
+    )
+    assert text.count(line) == 1
+    tab.paste(text.replace(line, "it's a fox: 5 10 40x80 weight 0.5; settings: scale 0.3"))
+    tab.shows(slot1_name="it's a fox", slot1_x0="0.05", slot1_y1="0.9", slot1_weight="0.5", slot2_name="", scale="0.3")
+    tab.paste(text.replace(f'"{line}"', json.dumps(json.dumps(tab.studio.recalled(tab.studio.composed.images[0])))))
+    tab.shows(slot1_name="cat", slot2_name="dog", slot1_weight="1", scale="0.8")
 
 
 def test_the_doctor_s_button_writes_the_report(tab: Tab) -> None:
@@ -244,7 +256,7 @@ def test_cells_are_the_pictures_the_changed_requests_make(studio: Studio) -> Non
     expected = [studio.paint(request), studio.baseline, studio.paint(turned), studio.baseline]
     assert [pixels_of(cell) for cell in pictures] == [job.pixels[0] for job in expected]
     parameters = [studio.parameters(cell) for cell in pictures]
-    assert [json.loads(cell["AnyMS"])["scale"] if "AnyMS" in cell else None for cell in parameters] == [
+    assert [infotext.read(cell["AnyMS"]).settings["scale"] if "AnyMS" in cell else None for cell in parameters] == [
         0.3,
         None,
         0.3,

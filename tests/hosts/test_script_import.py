@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lib_anyms.job import infotext
 from tests.hosts.server import install_extension
 from tests.hosts.studio import LABELS, two_subjects
 from tests.support import webui_job
@@ -50,8 +51,8 @@ def test_a_whole_job(data: Path, kind: str) -> None:
     assert played["changed"] == [True, True]
     assert played["disabled"] == [False, False]
     assert (played["hooks"], played["after"]) == (0, True)
-    infotext = json.loads(played["infotext"]["AnyMS"])
-    assert [row["name"] for row in infotext["subjects"]] == ["cat", "dog"]
+    recalled = infotext.read(played["infotext"]["AnyMS"])
+    assert [subject.name for subject in recalled.subjects] == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("kind", ["a1111", "forge", "reforge"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -111,7 +110,7 @@ def test_a_prompt_in_the_host_s_own_syntax(studio: Studio, replay: Replay, form:
     prompt = EXOTIC[form]
     request = with_words({"prompt": prompt}, {}, scale=0)
     job, calls = studio.watch(request)
-    assert json.loads(studio.parameters(job.images[0])["AnyMS"])["subjects"][0]["prompt"] == prompt
+    assert studio.recalled(job.images[0])["subjects"][0]["prompt"] == prompt
     owned = oracle.owners(layout_of(request), 8, 12) == 0
     for call in calls:
         for is_cond, touched in zip(call.is_cond, call.tensors["touched"].bool()):
@@ -129,7 +128,7 @@ def test_elsewhere_auto_is_the_main_prompt_without_the_subjects(studio: Studio) 
     auto = studio.paint(two_subjects(elsewhere="auto"))
     assert auto.pixels == studio.paint(two_subjects(elsewhere="on a beach")).pixels
     assert auto.pixels != studio.composed.pixels
-    assert json.loads(studio.parameters(auto.images[0])["AnyMS"])["elsewhere"] == "auto"
+    assert studio.recalled(auto.images[0])["elsewhere"] == "auto"
 
 
 def test_elsewhere_auto_follows_the_second_pass_s_prompt(studio: Studio, replay: Replay) -> None:

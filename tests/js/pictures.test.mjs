@@ -88,6 +88,7 @@ test("no infotext: a PNG without one, a damaged PNG, other bytes", () => {
 
 test("only an infotext with an AnyMS entry restores a layout", () => {
   assert.ok(namesAnyMS(INFOTEXT));
+  assert.ok(namesAnyMS('a cat\nSteps: 4, AnyMS: "cat: 5,25 43x55 %; dog: 50,20 30x70 %", Version: v1'));
   assert.ok(!namesAnyMS("a cat\nSteps: 4, AnyMS skipped: no"));
   assert.ok(!namesAnyMS("NotAnyMS: "));
 });

@@ -237,8 +237,12 @@ def test_an_infotext_carries_the_card_s_hash_and_is_a_request_where_the_library_
     assert Request.from_json(alone, library) == request(card)
     for wrong in ("x", 5, ["0" * 12], "0" * 13):
         with pytest.raises(Refused) as refusal:
-            infotext.read(infotext.write(original).replace(f'"{card.hash}"', json.dumps(wrong)))
+            infotext.read(json.dumps(original.to_json()).replace(f'"{card.hash}"', json.dumps(wrong)))
         assert refusal.value.cause == "infotext_damaged"
+    for wrong in ("x", "", f"{card.hash} {card.hash}"):
+        with pytest.raises(Refused) as refusal:
+            infotext.read(infotext.write(original).replace(card.hash, wrong))
+        assert refusal.value.cause == "infotext_hash"
 
 
 def test_another_encoder_file_does_not_change_the_tokens(folder: Path) -> None:

@@ -14,6 +14,7 @@ from lib_anyms.job import infotext
 from lib_anyms.job.request import Request, picture_hash
 from lib_anyms.layout.fields import COMBINES, FITS, MODES, REQUEST_FIELDS, UNCONDITIONALS
 from lib_anyms.layout.layout import BLOCKS, ROLES, Layout
+from tests.support.host_parser import parsed
 
 AWKWARD = 'a "cat", one: two\nthree\\ \u2028 ключ 猫 🐈'
 PICTURE = Image.new("RGB", (5, 4), "red")
@@ -37,7 +38,6 @@ def test_everything_but_the_pixels_comes_back() -> None:
     settings = {"scale": 0.35, "mode": "masked-sum", "adapter": "a, b.safetensors", "encoder": "x", "fit": "crop"}
     original = request(**settings, unconditional="cond-only", combine="concatenate")
     text = infotext.write(original)
-    assert "\n" not in text
     recalled = infotext.read(text)
     assert recalled.settings == {field.name: getattr(original, field.name) for field in REQUEST_FIELDS}
     assert recalled.subjects == original.layout.subjects
@@ -68,7 +68,8 @@ def test_half_a_character_is_refused_as_it_would_spoil_the_infotext() -> None:
 
 
 def test_an_infotext_is_a_layout_and_with_pictures_a_request() -> None:
-    data = json.loads(infotext.write(request()))
+    data = infotext.read(infotext.write(request())).to_json()
+    assert data == request().to_json()
     assert Layout.from_json({"version": 1, "subjects": data["subjects"]}) == request().layout
     with pytest.raises(Refused) as refusal:
         Request.from_json(data)
@@ -78,12 +79,31 @@ def test_an_infotext_is_a_layout_and_with_pictures_a_request() -> None:
     assert Request.from_json(data).layout == request().layout
 
 
+def earlier(request: Request) -> str:
+    """The entry that earlier versions wrote."""
+    return json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+
+def test_the_json_of_earlier_versions_is_the_same_request() -> None:
+    original = request(scale=0.35, elsewhere="grass")
+    assert infotext.read(earlier(original)) == infotext.read(infotext.write(original))
+
+
+def test_of_two_entries_the_last_counts_as_in_the_hosts() -> None:
+    """Someone may put a line beside the one that is there."""
+    entries = {"first": earlier(request("cat")), "last": infotext.write(request("dog"))}
+    quoted = [json.dumps(entry, ensure_ascii=False) for entry in entries.values()]
+    text = f"a cat\nSteps: 3, AnyMS: {quoted[0]}, AnyMS: {quoted[1]}, Version: 1"
+    assert infotext.entries(text) == {"AnyMS": entries["last"]} == {"AnyMS": parsed(text)["AnyMS"]}
+    assert infotext.read(parsed(text)["AnyMS"]).subjects[1].name == "dog"
+
+
 def changed(**changes: object) -> str:
-    return json.dumps({**json.loads(infotext.write(request())), **changes})
+    return json.dumps({**request().to_json(), **changes})
 
 
 def subject(**changes: object) -> str:
-    data = json.loads(infotext.write(request()))
+    data = request().to_json()
     data["subjects"][0].update(changes)
     return json.dumps(data)
 
@@ -92,7 +112,7 @@ def subject(**changes: object) -> str:
     ("text", "cause"),
     [
         ("", "infotext_damaged"),
-        (infotext.write(request())[:-5], "infotext_damaged"),
+        (earlier(request())[:-5], "infotext_damaged"),
         ("[" * 100_000, "infotext_damaged"),
         ("[]", "infotext_damaged"),
         ('{"version": 1}', "infotext_damaged"),

@@ -119,6 +119,18 @@ def test_an_infotext_pastes_back_into_the_same_request(page: Page) -> None:
     assert fresh.request() == request
 
 
+def test_an_edited_infotext_fills_the_form_with_the_edit(page: Page) -> None:
+    """The pictures stay by their hashes, a new subject is named because it has none."""
+    fill_both(page)
+    line = infotext.write(page.request())
+    edited = line.replace("weight 0.5", "weight 1.5").replace("scale 0.35", "scale 0.3") + "; fox 10 20 30x40"
+    note = page.paste({"AnyMS": edited})
+    values = {name: page.by_name[name].value for name in ("scale", "slot1_name", "slot2_weight", "slot3_name")}
+    assert values == {"scale": 0.3, "slot1_name": "<dog>", "slot2_weight": 1.5, "slot3_name": "fox"}
+    assert [page.by_name[f"slot3_{edge}"].value for edge in ("x0", "y0", "x1", "y1")] == [0.1, 0.2, 0.4, 0.6]
+    assert note.endswith("Add again that of: fox.")
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_an_order_that_would_not_be_proposed_is_kept(page: Page, turned: bool) -> None:
     hat = {"name": "hat", "role": "attribute", "box": [0.1, 0.1, 0.3, 0.3], "images": [encoded(RED)]}
@@ -241,11 +253,16 @@ def test_the_host_s_sizes_are_watched(page: Page) -> None:
         assert scripts == ([f'() => {{ window.anyms?.resized("{tab}"); return []; }}'] if tab else [])
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"scale": 9}, {"subjects": "x"}, None])
-def test_an_unreadable_infotext_is_one_sentence_and_changes_nothing(page: Page, change: dict | None) -> None:
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"scale": 9}, {"subjects": "x"}, "version 2; {}", "{}, glow 3", "x"]
+)
+def test_an_unreadable_infotext_is_one_sentence_and_changes_nothing(page: Page, change: dict | str) -> None:
     fill_both(page)
-    before, entry = page.values, infotext.write(page.request())
-    text = entry[:40] if change is None else json.dumps({**json.loads(entry), **change})
+    before, request = page.values, page.request()
+    if isinstance(change, str):
+        text = change.format(infotext.write(request))
+    else:
+        text = json.dumps({**request.to_json(), **change})
     note = page.paste({"AnyMS": text, "Steps": "3"})
     assert note.startswith("AnyMS: ")
     assert note.endswith(".")

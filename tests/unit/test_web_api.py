@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, last_report, open_session
 from lib_anyms.layout.fields import MODES
@@ -24,6 +25,7 @@ from lib_anyms.stamp import running
 from tests.support.adapter_files import HIDDEN, write_adapter, write_encoder
 from tests.support.fake_host import FakeHost, sample
 from tests.support.fake_webui import FakeWebUI, fake_webui
+from tests.support.host_parser import written
 from tests.support.tiny_unet import tiny_unet
 
 SECRET = "grandmother's teapot"
@@ -185,6 +187,29 @@ def test_positions_are_written_into_a_prompt(webui: FakeWebUI) -> None:
     assert answer == {"prompt": "a cat on the left"}
     with pytest.raises(api.refusal, match="AnyMS: the layout is not an object") as refusal:
         api.get("positions", method="POST ", prompt="a cat", layout={})
+    assert refusal.value.status_code == 422
+
+
+@pytest.mark.parametrize("as_line", [True, False])
+def test_the_request_of_an_infotext(webui: FakeWebUI, as_line: bool) -> None:
+    api = API(webui, App())
+    subject = {"name": "cat", "box": [0, 0, 0.4, 1], "images": [Image.new("RGB", (5, 4), "red")]}
+    request = Request.from_json({"scale": 0.3, "subjects": [subject]})
+    entry = infotext.write(request) if as_line else json.dumps(request.to_json())
+    text = written({"Steps": "20", "Sampler": "Euler", "AnyMS": entry})
+    answer = api.get("infotext", method="POST ", parameters=text)
+    assert answer == {"request": request.to_json()}
+    answer["request"]["subjects"][0]["images"] = subject["images"]
+    assert Request.from_json(answer["request"]) == request
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"), [("Version: 1", "has no AnyMS entry"), ('AnyMS: "cat: 5"', "the box of subject 'cat'")]
+)
+def test_an_unreadable_infotext_has_status_422(webui: FakeWebUI, entry: str, sentence: str) -> None:
+    api = API(webui, App())
+    with pytest.raises(api.refusal, match=sentence) as refusal:
+        api.get("infotext", method="POST ", parameters=f"a cat\nSteps: 20, {entry}")
     assert refusal.value.status_code == 422
 
 
