@@ -17,9 +17,10 @@ if log.getEffectiveLevel() > logging.WARNING:
     log.setLevel(logging.WARNING)  # Forge Neo's console shows errors only; AnyMS's messages are warnings
 
 try:
+    from lib_anyms.errors import Noted
     from lib_anyms.hosts import webui
     from lib_anyms.models.file_index import index
-    from lib_anyms.webui import lifecycle, update_check, web_api
+    from lib_anyms.webui import lifecycle, messages, second_look, update_check, web_api
     from lib_anyms.webui.ui import axes, cached_pictures, editor, extras, panel, settings
 
     import_failure = update_check.restart_sentence()  # this file may be newer than the loaded lib_anyms
@@ -55,9 +56,10 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
         if import_failure:
             disarm()
         else:
-            lifecycle.job_begins(p)
+            if lifecycle.job_begins(p, panel.uses_anyms(values)):
+                return
             if panel.lacks_subjects(values):
-                lifecycle.show_note(p, "no_subject")
+                messages.show_note(p, Noted("no_subject"))
             extras.begin(p, values)
 
     def process_before_every_sampling(self, p: Any, *values: Any, **kwargs: Any) -> None:
@@ -109,6 +111,7 @@ def disarm() -> None:
 
 if not import_failure:
     script_callbacks.on_cfg_denoiser(lifecycle.step_begins)
+    script_callbacks.on_cfg_after_cfg(lambda _parameters: second_look.step_ends())
     script_callbacks.on_ui_settings(lambda: settings.register(cached_pictures.settings_changed))
     script_callbacks.on_before_ui(axes.register)
     script_callbacks.on_after_component(editor.watch_checkpoint)

@@ -28,7 +28,8 @@ class PassReport:
     layers: cross-attention layers; calls: whole UNet calls; grid: the largest token grid; owned: for each subject there
     the visible share of its box, and its share of the image; failure: the cause of the error the stream raised;
     windowed: calls on parts of the image; left_out: (cause, calls) where AnyMS did not act; attention: the attention
-    function that AnyMS did not use, and why; skipped: what a cache or a forecast answered in place of the UNet.
+    function that AnyMS did not use, and why; skipped: what a cache or a forecast answered in place of the UNet;
+    subject: the number, from 1, of the one subject of a second look.
     """
 
     layers: int
@@ -41,11 +42,15 @@ class PassReport:
     left_out: tuple[tuple[str, int], ...] = ()
     attention: str = ""
     skipped: Skipped = NOTHING
+    subject: int = 0
 
 
 @dataclass(frozen=True)
 class JobReport:
-    """One job. outcome: the cause that stopped it, or ""; notes: their causes; bytes: of the keys and values."""
+    """One job. outcome: the cause that stopped it, or ""; notes: their causes; bytes: of the keys and values.
+
+    second_looks: passes of jobs within this one, each for one subject.
+    """
 
     host: str
     outcome: str
@@ -58,6 +63,7 @@ class JobReport:
     encoding_seconds: float
     bytes: int
     notes: tuple[str, ...] = ()
+    second_looks: tuple[PassReport, ...] = ()
 
 
 def report_pass(result: PassResult, unet: nn.Module) -> PassReport:

@@ -16,11 +16,12 @@ from lib_anyms.cards.card import MAX_BYTES, Card, read_card
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.job.pictures import MAX_PICTURES, PictureReader
-from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, is_version, read_fields
+from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, SECOND_LOOK, is_version, read_fields
 from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, Subject, read_subject, subject_json
+from lib_anyms.layout.pins import read_pins
 
 VERSION = 1
-_ONLY_IF_SET = ("elsewhere", "words", "fidelity")  # fields that other infotexts do not have, to stay short
+_ONLY_IF_SET = ("elsewhere", "words", "fidelity", SECOND_LOOK)  # fields that other infotexts do not have, to stay short
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
@@ -47,6 +48,7 @@ class Request:
     elsewhere: str = ""
     words: float = 1.0
     fidelity: float = 0.0
+    second_look: str = AUTO
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -67,6 +69,7 @@ class Request:
                 raise Refused("picture_missing", name=subject.name)
             if len(pictures) > MAX_PICTURES:
                 raise Refused("picture_count", name=subject.name, got=len(pictures), high=MAX_PICTURES)
+        read_pins(self.second_look, self.layout)
 
     @property
     def active(self) -> bool:

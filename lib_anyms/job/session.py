@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from lib_anyms.job.card_tokens import cards_fit
 from lib_anyms.job.job_report import JobReport, PassReport, notes_at_end, notes_of, report_pass
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
-from lib_anyms.job.words import local_text
+from lib_anyms.job.words import Texts, encode_texts, local_text
 from lib_anyms.layout.fields import REQUEST_FIELDS
 from lib_anyms.layout.geometry import WHOLE
 from lib_anyms.layout.layout import Layout
@@ -62,6 +63,10 @@ class Session:
         self._reported: ImageStream | None = None
         self._steps = 0
         self._encoded: tuple[int, str] | None = None  # the moment at which the local text was encoded
+        self._texts: Texts = {}  # encoded for the last pass
+        self._within = False  # a job within another one, whose end no callback announces
+        self._number = 0  # from 1, of the one subject of a second look
+        self.second_looks: list[PassReport] = []  # of jobs within this one
         self._shown_notes = 0
         self._began = time.monotonic()
         self._encoding = 0.0
@@ -140,7 +145,9 @@ class Session:
 
     def _local_text(self, request: Request, layout: Layout) -> LocalText | None:
         self._encoded = self._moment
-        return local_text(self.host, request, layout)
+        if not self._within:
+            self._texts = encode_texts(self.host, request, layout)
+        return local_text(self.host, request, layout, self._texts)
 
     @property
     def _moment(self) -> tuple[int, str]:
@@ -167,6 +174,55 @@ class Session:
         mib = keys_values.bytes / 2**20
         log.info("%d subjects encoded by %s: %.1f MiB", len(request.pictures), pair.adapter.path.name, mib)
         return keys_values
+
+    def second_look(self, host: Host, job: object, number: int) -> Session:
+        """A session of `job`, which runs within this one: it has the keys, values and texts of one subject.
+
+        number: the subject's index in the request.
+        """
+        assert self._keys_values is not None
+        inner = Session(host, job)
+        inner.pair, inner._keys_values = self.pair, self._keys_values.of_subjects((number,))
+        inner._texts, inner._within, inner._number = dict(self._texts), True, number + 1
+        if self.stream is None or host.unet() is not self.stream.unet:
+            inner._texts.clear()  # of another checkpoint's text encoders
+        return inner
+
+    @property
+    def within(self) -> bool:
+        """Whether this is a second look, in a job that runs within another one."""
+        return self._within
+
+    @property
+    def name(self) -> str:
+        """The name of the one subject of a second look."""
+        layout = self.request.layout if self.request is not None else None
+        return layout.subjects[0].name if layout is not None else ""
+
+    @property
+    def lacks_words(self) -> bool:
+        """Whether the subject of a second look has words that are not encoded for its checkpoint."""
+        return self.request is not None and self.request.has_words and not self._texts
+
+    @property
+    def passes(self) -> tuple[PassReport, ...]:
+        """The passes that ended."""
+        return tuple(self._passes)
+
+    def return_for_step(self) -> None:
+        """Before a step of a job within another one: attach, unless the pass is over."""
+        if self.stream is not None and self.stream is not self._reported:
+            self.stream.inject()
+
+    def leave_after_step(self) -> None:
+        """After a step of a job within another one: eject until its next step, for no callback announces its end.
+
+        Raises SteppedAside.
+        """
+        self._check_previous_step()
+        self._sampling = False
+        if self.stream is not None:
+            self.stream.eject()
 
     def begin_step(self, step: Any) -> None:
         """At the host's callback, before the UNet calls of a denoiser step.
@@ -246,11 +302,11 @@ class Session:
         if self.stream is not self._reported:
             self._reported = self.stream
             self._had_anyms.append(self._has_acted())
-            self._passes.append(report_pass(result, self.stream.unet))
+            self._passes.append(replace(report_pass(result, self.stream.unet), subject=self._number))
 
     def finish_pass(self) -> None:
         """`end_pass` after a sampling that ran through. Raises SteppedAside if the UNet never ran."""
-        sampled = self._sampling
+        sampled = self._sampling or (self._within and self._stepped)
         try:
             self._check_previous_step()
             self._check_acting()
@@ -285,6 +341,7 @@ class Session:
             layout=request.layout if request is not None else None,
             pair=self.pair,
             passes=tuple(passes),
+            second_looks=tuple(self.second_looks),
             steps=self._steps,
             seconds=time.monotonic() - self._began,
             encoding_seconds=self._encoding,
@@ -358,51 +415,88 @@ class Session:
 
 
 class LiveSession:
-    """The one session whose stream may be on a UNet, and the report of the last one that used AnyMS."""
+    """The session whose job runs, those of jobs within it, and the report of the last job that used AnyMS."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.sessions: list[Session] = []  # from the outer job's to the innermost
         self.last_report: JobReport | None = None
 
     def close(self) -> None:
-        """Close the live session, if any, and keep its report."""
-        if self.session is not None:
-            self.last_report = self.session.report() or self.last_report
-            self.session.close()
-        self.session = None
+        """Close all, and keep the report of the outer one."""
+        while self.sessions:
+            self.leave()
+
+    def leave(self) -> None:
+        """Close the innermost, and keep its report: in that of the outer one, if it was a second look."""
+        session = self.sessions.pop()
+        if not self.sessions:
+            self.last_report = session.report() or self.last_report
+        session.close()
+        if session.within and self.sessions:
+            self.sessions[0].second_looks += session.passes
+
+    def leave_to(self, job: object) -> Session | None:
+        """Close the sessions of jobs within `job`, and return its own; None, and nothing closed, if it has none."""
+        if not any(session.job is job for session in self.sessions):
+            return None
+        while self.sessions[-1].job is not job:
+            self.leave()
+        return self.sessions[-1]
 
     def clear(self) -> None:
-        """Close the live session, and forget the last report."""
+        """Close all, and forget the last report."""
         self.close()
         self.last_report = None
 
 
 def live() -> Session | None:
-    """The live session."""
-    return runtime.of(LiveSession).session
+    """The session of the innermost job that has one."""
+    sessions = runtime.of(LiveSession).sessions
+    return sessions[-1] if sessions else None
+
+
+def outer_session() -> Session | None:
+    """The session of the outer job."""
+    sessions = runtime.of(LiveSession).sessions
+    return sessions[0] if sessions else None
+
+
+def session_of(job: object) -> Session | None:
+    """The session of `job`, after closing those of jobs within it; None if it has none."""
+    return runtime.of(LiveSession).leave_to(job)
 
 
 def open_session(session: Session) -> Session:
-    """Close the live session, if any, and make `session` the live one."""
+    """Close all sessions, and make `session` the live one."""
     slot = runtime.of(LiveSession)
     slot.close()
-    slot.session = session
+    return enter_session(session)
+
+
+def enter_session(session: Session) -> Session:
+    """Make `session` the live one until its job, within that of the others, is over."""
+    runtime.of(LiveSession).sessions.append(session)
     return session
 
 
+def leave_session() -> None:
+    """Close the live session; the job around its job goes on."""
+    runtime.of(LiveSession).leave()
+
+
 def close_session() -> None:
-    """Close the live session, if any."""
+    """Close all sessions."""
     runtime.of(LiveSession).close()
 
 
 def last_report() -> JobReport | None:
-    """The report of the live session, else of the last session that used AnyMS."""
-    session = live()
+    """The report of the running job, else of the last one that used AnyMS."""
+    session = outer_session()
     report = session.report() if session is not None else None
     return report or runtime.of(LiveSession).last_report
 
 
 def last_refusal() -> str:
     """The sentence by which AnyMS refused the last job; "" once another job has begun."""
-    session = live()
+    session = outer_session()
     return session.refusal if session is not None else ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
-from lib_anyms.engine.local_text import LocalText, Texts
+from lib_anyms.engine.local_text import LocalText
+from lib_anyms.engine.local_text import Texts as LocalTexts
 from lib_anyms.hosts.base import Host
 from lib_anyms.hosts.prompts import PromptSchedule
 from lib_anyms.job.request import Request
@@ -14,37 +13,54 @@ from lib_anyms.layout.elsewhere import propose_elsewhere
 from lib_anyms.layout.fields import AUTO
 from lib_anyms.layout.layout import Layout
 
-Schedules = tuple[PromptSchedule | None, ...]
+Schedules = tuple["PromptSchedule | None", ...]
+Texts = dict[tuple[str, bool], PromptSchedule]  # by text, and whether it is a negative one
 
 
-def local_text(host: Host, request: Request, layout: Layout) -> LocalText | None:
+def encode_texts(host: Host, request: Request, layout: Layout) -> Texts:
+    """The local texts of the pass that begins, encoded with its steps. Empty where the request has none.
+
+    layout: the subjects this pass renders.
+    """
+    if not request.has_words:
+        return {}
+    texts: Texts = {}
+    positive = [*(subject.prompt for subject in layout.subjects), _elsewhere(host, request)]
+    for prompts, negative in ((positive, False), ([subject.avoid for subject in layout.subjects], True)):
+        distinct = list(dict.fromkeys(filter(None, prompts)))
+        schedules = host.encode_prompts(distinct, negative) if distinct else []
+        texts.update(zip(((prompt, negative) for prompt in distinct), schedules))
+    return texts
+
+
+def local_text(host: Host, request: Request, layout: Layout, texts: Texts) -> LocalText | None:
     """The local text of the pass that begins; None where the request has none.
 
-    layout: the subjects this pass renders. Encodes with the steps of this pass, so each pass needs a new one.
+    layout: the subjects this pass renders; texts: what is encoded. A text that is not in it stays the host's.
     """
     if not request.has_words:
         return None
-    names = [subject.name for subject in request.layout.subjects] if request.layout else []
-    elsewhere = propose_elsewhere(host.prompt(), names) if request.elsewhere == AUTO else request.elsewhere
-    cond = _encode(host, [*(subject.prompt for subject in layout.subjects), elsewhere], negative=False)
-    uncond = _encode(host, [*(subject.avoid for subject in layout.subjects), ""], negative=True)
+    cond = [texts.get((subject.prompt, False)) for subject in layout.subjects]
+    cond.append(texts.get((_elsewhere(host, request), False)))
+    uncond = [texts.get((subject.avoid, True)) for subject in layout.subjects]
 
-    def texts() -> tuple[Texts, Texts]:
+    def at_step() -> tuple[LocalTexts, LocalTexts]:
         step = host.schedule_step()
-        return _at(cond, step), _at(uncond, step)
+        return _at(tuple(cond), step), _at((*uncond, None), step)
 
-    return LocalText(layout, texts, request.words)
-
-
-def _encode(host: Host, prompts: Sequence[str], negative: bool) -> Schedules:
-    """A schedule for each prompt; None for an empty one: the host's text stays there. Encodes equal prompts once."""
-    distinct = list(dict.fromkeys(prompt for prompt in prompts if prompt))
-    schedules = dict(zip(distinct, host.encode_prompts(distinct, negative))) if distinct else {}
-    return tuple(schedules.get(prompt) for prompt in prompts)
+    return LocalText(layout, at_step, request.words)
 
 
-def _at(schedules: Schedules, step: int) -> Texts:
+def _elsewhere(host: Host, request: Request) -> str:
+    """The text outside all boxes."""
+    if request.elsewhere != AUTO:
+        return request.elsewhere
+    names = [subject.name for subject in request.layout.subjects] if request.layout else []
+    return propose_elsewhere(host.prompt(), names)
+
+
+def _at(schedules: Schedules, step: int) -> LocalTexts:
     contexts: list[torch.Tensor | None] = []
     for schedule in schedules:
         contexts.append(None if schedule is None else schedule.at(step))
-    return Texts(tuple(contexts[:-1]), contexts[-1])
+    return LocalTexts(tuple(contexts[:-1]), contexts[-1])

@@ -15,7 +15,8 @@ from lib_anyms.errors import Refused
 class Field:
     """A named value. The default's type sets its kind: switch (bool), number (low..high), or text.
 
-    A field with `choices` takes one of them. Text has at most `high` characters. `label` is its title on the page.
+    A field with `choices` takes one of them. Text has at most `high` characters. `label` is its title on the page, and
+    `step` the step of its slider there.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Field:
     high: float = 1.0
     choices: tuple[str, ...] = ()
     label: str = ""
+    step: float = 0.05
 
     def read(self, value: Any, where: str = "the request") -> Any:
         """Check `value` and return it; numbers become float. Raises Refused with this field's bounds."""
@@ -67,6 +69,7 @@ class Field:
 
 
 AUTO, OFF = "auto", "off"
+SECOND_LOOK = "second_look"  # the name of a request's field
 MAX_PROMPT = 4000  # characters
 # The functions behind these names: ablations.MERGES, references.FITS, tokens.COMBINE.
 MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", "one-softmax", OFF)
@@ -116,6 +119,13 @@ REQUEST_FIELDS = (
         0.0,
         "from the trained unconditional form (0) to cond-only (1), which acts more strongly",
         label="Fidelity",
+    ),
+    Field(
+        SECOND_LOOK,
+        AUTO,
+        "subject of each inpainting by another extension (ADetailer): auto (by its mask), off, or names in order",
+        high=1000,
+        label="Other extensions' inpainting",
     ),
 )
 

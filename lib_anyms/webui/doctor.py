@@ -104,6 +104,8 @@ def _job(last: JobReport) -> Iterator[str]:
         yield from _pair(last.pair)
     for number, result in enumerate(last.passes, 1):
         yield from _pass(number, result)
+    for result in last.second_looks:
+        yield f"second look of subject {result.subject}: {_calls(result)}"
     if last.notes:
         yield f"notes: {', '.join(last.notes)}"
     total, encoding = last.seconds * 1000, last.encoding_seconds * 1000
@@ -134,11 +136,15 @@ def _pair(pair: ModelPair) -> Iterator[str]:
     )
 
 
-def _pass(number: int, result: PassReport) -> Iterator[str]:
+def _calls(result: PassReport) -> str:
     grid = f"{result.grid.width} x {result.grid.height} tokens" if result.grid else "no tokens seen"
     fired = f"{result.layers} of {result.layers} layers in each of {result.calls} UNet calls"
     failure = f", failed: {result.failure}" if result.failure else ""
-    yield f"pass {number}: {fired}, largest grid {grid}{failure}"
+    return f"{fired}, largest grid {grid}{failure}"
+
+
+def _pass(number: int, result: PassReport) -> Iterator[str]:
+    yield f"pass {number}: {_calls(result)}"
     if result.attention:
         yield f"pass {number} attention: not by {result.attention}"
     owned = [f"{share:.0%} of its box ({of_all:.0%} of the image)" for share, of_all in result.owned]

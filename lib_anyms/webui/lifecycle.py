@@ -8,29 +8,38 @@ the page, the infotext and the log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lib_anyms.errors import Noted, Refused, SteppedAside
+from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts import detect
+from lib_anyms.hosts.inner_job import repainted
 from lib_anyms.hosts.viewport import running_script
 from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, live, open_session
-from lib_anyms.webui import update_check
+from lib_anyms.job.session import Session, close_session, enter_session, leave_session, live, open_session, session_of
+from lib_anyms.webui import second_look, update_check
+from lib_anyms.webui.messages import show_reasons
 
 log = logging.getLogger("anyms")
 
 
-def job_begins(p: Any) -> None:
+def job_begins(p: Any, uses_anyms: bool = True) -> bool:
     """before_process of every job, with AnyMS or without: clear what an earlier failure left on the UNet.
 
     Our infotext entries too, as scripts run one job again. They go into a new dictionary: a copy of our job, made
-    within it (adetailer), shares the dictionary and must not remove the entries of our image.
+    within it (adetailer), shares the dictionary and must not remove the entries of our image. Returns whether the job
+    runs within ours, which then goes on after it.
     """
-    close_session()
+    second_look.end_finished()
+    within = second_look.is_within(p)
+    if not within:
+        close_session()
+    elif not uses_anyms:
+        second_look.leave_alone(p)
     _remove_entries(p)
+    return within
 
 
 def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True, record: bool = False) -> None:
@@ -38,11 +47,16 @@ def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True,
 
     write: write the request into the infotext. record: record where the image stream acts, until the job ends.
     """
-    session = live()
-    if session is None or session.job is not p:
+    second_look.end_finished()
+    session = session_of(p)
+    if session is None:
+        within = second_look.is_within(p)
+        if within and repainted(p) is not None:
+            _look_again(p, read_request)
+            return
         _remove_entries(p)
         try:
-            session = open_session(Session(detect(p), p))
+            session = (enter_session if within else open_session)(Session(detect(p), p))
         except SteppedAside as reason:
             show_reasons(p, [reason])
             return
@@ -52,6 +66,14 @@ def pass_begins(p: Any, read_request: Callable[[], Request], write: bool = True,
     if record:
         session.record_influence()
     _guarded(session, partial(_begin_pass, session, p, read_request, write))
+
+
+def _look_again(p: Any, read_request: Callable[[], Request]) -> None:
+    """An inpainting within our job that has our script, too: a second look, unless AnyMS is off in it."""
+    if _active(read_request):
+        second_look.begin(p)
+    else:
+        second_look.leave_alone(p)
 
 
 def _begin_pass(session: Session, p: Any, read_request: Callable[[], Request], write: bool) -> None:
@@ -66,13 +88,20 @@ def _begin_pass(session: Session, p: Any, read_request: Callable[[], Request], w
 
 def step_begins(step: Any) -> None:
     """on_cfg_denoiser: the UNet calls that follow belong to `step.denoiser.p`, which may be another job."""
-    session = live()
+    second_look.end_finished()
+    running = live()
+    if running is None:
+        return
+    session = session_of(step.denoiser.p)
+    if session is None:
+        running.pause()
+        session = second_look.begin(step.denoiser.p)
     if session is None:
         return
-    if step.denoiser.p is not session.job:
-        session.pause()
-        return
-    _guarded(session, lambda: session.begin_step(step))
+    if session.within:
+        second_look.step(session, step)
+    else:
+        _guarded(session, partial(session.begin_step, step))
 
 
 def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None:
@@ -81,12 +110,16 @@ def pass_ends(p: Any, read_request: Callable[[], Request] | None = None) -> None
     read_request: of a job that uses AnyMS. If no callback announced its sampling, say so: some scripts replace
     `p.sample`.
     """
-    session = live()
-    if session is not None and session.job is p:
+    session = session_of(p)
+    if session is not None and session.within:
+        second_look.end(session)
+    elif session is not None:
         _guarded(session, partial(_end_pass, session))
         show_reasons(p, session.reasons, session.acted)  # a later pass may have had AnyMS
         session.image_ended = True
     elif read_request is not None and infotext.SKIPPED not in p.extra_generation_params and _active(read_request):
+        if second_look.is_within(p):
+            return
         script = running_script(p)
         show_reasons(p, [SteppedAside("not_announced", got=f"the script {script}" if script else "something")])
 
@@ -102,45 +135,15 @@ def _end_pass(session: Session) -> None:
 
 def job_ends(p: Any) -> None:
     """postprocess: the job is over."""
-    session = live()
-    if session is not None and session.job is p:
-        close_session()
-
-
-def show_reasons(p: Any, reasons: Sequence[SteppedAside], acted: bool = False) -> None:
-    """Show on the page, in the infotext and in the log why a pass or an image is made without AnyMS.
-
-    acted: another pass of the image had AnyMS. Then its infotext keeps the request.
-    """
-    if not reasons:
-        return
-    if not acted:
-        p.extra_generation_params.pop(infotext.NAME, None)
-    sentences = [reason.of_pass if acted else str(reason) for reason in reasons]
-    p.extra_generation_params[infotext.SKIPPED] = " ".join(dict.fromkeys(sentences))
-    for sentence, reason in zip(sentences, reasons):
-        _comment(p, sentence, str(reason))
-
-
-def show_note(p: Any, cause: str) -> None:
-    """Show a note of a job that makes the host's own image, on the page and in the log."""
-    _comment(p, str(Noted(cause)))
-
-
-def _comment(p: Any, sentence: str, former: str = "") -> None:
-    """Show `sentence` on the page and in the log, in place of `former`; scripts run one job again for each tile."""
-    comments = getattr(p, "comments", ())
-    if sentence in comments:
-        return
-    if isinstance(comments, dict):
-        comments.pop(former, None)
-    p.comment(sentence)
-    log.warning(sentence)
+    second_look.end_finished()
+    if session_of(p) is not None:
+        leave_session()
 
 
 def _remove_entries(p: Any) -> None:
     """Remove our infotext entries, in a new dictionary: a copy of the job may share the old one."""
-    ours, entries = {infotext.NAME, infotext.SKIPPED, infotext.NOTE}, p.extra_generation_params
+    ours = {infotext.NAME, infotext.SKIPPED, infotext.NOTE, second_look.ENTRY}
+    entries = p.extra_generation_params
     if ours & entries.keys():
         p.extra_generation_params = {name: value for name, value in entries.items() if name not in ours}
 

@@ -68,6 +68,9 @@ class StandIn:
     def _before_pass(self, p: Job, request: Any) -> None:
         """Call the scripts before a sampling pass."""
 
+    def _after_step(self) -> None:
+        """Call the scripts after a denoiser step."""
+
     def _sample(self, p: Job, iteration: int, request: Any) -> torch.Tensor:
         """One iteration: a sampling pass, and a second one with hires fix."""
         p.is_hr_pass = False
@@ -98,6 +101,7 @@ class StandIn:
             p.before_step(done.step)
             self._sigma = sigma
             denoised = self._denoise(p, x, sigma, done.step, total)
+            self._after_step()
             done.step += 1
             return denoised
 
@@ -179,6 +183,7 @@ class WebUIStandIn(StandIn):
             self.script.before_process(p, *arguments)
         latents = []
         for iteration in range(p.n_iter):
+            p.iteration = iteration
             latents.append(self._sample(p, iteration, request))
             if p.scripted:
                 self.script.post_sample(p, None, *arguments)
@@ -208,6 +213,10 @@ class WebUIStandIn(StandIn):
         )
         for callback in self.webui("modules.script_callbacks").ON_CFG_DENOISER:
             callback(params)
+
+    def _after_step(self) -> None:
+        for callback in self.webui("modules.script_callbacks").ON_CFG_AFTER_CFG:
+            callback(SimpleNamespace())
 
     def _progress(self) -> float:
         """The share of the steps that begin with more noise than this one."""

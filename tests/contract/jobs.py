@@ -68,12 +68,18 @@ class Job:
     after_image: Callable[[], None] = lambda: None
     # set by the host
     is_hr_pass: bool = False
+    iteration: int = 0
+    batch_index: int = 0
     interrupted: bool = False
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
     denoising_strength: float | None = None
     truncate_x: int = 0
     truncate_y: int = 0
+
+    @property
+    def negative_prompt(self) -> str:
+        return self.negative
 
     @property
     def hr_upscale_to_x(self) -> int:
@@ -98,6 +104,21 @@ class Job:
         return torch.stack(
             [torch.randn(4, height, width, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         )
+
+
+@dataclass
+class Inpainting(Job):
+    """An inpainting that another extension makes on a picture. mask: white where it repaints.
+
+    init_images, mask and paste_to (x, y, width, height) have the picture's pixels.
+    """
+
+    scripted: bool = False
+    init_images: list[Any] = field(default_factory=list)
+    image_mask: Any = None
+    mask_for_overlay: Any = None
+    inpaint_full_res: bool = True
+    paste_to: tuple[int, int, int, int] | None = None
 
 
 class Interrupted(Exception):

@@ -232,4 +232,18 @@ FAULTS = (
         "or not others.min() > -1",
         CALLS,
     ),
+    Fault(
+        "second look: a picture of our crop is taken for the whole",
+        "lib_anyms/hosts/inner_job.py",
+        "return sampled if abs(",
+        "return WHOLE if abs(",
+        "tests/unit/test_second_look.py -k part_of_the_layout",
+    ),
+    Fault(
+        "second look: a job that ended still runs",
+        "lib_anyms/hosts/inner_job.py",
+        "if any(value is job for value in frame.f_locals.values()):",
+        "if frame is not None:",
+        "tests/unit/test_second_look.py -k runs_while",
+    ),
 )

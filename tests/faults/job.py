@@ -483,4 +483,32 @@ FAULTS = (
         'in ("[",)',
         "tests/unit/test_infotext.py -k earlier",
     ),
+    Fault(
+        "second look: an own prompt does not replace the subject's",
+        "lib_anyms/job/second_look.py",
+        "    if own_prompt:\n",
+        "    if False:\n",
+        "tests/contract/test_second_look.py -k 'own_prompt_replaces and prompt-a1111'",
+    ),
+    Fault(
+        "second look: texts are encoded while the UNet samples",
+        "lib_anyms/job/session.py",
+        "        if not self._within:\n            self._texts",
+        "        if True:\n            self._texts",
+        "tests/contract/test_second_look.py -k 's_words_act and a1111'",
+    ),
+    Fault(
+        "second look: the largest share of a mask suffices",
+        "lib_anyms/job/second_look.py",
+        "if of_mask[best] >= LEAST else None",
+        "if of_mask[best] >= 0 else None",
+        "tests/unit/test_second_look.py -k owner",
+    ),
+    Fault(
+        "second look: the report loses it",
+        "lib_anyms/job/session.py",
+        "            self.sessions[0].second_looks += session.passes\n",
+        "            pass\n",
+        "tests/contract/test_second_look.py -k report",
+    ),
 )

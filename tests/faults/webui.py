@@ -15,8 +15,8 @@ FAULTS = (
     Fault(
         "a note stays for the next job",
         "lib_anyms/webui/lifecycle.py",
-        "{infotext.NAME, infotext.SKIPPED, infotext.NOTE}",
-        "{infotext.NAME, infotext.SKIPPED}",
+        "infotext.SKIPPED, infotext.NOTE, second_look",
+        "infotext.SKIPPED, second_look",
         "tests/unit/test_lifecycle.py -k note",
     ),
     Fault(
@@ -127,8 +127,8 @@ FAULTS = (
     Fault(
         "another job's steps taken for ours",
         "lib_anyms/webui/lifecycle.py",
-        "if step.denoiser.p is not session.job:",
-        "if step.denoiser.p is None:",
+        "session = session_of(step.denoiser.p)",
+        "session = running",
         "tests/unit/test_session_viewport.py -k another",
     ),
     Fault(
@@ -287,7 +287,7 @@ FAULTS = (
     ),
     Fault(
         "an infotext loses the layout of a pass that had AnyMS",
-        "lib_anyms/webui/lifecycle.py",
+        "lib_anyms/webui/messages.py",
         "if not acted:",
         "if True:",
         "tests/unit/test_lifecycle.py -k layout_stays",
@@ -347,5 +347,47 @@ FAULTS = (
         'return {"request": infotext.read(entries[infotext.NAME]).to_json()}',
         'return {"request": {}}',
         "tests/unit/test_web_api.py -k infotext",
+    ),
+    Fault(
+        "second look: hooks stay on the UNet after a step",
+        "lib_anyms/webui/second_look.py",
+        "        _guarded(session, session.leave_after_step)\n",
+        "        pass\n",
+        "tests/contract/test_second_look.py -k during_steps",
+    ),
+    Fault(
+        "second look: a copy's before_process ends our job",
+        "lib_anyms/webui/lifecycle.py",
+        "    if not within:\n",
+        "    if True:\n",
+        "tests/contract/test_second_look.py -k callbacks_of_a_copy",
+    ),
+    Fault(
+        "second look: an inpainting after a failed job is taken for one within it",
+        "lib_anyms/webui/second_look.py",
+        " and still_runs(outer.job)",
+        "",
+        "tests/contract/test_second_look.py -k after_a_failed",
+    ),
+    Fault(
+        "second look: the count of inpaintings goes on with the next picture",
+        "lib_anyms/webui/second_look.py",
+        "self.image, self.inpaintings = image_number(outer.job), 0",
+        "self.image = image_number(outer.job)",
+        "tests/contract/test_second_look.py -k names_the_subjects",
+    ),
+    Fault(
+        "second look: an inpainting without our switch gets one",
+        "lib_anyms/webui/lifecycle.py",
+        "        second_look.leave_alone(p)\n\n\ndef",
+        "        second_look.begin(p)\n\n\ndef",
+        "tests/contract/test_second_look.py -k switched_off",
+    ),
+    Fault(
+        "second look: off is auto",
+        "lib_anyms/layout/pins.py",
+        "if text.lower() != OFF else ()",
+        "if text.lower() != OFF else None",
+        "tests/contract/test_second_look.py -k 'test_off and a1111'",
     ),
 )

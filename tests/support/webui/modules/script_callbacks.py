@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 ON_CFG_DENOISER: list[Callable[[Any], None]] = []
+ON_CFG_AFTER_CFG: list[Callable[[Any], None]] = []
 OTHERS: dict[str, list[Callable[..., None]]] = {
     "after_component": [],
     "app_started": [],
@@ -14,6 +15,10 @@ OTHERS: dict[str, list[Callable[..., None]]] = {
 
 def on_cfg_denoiser(callback: Callable[[Any], None]) -> None:
     ON_CFG_DENOISER.append(callback)
+
+
+def on_cfg_after_cfg(callback: Callable[[Any], None]) -> None:
+    ON_CFG_AFTER_CFG.append(callback)
 
 
 def on_after_component(callback: Callable[..., None]) -> None:

@@ -1,0 +1,63 @@
+"""The second look: which subject an inpainting on the finished image repaints, such as ADetailer's. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from lib_anyms.job.request import Request
+from lib_anyms.layout.fields import OFF
+from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
+from lib_anyms.layout.layout import Layout
+
+LEAST = 0.5  # share of a mask that its subject owns
+TOUCHED = 0.1  # share of a mask in several subjects' regions from which the user learns that no subject acts
+_FINEST = 128  # cells of the longer side on which a mask is measured
+_WHITE = 128  # from this brightness on a mask repaints
+
+
+def shares(layout: Layout, mask: Image.Image, canvas: Viewport = WHOLE) -> list[float]:
+    """For each subject, the share of the mask's white part that it owns.
+
+    canvas: the part of the layout's image that `mask` shows. Where boxes overlap, the topmost subject owns the part.
+    """
+    scale = min(1.0, _FINEST / max(mask.size))
+    width, height = (max(1, round(side * scale)) for side in mask.size)
+    white = np.asarray(mask.convert("L").resize((width, height), Image.Resampling.BOX), dtype=np.float64).ravel()
+    owners = np.asarray(layout.owner_map(TokenGrid(height, width), canvas))
+    total = max(white.sum(), 1e-9)
+    return [float(white[owners == number].sum() / total) for number in range(len(layout.subjects))]
+
+
+def owner_of(of_mask: Sequence[float]) -> int | None:
+    """The subject that owns at least half of a mask, by the subjects' shares of it; None where no one does."""
+    best = max(range(len(of_mask)), key=of_mask.__getitem__)
+    return best if of_mask[best] >= LEAST else None
+
+
+def bounds(mask: Image.Image) -> Box | None:
+    """The box around the white part of a mask, in fractions of it; None where nothing is white."""
+    edges = mask.convert("L").point(lambda value: 255 * (value >= _WHITE)).getbbox()
+    if edges is None:
+        return None
+    width, height = mask.size
+    return Box(edges[0] / width, edges[1] / height, edges[2] / width, edges[3] / height)
+
+
+def request_of(request: Request, number: int, box: Box, own_prompt: bool, own_negative: bool) -> Request:
+    """The request of an inpainting of one subject, with its pictures, words and weight.
+
+    number: the subject's index; box: what is repainted, in fractions of the inpainting's init image; own_prompt,
+    own_negative: the inpainting has another prompt than the image, which then replaces the subject's.
+    """
+    assert request.layout is not None
+    subject = replace(request.layout.subjects[number], box=box)
+    if own_prompt:
+        subject = replace(subject, prompt="")
+    if own_negative:
+        subject = replace(subject, avoid="")
+    pictures, cards = request.pictures[number : number + 1], request.cards[number : number + 1]
+    return replace(request, layout=Layout((subject,)), pictures=pictures, cards=cards, elsewhere="", second_look=OFF)
