@@ -43,14 +43,8 @@ _SLOT = (
 )
 _SETTINGS = (
     *("Overall strength", "Merging", "Adapter", "Image encoder", "Negative-prompt image", "Image fit"),
-    *(
-        "Several pictures",
-        "Prompt elsewhere",
-        "Share of prompts",
-        "Fidelity",
-        "Other extensions' inpainting",
-        "Layer order",
-    ),
+    *("Several pictures", "Prompt elsewhere", "Share of prompts", "Fidelity"),
+    *("Other extensions' inpainting", "Layer order"),
 )
 LABELS = [
     "request",

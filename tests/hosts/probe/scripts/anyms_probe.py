@@ -6,6 +6,7 @@ The API's one argument is an object, for this job only:
             tokens: where that is not 0) and, as metadata: fired (layers AnyMS counted), changed (layers whose input of
             to_out differs after AnyMS's hook), progress; and a file hooks with the number of hooks on the UNet when
             other extensions may use it again, without the probe's
+  within    true: also record the jobs that other extensions run within this one
   raise_at  number of the UNet call, from 1, that raises a RuntimeError inside the network
 GET /anyms-probe/hooks returns the number of hooks on the UNet, without the probe's.
 """
@@ -46,6 +47,7 @@ class Watch:
         self.job = job
         self.folder = Path(wishes["record"]) if "record" in wishes else None
         self.raise_at = wishes.get("raise_at", 0)
+        self.within = wishes.get("within", False)
         self.handles = []
         self.stream = None
         self.calls = calls
@@ -58,7 +60,7 @@ class Watch:
         uncond = params.text_uncond
         self.uncond = uncond["crossattn"] if isinstance(uncond, dict) else uncond
         stream = live_stream()[1]
-        if self.handles and stream is self.stream:
+        if self.handles and stream is self.stream and not self.within:
             return
         self.detach()  # a pass with another viewport has a new stream: attach after that one too
         self.stream = stream
@@ -156,7 +158,10 @@ class ProbeScript(scripts.Script):
         return [gr.Textbox("", visible=False, label="probe")]
 
     def before_process(self, p, wishes="", *_) -> None:
-        again = Current.watch is not None and Current.watch.job is p  # a script uses one job for all tiles
+        running = Current.watch
+        if running is not None and running.within and running.folder == Path(wishes["record"]):
+            return  # a copy of the job, which an extension shows to all scripts
+        again = running is not None and running.job is p  # a script uses one job for all tiles
         calls = Current.watch.calls if again else 0
         Current.stop()
         if isinstance(wishes, dict):
@@ -165,13 +170,19 @@ class ProbeScript(scripts.Script):
     def postprocess_batch(self, p, *_values, **_batch) -> None:
         """After post_sample, where other extensions start their jobs."""
         watch = Current.watch
-        if watch is not None and watch.folder is not None and watch.job is p:
+        if watch is not None and not watch.within and watch.folder is not None and watch.job is p:
             watch.detach()
             (watch.folder / "hooks").write_text(str(hooks_on(find_unet())), encoding="utf-8")
 
 
 def on_step(params) -> None:
-    if Current.watch is not None and params.denoiser.p is Current.watch.job:
+    if Current.watch is not None and not Current.watch.within and params.denoiser.p is Current.watch.job:
+        Current.watch.step(params)
+
+
+def on_any_step(params) -> None:
+    """After AnyMS's own callback, whose hooks are on the UNet during the steps of inner jobs only."""
+    if Current.watch is not None and Current.watch.within:
         Current.watch.step(params)
 
 
@@ -188,6 +199,7 @@ def count_hooks() -> dict:
 
 def on_app(_demo, app) -> None:
     app.add_api_route("/anyms-probe/hooks", count_hooks, methods=["GET"])
+    script_callbacks.on_cfg_denoiser(on_any_step)  # after those of all extensions
 
 
 script_callbacks.on_cfg_denoiser(on_step)
