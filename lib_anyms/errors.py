@@ -260,6 +260,8 @@ class Noted(AnyMSError):
         "text_unknown": "another extension also samples a text that is neither the prompt nor the negative prompt, so AnyMS did not act in those UNet calls. Turn it off if a subject suffers.",
         "second_look_none": "another extension inpainted a part of the image that belongs to no single subject, so AnyMS did not act in that. Set second_look to name a subject, or to off.",
         "second_look_refused": "another extension's inpainting of subject {name!r} was made without AnyMS. {reason}",
+        "refine_failed": "subject {name!r} and those in front of it were not refined ({got}). Refine at a smaller size, or set refine to 0.",
+        "refine_stopped": "the job was stopped while subject {name!r} was refined, so it and those in front of it stay as they were.",
         "second_look_words": "subject {name!r} was inpainted without its own prompt, which is not encoded for that checkpoint. Choose no other checkpoint there to keep it.",
         "adapter_composition": "{path} carries the composition of a picture, not the identity of its subject. For identity pick ip-adapter-plus_sdxl_vit-h.",
         "adapter_style": "{path} carries the style of a picture, and some such files expect larger pictures than AnyMS's 224 pixels. For identity pick ip-adapter-plus_sdxl_vit-h.",

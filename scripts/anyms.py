@@ -21,7 +21,7 @@ try:
     from lib_anyms.hosts import webui
     from lib_anyms.models.file_index import index
     from lib_anyms.webui import lifecycle, messages, second_look, update_check, web_api
-    from lib_anyms.webui.ui import axes, cached_pictures, editor, extras, panel, settings
+    from lib_anyms.webui.ui import axes, cached_pictures, editor, extras, panel, refining, settings
 
     import_failure = update_check.restart_sentence()  # this file may be newer than the loaded lib_anyms
 except Exception:  # shown in the accordion: hosts hide a script that fails to load
@@ -72,6 +72,10 @@ class AnyMSScript(scripts.Script):  # type: ignore[misc]  # of the host
     def post_sample(self, p: Any, ps: Any, *values: Any) -> None:
         if not import_failure:
             lifecycle.pass_ends(p, (lambda: panel.page_request(values)) if panel.uses_anyms(values) else None)
+
+    def postprocess_image(self, p: Any, pp: Any, *values: Any) -> None:
+        if not import_failure:
+            pp.image = refining.refined(p, pp.image)
 
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         if not import_failure:

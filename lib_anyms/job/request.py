@@ -21,7 +21,15 @@ from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, Subject,
 from lib_anyms.layout.pins import read_pins
 
 VERSION = 1
-_ONLY_IF_SET = ("elsewhere", "words", "fidelity", SECOND_LOOK)  # fields that other infotexts do not have, to stay short
+_ONLY_IF_SET = (
+    "elsewhere",
+    "words",
+    "fidelity",
+    SECOND_LOOK,
+    "refine",
+    "refine_padding",
+    "refine_size",
+)  # fields that other infotexts do not have, to stay short
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
@@ -49,6 +57,9 @@ class Request:
     words: float = 1.0
     fidelity: float = 0.0
     second_look: str = AUTO
+    refine: float = 0.0
+    refine_padding: float = 32.0
+    refine_size: float = 0.0
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,7 @@
-"""The second look: which subject an inpainting on the finished image repaints, such as ADetailer's. No torch here."""
+"""The second look: which subject an inpainting on the finished image repaints. No torch here.
+
+Another extension makes the inpainting (ADetailer), or AnyMS itself, one for each subject.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lib_anyms.job.request import Request
 from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
-from lib_anyms.layout.layout import Layout
+from lib_anyms.layout.layout import BACKGROUND, Layout
 
 LEAST = 0.5  # share of a mask that its subject owns
 TOUCHED = 0.1  # share of a mask in several subjects' regions from which the user learns that no subject acts
 _FINEST = 128  # cells of the longer side on which a mask is measured
+_LONGEST, _MULTIPLE = 2.0, 64  # of an inpainting's sides: one to the other; pixels
 _WHITE = 128  # from this brightness on a mask repaints
 
 
@@ -60,4 +64,49 @@ def request_of(request: Request, number: int, box: Box, own_prompt: bool, own_ne
     if own_negative:
         subject = replace(subject, avoid="")
     pictures, cards = request.pictures[number : number + 1], request.cards[number : number + 1]
-    return replace(request, layout=Layout((subject,)), pictures=pictures, cards=cards, elsewhere="", second_look=OFF)
+    alone = replace(request, layout=Layout((subject,)), pictures=pictures, cards=cards)
+    return replace(alone, elsewhere="", second_look=OFF, refine=0.0)
+
+
+# -- refining each subject ---------------------------------------------------------------------------------------------
+
+
+def visible_masks(layout: Layout, size: tuple[int, int], canvas: Viewport = WHOLE) -> dict[int, Image.Image]:
+    """A mask of each subject's visible region, by its index, back to front; none for backgrounds and hidden subjects.
+
+    size: of an image that shows the part `canvas` of the layout's image.
+    """
+    seen, masks = layout.seen_in(canvas), {}
+    for number, subject in seen.items():
+        mask = Image.new("L", size)
+        draw = ImageDraw.Draw(mask)
+        for other, placed in seen.items():
+            if other >= number:
+                draw.rectangle(_pixels(placed.box, size), fill=255 * (other == number))
+        if subject.role != BACKGROUND and subject.weight and bounds(mask) is not None:
+            masks[number] = mask
+    return masks
+
+
+def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The first and last pixels that a box covers."""
+    width, height = size
+    left, top = round(box.x0 * width), round(box.y0 * height)
+    return left, top, max(left, round(box.x1 * width) - 1), max(top, round(box.y1 * height) - 1)
+
+
+def size_of(mask: Image.Image, padding: int, pixels: int) -> tuple[int, int]:
+    """Width and height of the inpainting of a mask: about `pixels` in all, as long as its region with padding is.
+
+    Sides are multiples of 64, and one is at most twice the other.
+    """
+    left, top, right, bottom = mask.getbbox() or (0, 0, *mask.size)
+    width = min(mask.size[0], right + padding) - max(0, left - padding)
+    height = min(mask.size[1], bottom + padding) - max(0, top - padding)
+    aspect = min(_LONGEST, max(1 / _LONGEST, width / height))
+    sides = (pixels * aspect) ** 0.5, (pixels / aspect) ** 0.5
+    return max(_MULTIPLE, _rounded(sides[0])), max(_MULTIPLE, _rounded(sides[1]))
+
+
+def _rounded(side: float) -> int:
+    return round(side / _MULTIPLE) * _MULTIPLE

@@ -127,6 +127,28 @@ REQUEST_FIELDS = (
         high=1000,
         label="Other extensions' inpainting",
     ),
+    Field(
+        "refine",
+        0.0,
+        "denoising strength of an inpainting of each subject after the image; 0 makes none, 0.35 is usual",
+        label="Refine each subject",
+    ),
+    Field(
+        "refine_padding",
+        32.0,
+        "pixels around a subject's visible region that its inpainting sees",
+        high=256.0,
+        label="Refining: padding",
+        step=4.0,
+    ),
+    Field(
+        "refine_size",
+        0.0,
+        "side in pixels of a square as large as each inpainting; 0 for as many pixels as the image has",
+        high=2048.0,
+        label="Refining: size",
+        step=64.0,
+    ),
 )
 
 

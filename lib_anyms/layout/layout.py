@@ -14,7 +14,8 @@ VERSION = 1
 MAX_SUBJECTS = 12
 HASHES = "pictures"  # key of an infotext's subject: hashes in place of its pictures; not part of a layout
 CARD = "card"  # key of a request's subject: the card in place of pictures; an infotext stores the card's hash
-ROLES = ("background", "subject", "attribute")  # in the proposed order, back to front
+BACKGROUND = "background"
+ROLES = (BACKGROUND, "subject", "attribute")  # in the proposed order, back to front
 BLOCKS = ("all", "style", "composition", "all but style", "all but composition")
 PROMPTS = ("prompt", "avoid")  # fields that a layout stores only where they say something
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib_anyms import __version__
 from lib_anyms.errors import Refused
-from lib_anyms.layout.fields import REQUEST_FIELDS, Field
+from lib_anyms.layout.fields import REQUEST_FIELDS, SECOND_LOOK, Field
 from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.sampling import Sampling
 from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes, with_prompts
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 FILES = ("adapter", "encoder")  # settings that are paths here and names in a WebUI
+NOT_OPTIONS = ("enabled", *FILES, SECOND_LOOK)  # there are no other extensions here
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         described = f"text that replaces {replaced} in the box of subject NAME; repeat it"
         add(f"--subject-{name}", action="append", default=[], metavar="NAME=TEXT", help=described)
     for field in REQUEST_FIELDS:
-        if field.name not in ("enabled", *FILES):
+        if field.name not in NOT_OPTIONS:
             _add_field(parser, field)
 
 
@@ -208,7 +209,7 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
     from lib_anyms.job.request import Request
     from lib_anyms.standalone import default_scene
 
-    names = [field.name for field in REQUEST_FIELDS if field.name not in ("enabled", *FILES)]
+    names = [field.name for field in REQUEST_FIELDS if field.name not in NOT_OPTIONS]
     settings = {name: getattr(args, name) for name in names}
     if not args.subject:
         if args.layout is not None:

@@ -20,6 +20,7 @@ from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import Session, close_session, open_session
 from lib_anyms.standalone.pipeline import load_pipeline
+from lib_anyms.standalone.refining import inpaint, inpainting_pipeline, inpaintings, noise, request_in
 from lib_anyms.standalone.sampling import Sampling
 
 # diffusers' callback_on_step_end: (pipeline, step, timestep, tensors) -> tensors
@@ -92,7 +93,34 @@ def sample(pipeline: Any, models: Models, request: Request, prompt: str, samplin
             callback_on_step_end=on_step_end,
         ).images[0]
         calls = session.stream.result.calls if session.stream else 0
+    if request.active and request.refine:
+        picture = refine(pipeline, models, request, prompt, sampling, picture)
     return Generated(picture, len(cross_attention_layers(pipeline.unet)), calls, str(pipeline.device))
+
+
+def refine(
+    pipeline: Any, models: Models, request: Request, prompt: str, sampling: Sampling, picture: Image.Image
+) -> Image.Image:
+    """`picture` with each subject inpainted at the strength `request.refine`. Raises Refused and SteppedAside."""
+    inpaints = inpainting_pipeline(pipeline)
+    words = {"prompt": prompt, "negative_prompt": sampling.negative if sampling.negative else None}
+    for number, mask, region, size in inpaintings(request, picture):
+        alone = request_in(request, number, mask, region)
+        with _subject_session(inpaints, alone, models.adapter, models.encoder, prompt) as (_, on_step_end):
+            picture = inpaint(
+                inpaints,
+                picture,
+                mask,
+                region,
+                size,
+                **words,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance,
+                strength=request.refine,
+                generator=noise(sampling.seed, number),
+                callback_on_step_end=on_step_end,
+            )
+    return picture
 
 
 def check_files(adapter: Path | str, encoder: Path | str | None) -> None:

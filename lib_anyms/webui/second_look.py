@@ -8,7 +8,8 @@ So our hooks are on the UNet for the time of each step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
@@ -38,6 +39,7 @@ class InnerJobs:
         self.seen: list[Any] = []
         self.image = (-1, -1)
         self.inpaintings = 0
+        self.refined: tuple[Any, int] | None = None  # our own inpainting that runs, and the index of its subject
 
     def begin(self, outer: Session) -> None:
         """Forget the jobs of another outer job, and the count of another image."""
@@ -77,8 +79,9 @@ def begin(p: Any) -> Session | None:
     outer = outer_session()
     if outer is None or not outer.acted or not is_within(p) or not _jobs().is_new(p):
         return None
-    mask = repainted(p)
-    number = None if mask is None else _subject_of(outer, mask)
+    mask, refined = repainted(p), _jobs().refined
+    ours = refined is not None and refined[0] is p
+    number = refined[1] if refined and ours else None if mask is None else _subject_of(outer, mask)
     box = None if mask is None or number is None else bounds(mask)
     if number is None or box is None:
         return None
@@ -90,8 +93,27 @@ def begin(p: Any) -> Session | None:
         return None
     if session.lacks_words:
         show_note(outer.job, Noted("second_look_words", name=session.name))
-    _record(outer, session)
+    if not ours:
+        _record(outer, session)
     return session
+
+
+@contextmanager
+def refining(p: Any, number: int) -> Iterator[None]:
+    """Within this, the job `p` is our own inpainting of a subject; number: its index in the request."""
+    _jobs().refined = p, number
+    try:
+        yield
+        end_running()
+    finally:
+        _jobs().refined = None
+
+
+def end_running() -> None:
+    """End the second look that runs, if there is one."""
+    session = live()
+    if session is not None and session.within:
+        end(session)
 
 
 def step(session: Session, parameters: Any) -> None:

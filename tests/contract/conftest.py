@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from lib_anyms.hosts.prompts import PromptSchedule
 from lib_anyms.job.session import close_session
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles
@@ -76,3 +77,16 @@ def _nothing_live() -> Iterator[None]:
 @pytest.fixture(scope="package")
 def judge(files: RandomFiles) -> Judge:
     return Judge(files)
+
+
+@pytest.fixture
+def texts(webui: FakeWebUI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Encode prompts as the stand-ins do; the list has those that were encoded."""
+    encoded: list[str] = []
+
+    def encode(p: Any, prompts: Any, _negative: bool) -> list[PromptSchedule]:
+        encoded.extend(prompts)
+        return [PromptSchedule(((0, p.text(prompt, 1)["crossattn"][0]),)) for prompt in prompts]
+
+    monkeypatch.setattr(webui("lib_anyms.hosts.webui"), "encode_webui_prompts", encode)
+    return encoded

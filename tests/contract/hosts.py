@@ -187,6 +187,10 @@ class WebUIStandIn(StandIn):
             latents.append(self._sample(p, iteration, request))
             if p.scripted:
                 self.script.post_sample(p, None, *arguments)
+                if p.picture is not None:
+                    finished = SimpleNamespace(image=p.picture)
+                    self.script.postprocess_image(p, finished, *arguments)
+                    p.pictures.append(finished.image)
             p.after_image()
         if p.scripted:
             self.script.postprocess(p, None, *arguments)

@@ -58,6 +58,7 @@ class Job:
     sampler: str = "Euler"
     hires: tuple[int, int] | None = None  # height, width of the second pass
     scripted: bool = True  # whether the host runs its scripts on this job
+    picture: Any = None  # what the VAE gives, before other extensions and ours change it
     # the host's settings
     batch_cond_uncond: bool = True
     low_memory: bool = False
@@ -73,6 +74,9 @@ class Job:
     interrupted: bool = False
     extra_generation_params: dict[str, Any] = field(default_factory=dict)
     comments: list[str] = field(default_factory=list)
+    pictures: list[Any] = field(default_factory=list)  # finished
+    scripts: Any = None
+    script_args: Any = ()
     denoising_strength: float | None = None
     truncate_x: int = 0
     truncate_y: int = 0
@@ -80,6 +84,22 @@ class Job:
     @property
     def negative_prompt(self) -> str:
         return self.negative
+
+    @property
+    def all_prompts(self) -> list[tuple[str, ...]]:
+        return [self.prompt] * (self.batch_size * self.n_iter)
+
+    @property
+    def all_negative_prompts(self) -> list[str]:
+        return [self.negative] * (self.batch_size * self.n_iter)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        return [self.seed + number for number in range(self.batch_size * self.n_iter)]
+
+    @property
+    def all_subseeds(self) -> list[int]:
+        return self.all_seeds
 
     @property
     def hr_upscale_to_x(self) -> int:

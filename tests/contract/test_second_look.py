@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_anyms.hosts.prompts import PromptSchedule
 from lib_anyms.job.session import last_report, live
 from tests.contract.cases import CLOSE, WEBUIS, Judge, on, subject
 from tests.contract.hosts import StandIn, WebUIStandIn
@@ -77,18 +76,6 @@ BOX_OF_RED, BOX_OF_BLUE = (0.0, 0.25, 1 / 3, 0.5), (0.5, 0.5, 5 / 6, 1.0)
 
 
 class TestSecondLook:
-    @pytest.fixture
-    def texts(self, webui: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """Encode prompts as the stand-ins do; the list has those that were encoded."""
-        encoded: list[str] = []
-
-        def encode(p: Any, prompts: Any, _negative: bool) -> list[PromptSchedule]:
-            encoded.extend(prompts)
-            return [PromptSchedule(((0, p.text(prompt, 1)["crossattn"][0]),)) for prompt in prompts]
-
-        monkeypatch.setattr(webui("lib_anyms.hosts.webui"), "encode_webui_prompts", encode)
-        return encoded
-
     def test_the_stream_acts_for_the_subject_of_the_mask(self, host: StandIn, judge: Judge) -> None:
         beside = Beside(host, both(), inpainting(*IN_RED), n_iter=2)
         judge.right(host, beside.painted, both())  # batch count: the second picture has AnyMS too

@@ -511,4 +511,18 @@ FAULTS = (
         "            pass\n",
         "tests/contract/test_second_look.py -k report",
     ),
+    Fault(
+        "refining: the part that another subject covers is repainted",
+        "lib_anyms/job/second_look.py",
+        "if other >= number:",
+        "if other == number:",
+        "tests/contract/test_refining.py -k covered_part",
+    ),
+    Fault(
+        "refining: backgrounds are refined",
+        "lib_anyms/job/second_look.py",
+        "subject.role != BACKGROUND and ",
+        "",
+        "tests/contract/test_refining.py -k left_out",
+    ),
 )

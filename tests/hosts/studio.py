@@ -44,7 +44,7 @@ _SLOT = (
 _SETTINGS = (
     *("Overall strength", "Merging", "Adapter", "Image encoder", "Negative-prompt image", "Image fit"),
     *("Several pictures", "Prompt elsewhere", "Share of prompts", "Fidelity"),
-    *("Other extensions' inpainting", "Layer order"),
+    *("Other extensions' inpainting", "Refine each subject", "Refining: padding", "Refining: size", "Layer order"),
 )
 LABELS = [
     "request",

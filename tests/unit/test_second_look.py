@@ -10,10 +10,11 @@ from PIL import Image
 
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.inner_job import canvas_of, has_own_text, repainted, still_runs
-from lib_anyms.job.second_look import bounds, owner_of, shares
+from lib_anyms.job.second_look import bounds, owner_of, shares, size_of, visible_masks
 from lib_anyms.layout.geometry import WHOLE, Box, Viewport
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.layout.pins import read_pins
+from lib_anyms.standalone.refining import region_of
 
 LEFT, MIDDLE = Box(0, 0, 0.5, 1), Box(0.25, 0.25, 0.75, 0.75)
 LAYOUT = Layout((Subject("cat", LEFT), Subject("tea pot", MIDDLE)))
@@ -135,3 +136,48 @@ def test_a_job_runs_while_a_function_holds_it() -> None:
     holder = [job()]
     assert process(holder[0])
     assert not process(job())
+
+
+# -- refining ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rectangle", "padding", "expected"),
+    [
+        ((0, 0, 100, 100), 0, (512, 512)),
+        ((0, 0, 200, 100), 0, (704, 384)),
+        ((0, 0, 200, 10), 0, (704, 384)),  # at most two to one
+        ((50, 40, 60, 60), 0, (384, 704)),
+        ((50, 40, 60, 60), 20, (448, 576)),
+    ],
+)
+def test_an_inpainting_has_the_shape_of_its_region(
+    rectangle: tuple[int, ...], padding: int, expected: tuple[int, int]
+) -> None:
+    assert size_of(mask(*rectangle), padding, 512 * 512) == expected
+
+
+def test_a_small_inpainting_has_at_least_64_pixels() -> None:
+    assert size_of(mask(0, 0, 10, 10), 0, 40 * 40) == (64, 64)
+
+
+def test_visible_masks_in_a_part_of_the_layout_s_image() -> None:
+    """The picture shows the right half, where the cat is not."""
+    masks = visible_masks(LAYOUT, (100, 100), Viewport(0.5, 0, 1, 1))
+    assert {number: white.getbbox() for number, white in masks.items()} == {1: (0, 25, 50, 75)}
+
+
+@pytest.mark.parametrize(
+    ("rectangle", "size", "expected"),
+    [
+        ((40, 20, 80, 60), (64, 64), (40, 20, 80, 60)),
+        ((40, 20, 80, 60), (128, 64), (20, 20, 100, 60)),
+        ((0, 20, 40, 60), (128, 64), (0, 20, 80, 60)),  # moved into the picture
+        ((40, 20, 80, 60), (64, 128), (40, 0, 80, 80)),
+        ((10, 0, 190, 90), (64, 128), (10, 0, 190, 100)),  # the picture is not high enough
+    ],
+)
+def test_the_region_has_the_inpainting_s_shape(
+    rectangle: tuple[int, ...], size: tuple[int, int], expected: tuple[int, ...]
+) -> None:
+    assert region_of(mask(*rectangle), 0, size) == expected

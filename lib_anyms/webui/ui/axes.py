@@ -86,6 +86,7 @@ AXES = (
     Axis("[AnyMS] adapter", FIELDS["adapter"], _set("adapter"), adapter_names),
     Axis("[AnyMS] words", FIELDS["words"], _share),
     Axis("[AnyMS] elsewhere", FIELDS["elsewhere"], _set("elsewhere")),
+    Axis("[AnyMS] refine", FIELDS["refine"], _set("refine")),
 )
 
 

@@ -201,7 +201,7 @@ def _component(field: Field, elem_id: str, label: str) -> Any:
         return gr.Checkbox(field.default, label=label, elem_id=elem_id)
     if isinstance(field.default, str):
         return gr.Textbox(field.default, label=label, max_lines=4, elem_id=elem_id)
-    return gr.Slider(field.low, field.high, value=field.default, step=0.05, label=label, elem_id=elem_id)
+    return gr.Slider(field.low, field.high, value=field.default, step=field.step, label=label, elem_id=elem_id)
 
 
 def uses_anyms(values: Sequence[Any]) -> bool:

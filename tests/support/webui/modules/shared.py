@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 sd_model: Any = None
-state = SimpleNamespace(textinfo=None, interrupted=False, skipped=False)
+state = SimpleNamespace(textinfo=None, interrupted=False, skipped=False, job_count=0)
 cmd_opts = SimpleNamespace(api=True, nowebui=False, api_auth=None)
 
 
