@@ -65,6 +65,7 @@ class Session:
         self._encoded: tuple[int, str] | None = None  # the moment at which the local text was encoded
         self._texts: Texts = {}  # encoded for the last pass
         self._within = False  # a job within another one, whose end no callback announces
+        self.on_failure: Callable[[], None] = lambda: None  # after the stream has raised an error
         self._number = 0  # from 1, of the one subject of a second look
         self.second_looks: list[PassReport] = []  # of jobs within this one
         self._shown_notes = 0
@@ -270,6 +271,7 @@ class Session:
             self.host.end_scripts()
         except Exception:  # of another extension or of the host; our own error matters more
             log.exception("AnyMS: the scripts' post_sample failed")
+        self.on_failure()
 
     def _disarm_refusal(self) -> None:
         if self._disarm is not None:
@@ -356,6 +358,10 @@ class Session:
         new = self.notes[self._shown_notes :]
         self._shown_notes = len(self.notes)
         return new
+
+    def add_note(self, note: Noted) -> None:
+        """Keep a note from outside the passes, if it says something new."""
+        self._note([note])
 
     def _note(self, notes: list[Noted]) -> None:
         """Keep those that say something new."""

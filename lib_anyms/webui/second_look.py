@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -17,6 +18,7 @@ from PIL import Image
 from lib_anyms.errors import Noted, Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.inner_job import canvas_of, has_own_text, image_number, repainted, still_runs
+from lib_anyms.job import infotext
 from lib_anyms.job.second_look import TOUCHED, bounds, owner_of, request_of, shares
 from lib_anyms.job.session import Session, enter_session, live, outer_session, session_of
 from lib_anyms.layout.geometry import Viewport
@@ -91,8 +93,9 @@ def begin(p: Any) -> Session | None:
     session = enter_session(outer.second_look(detect(p), p, number))
     if not _guarded(session, lambda: session.begin_pass(request)):
         return None
+    session.on_failure = partial(_failed, session)
     if session.lacks_words:
-        show_note(outer.job, Noted("second_look_words", name=session.name))
+        note_on_image(outer, Noted("second_look_words", name=session.name))
     if not ours:
         _record(outer, session)
     return session
@@ -136,7 +139,17 @@ def end(session: Session) -> None:
     _guarded(session, session.finish_pass)
     session_of(outer.job)
     for note in session.new_notes():
-        show_note(outer.job, note)
+        note_on_image(outer, note)
+
+
+def note_on_image(outer: Session, note: Noted) -> None:
+    """Show a note on the image that is being finished: on the page, in its infotext, in the log and in the report."""
+    outer.add_note(note)
+    for new in outer.new_notes():
+        show_note(outer.job, new)
+    entries: dict[str, Any] = outer.job.extra_generation_params  # type: ignore[attr-defined]  # of the host
+    sentences = [entries.get(infotext.NOTE), str(note)]
+    entries[infotext.NOTE] = " ".join(dict.fromkeys(filter(None, sentences)))
 
 
 def _jobs() -> InnerJobs:
@@ -165,7 +178,7 @@ def _owner(outer: Session, mask: Image.Image, canvas: Viewport) -> int | None:
     of_mask = shares(outer.request.layout, mask, canvas)
     owner = owner_of(of_mask)
     if owner is None and sum(of_mask) >= TOUCHED:
-        show_note(outer.job, Noted("second_look_none"))
+        note_on_image(outer, Noted("second_look_none"))
     return owner
 
 
@@ -201,8 +214,13 @@ def _guarded(session: Session, act: Callable[[], None]) -> bool:
     return False
 
 
+def _failed(session: Session) -> None:
+    """The stream raises an error in a UNet call, which ends the inpainting; other extensions may only log that."""
+    _refuse(session, session.refusal or str(Refused("failed", got="an error in a UNet call")))
+
+
 def _refuse(session: Session, sentence: str) -> None:
     session.end_pass()
     outer = outer_session()
     assert outer is not None
-    show_note(outer.job, Noted("second_look_refused", name=session.name, reason=sentence))
+    note_on_image(outer, Noted("second_look_refused", name=session.name, reason=sentence))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from lib_anyms.errors import Refused
 from lib_anyms.job.session import last_report, live
 from tests.contract.cases import CLOSE, WEBUIS, Judge, on, subject
 from tests.contract.hosts import StandIn, WebUIStandIn
 from tests.contract.jobs import Inpainting, Job, Painted
 from tests.contract.test_contract import joined
+from tests.support.streams import hook_count
+from tests.support.tiny_unet import tiny_unet
 
-pytestmark = on(*WEBUIS)
 PICTURE = (96, 64)  # pixels of a picture of 12 x 8 latent cells
 RED, BLUE = (0.0, 0.0, 0.5, 0.75), (0.375, 0.5, 1.0, 1.0)  # blue is on top
 CORNER = (48, 0, 48, 32)  # a region of an "Only masked" job, with the picture's aspect ratio
@@ -75,6 +78,7 @@ IN_RED, IN_BLUE = (0, 16, 32, 32), (48, 32, 80, 64)
 BOX_OF_RED, BOX_OF_BLUE = (0.0, 0.25, 1 / 3, 0.5), (0.5, 0.5, 5 / 6, 1.0)
 
 
+@on(*WEBUIS)
 class TestSecondLook:
     def test_the_stream_acts_for_the_subject_of_the_mask(self, host: StandIn, judge: Judge) -> None:
         beside = Beside(host, both(), inpainting(*IN_RED), n_iter=2)
@@ -111,6 +115,8 @@ class TestSecondLook:
         beside = Beside(host, both(), job)
         assert same(beside.inner[0], plain(host, job))
         assert [comment for comment in beside.p.comments if "belongs to no single subject" in comment]
+        assert beside.p.comments == [beside.p.extra_generation_params["AnyMS note"]]
+        assert last_report().notes == ("second_look_none",)
         assert beside.names is None
 
     @pytest.mark.parametrize("setting", ["off", "off, red", "OFF"])
@@ -210,6 +216,26 @@ class TestSecondLook:
         judge.right(host, inner[0], alone("blue", *BOX_OF_BLUE))
         assert host.hooks() == 0
 
+    def test_another_family_s_checkpoint(self, host: Any, judge: Judge, webui: Any) -> None:
+        """The sentence goes into the picture's infotext; the picture keeps its layout."""
+        tiny = tiny_unet()
+        ours, inner = host.unet, []
+
+        def inpaint() -> None:
+            host.unet = tiny
+            job = inpainting(*IN_RED, sd_model=host.model())
+            step = SimpleNamespace(denoiser=SimpleNamespace(p=job, step=0, total_steps=1))
+            webui("lib_anyms.webui.lifecycle").step_begins(step)
+            inner.append(hook_count(tiny))
+            host.unet = ours
+            host.model()
+
+        p = Job(n_iter=2, after_image=inpaint)
+        judge.right(host, host.process(p, both()), both())
+        assert inner == [0, 0]
+        assert "that pass was made without AnyMS" in p.extra_generation_params["AnyMS skipped"]
+        assert "AnyMS" in p.extra_generation_params
+
     def test_after_a_failed_job_an_inpainting_is_not_a_second_look(self, host: StandIn) -> None:
         def fail() -> None:
             raise RuntimeError("the VAE gave NaN")
@@ -240,3 +266,29 @@ class TestSecondLook:
     def test_an_unknown_name_is_refused(self, host: StandIn) -> None:
         with pytest.raises(Exception, match="second_look names 'green'"):
             host.paint(both(second_look="green"))
+
+
+@on("forge")
+class TestOnForge:
+    def test_an_error_of_ours_in_an_inpainting_is_said(self, host: Any, judge: Judge) -> None:
+        """Its exception ends the inpainting; the extension only logs it."""
+
+        def twice(n: Any, context: Any, value: Any, _options: Any) -> tuple[Any, ...]:
+            return tuple(tensor.repeat_interleave(2, 0) for tensor in (n, context, value))
+
+        def inpaint() -> None:
+            host.patches = {"patches": {"attn2_patch": [twice], "attn2_output_patch": [lambda n, _options: n[::2]]}}
+            try:
+                with pytest.raises(Refused, match="called with 4 batch entries"):
+                    host.process(inpainting(*IN_RED))
+            finally:
+                host.patches = {}
+
+        p = Job(n_iter=2, after_image=inpaint)
+        judge.right(host, host.process(p, both()), both())
+        note = p.extra_generation_params["AnyMS note"]
+        assert note.startswith(
+            "AnyMS: another extension's inpainting of subject 'red' was made without AnyMS. AnyMS: the"
+        )
+        assert p.comments == [note]
+        assert host.hooks() == 0

@@ -199,3 +199,54 @@ def test_without_anyms(detailed: Studio) -> None:
     paint_beside(detailed, detail("both"), REQUEST)
     assert paint_beside(detailed, detail("both")).pixels == before.pixels
     assert detailed.hooks() == detailed.hooks_at_rest
+
+
+# -- "Refine each subject", by the host's own img2img ------------------------------------------------------------------
+
+
+# The host blurs a mask by 4 pixels, so that 10 more are not black, and crops two to one: 0..148 x 54..128 pixels around
+# the cat, 24..192 x 22..106 around the dog. The boxes in these crops:
+IN_CROPS = [0, 10 / 74, 96 / 148, 1], [72 / 168, 10 / 84, 1, 74 / 84]
+
+
+def refining(**settings: Any) -> dict[str, Any]:
+    """Boxes of 96 x 64 pixels, without padding."""
+    cat, dog = REQUEST["subjects"]
+    subjects = [{**cat, "box": [0, 0.5, 0.5, 1]}, {**dog, "box": [0.5, 0.25, 1, 0.75]}]
+    return {**REQUEST, "subjects": subjects, "refine": 0.7, "refine_padding": 0, "refine_size": 192, **settings}
+
+
+def test_each_subject_is_refined(studio: Studio) -> None:
+    """Each UNet call of both equals diffusers' with that subject alone; beside the boxes nothing changes."""
+    request = refining()
+    job, calls = watched(studio, {}, request)
+    first, second = halves(calls[3:])
+    replay = Replay(studio.files)
+    assert {(call.fired, call.changed) for call in calls} == {(LAYERS, LAYERS)}
+    assert max(replay.differences(calls[:3], request)) < CLOSE
+    assert {tuple(call.tensors["x"].shape[-2:]) for call in calls[3:]} == {(16, 32)}  # 256 x 128 pixels
+    for number, part in enumerate((first, second)):
+        assert max(replay.differences(part, alone(request, number, IN_CROPS[number]))) < CLOSE
+    plain = studio.paint({**request, "refine": 0})
+    boxes = [[0, 64, 95, 127], [96, 32, 191, 95]]
+    outside = np.ones((128, 192), dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        outside[max(0, y0 - 12) : y1 + 13, max(0, x0 - 12) : x1 + 13] = False  # the host blurs the masks
+    assert (pixels(job)[outside] == pixels(plain)[outside]).all()
+    assert all((inside(job, box) != inside(plain, box)).any() for box in boxes)
+    assert '"refine":0.7' in studio.parameters(job.images[0])["AnyMS"]
+    assert studio.host.get("/sdapi/v1/progress").body["textinfo"] in (None, "")
+
+
+def test_refining_each_picture_of_a_batch(studio: Studio) -> None:
+    job = studio.paint(refining(), n_iter=2)
+    singles = [studio.paint(refining(), seed=seed).pixels[0] for seed in (7, 8)]
+    assert job.pixels[-2:] == singles
+
+
+def test_refining_in_img2img(studio: Studio) -> None:
+    """A picture sent to img2img: at a low strength little else changes."""
+    start = {"kind": "img2img", "init_images": [encoded(reference("green", (192, 128)))], "denoising_strength": 0.1}
+    job, plain = studio.paint(refining(), **start), studio.paint(refining(refine=0), **start)
+    assert (inside(job, [0, 64, 95, 127]) != inside(plain, [0, 64, 95, 127])).any()
+    assert (pixels(job)[:16, :80] == pixels(plain)[:16, :80]).all()

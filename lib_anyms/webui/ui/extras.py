@@ -20,7 +20,7 @@ from PIL import Image
 from lib_anyms.errors import Noted, Refused
 from lib_anyms.hosts.viewport import picture_viewport, running_script
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import live
+from lib_anyms.job.session import outer_session
 from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.runtime import runtime
@@ -133,7 +133,7 @@ def end(p: Any, processed: Any) -> None:
     if comparison is not None and comparison.job is p:
         state.waiting = None
         _show_comparison(comparison, p, processed)
-    session = live()
+    session = outer_session()
     if session is not None and session.job is p and session.influence is not None:
         _show_maps(session, p, processed)
 

@@ -22,7 +22,6 @@ from lib_anyms.job.request import Request
 from lib_anyms.job.second_look import size_of, visible_masks
 from lib_anyms.job.session import outer_session
 from lib_anyms.webui import second_look
-from lib_anyms.webui.messages import show_note
 
 log = logging.getLogger("anyms")
 BLUR = 4  # pixels, as the hosts' default
@@ -50,7 +49,7 @@ def refined(p: Any, image: Image.Image) -> Image.Image:
             result = None if _stopped() else _inpainted(p, image, mask, number, request)
             if result is None:
                 if _stopped():
-                    show_note(p, Noted("refine_stopped", name=name))
+                    second_look.note_on_image(session, Noted("refine_stopped", name=name))
                 break
             image = result
     return image
@@ -70,7 +69,10 @@ def _inpainted(p: Any, image: Image.Image, mask: Image.Image, number: int, reque
         log.exception("AnyMS: refining failed")
         assert request.layout is not None
         name = request.layout.subjects[number].name
-        show_note(p, Noted("refine_failed", name=name, got=f"{type(error).__name__}: {error}"))
+        session = outer_session()
+        assert session is not None
+        note = Noted("refine_failed", name=name, got=f"{type(error).__name__}: {error}")
+        second_look.note_on_image(session, note)
         return None
     finally:
         job.close()
