@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=827b9cb7";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=827b9cb7";
-import { allSlots, readOrder } from "./order.mjs?v=827b9cb7";
-import { MAX_PICTURES } from "./pictures.mjs?v=827b9cb7";
+import { fitted } from "./boxes.mjs?v=1e28dfc8";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=1e28dfc8";
+import { allSlots, readOrder } from "./order.mjs?v=1e28dfc8";
+import { MAX_PICTURES } from "./pictures.mjs?v=1e28dfc8";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

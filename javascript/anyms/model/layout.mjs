@@ -1,9 +1,9 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=827b9cb7";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=827b9cb7";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=827b9cb7";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=1e28dfc8";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=1e28dfc8";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=1e28dfc8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

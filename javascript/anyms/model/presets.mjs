@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { area, fitted, rounded } from "./boxes.mjs?v=827b9cb7";
+import { area, fitted, rounded } from "./boxes.mjs?v=1e28dfc8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=827b9cb7";
-import { chooseFiles } from "../host/files.mjs?v=827b9cb7";
-import { gallery, inputPictures } from "../host/page.mjs?v=827b9cb7";
+import { make, t } from "./dom.mjs?v=1e28dfc8";
+import { chooseFiles } from "../host/files.mjs?v=1e28dfc8";
+import { gallery, inputPictures } from "../host/page.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

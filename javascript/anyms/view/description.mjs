@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=827b9cb7";
-import * as layouts from "../model/layout.mjs?v=827b9cb7";
+import { t } from "./dom.mjs?v=1e28dfc8";
+import * as layouts from "../model/layout.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

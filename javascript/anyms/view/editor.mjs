@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=827b9cb7";
-import * as layouts from "../model/layout.mjs?v=827b9cb7";
-import { allSlots } from "../model/order.mjs?v=827b9cb7";
-import { hasPictures } from "../host/files.mjs?v=827b9cb7";
-import { Autosave } from "./autosave.mjs?v=827b9cb7";
-import { Background } from "./background.mjs?v=827b9cb7";
-import { BoxBar } from "./box-bar.mjs?v=827b9cb7";
-import { Canvas } from "./canvas.mjs?v=827b9cb7";
-import { CropDialog } from "./crop-dialog.mjs?v=827b9cb7";
-import { described } from "./description.mjs?v=827b9cb7";
-import { DropChoice } from "./drop-choice.mjs?v=827b9cb7";
-import { CROP_STYLES } from "./crop-styles.mjs?v=827b9cb7";
-import { make, styleSheet, t, text } from "./dom.mjs?v=827b9cb7";
-import { FilmStrip } from "./film-strip.mjs?v=827b9cb7";
-import { Header } from "./header.mjs?v=827b9cb7";
-import { Inspector } from "./inspector.mjs?v=827b9cb7";
-import { hostRules } from "./host-styles.mjs?v=827b9cb7";
-import { Intake } from "./intake.mjs?v=827b9cb7";
-import { LayoutFiles } from "./layout-files.mjs?v=827b9cb7";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=827b9cb7";
-import { STYLES } from "./styles.mjs?v=827b9cb7";
-import { KEYS, pressed } from "./keyboard.mjs?v=827b9cb7";
-import { LargerView } from "./larger-view.mjs?v=827b9cb7";
-import { Thumbs } from "./thumbs.mjs?v=827b9cb7";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=827b9cb7";
-import { Toast } from "./toast.mjs?v=827b9cb7";
-import { Toolbar } from "./toolbar.mjs?v=827b9cb7";
-import { Tools } from "./tools.mjs?v=827b9cb7";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=1e28dfc8";
+import * as layouts from "../model/layout.mjs?v=1e28dfc8";
+import { allSlots } from "../model/order.mjs?v=1e28dfc8";
+import { hasPictures } from "../host/files.mjs?v=1e28dfc8";
+import { Autosave } from "./autosave.mjs?v=1e28dfc8";
+import { Background } from "./background.mjs?v=1e28dfc8";
+import { BoxBar } from "./box-bar.mjs?v=1e28dfc8";
+import { Canvas } from "./canvas.mjs?v=1e28dfc8";
+import { CropDialog } from "./crop-dialog.mjs?v=1e28dfc8";
+import { described } from "./description.mjs?v=1e28dfc8";
+import { DropChoice } from "./drop-choice.mjs?v=1e28dfc8";
+import { CROP_STYLES } from "./crop-styles.mjs?v=1e28dfc8";
+import { make, styleSheet, t, text } from "./dom.mjs?v=1e28dfc8";
+import { FilmStrip } from "./film-strip.mjs?v=1e28dfc8";
+import { Header } from "./header.mjs?v=1e28dfc8";
+import { Inspector } from "./inspector.mjs?v=1e28dfc8";
+import { hostRules } from "./host-styles.mjs?v=1e28dfc8";
+import { Intake } from "./intake.mjs?v=1e28dfc8";
+import { LayoutFiles } from "./layout-files.mjs?v=1e28dfc8";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=1e28dfc8";
+import { STYLES } from "./styles.mjs?v=1e28dfc8";
+import { KEYS, pressed } from "./keyboard.mjs?v=1e28dfc8";
+import { LargerView } from "./larger-view.mjs?v=1e28dfc8";
+import { Thumbs } from "./thumbs.mjs?v=1e28dfc8";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=1e28dfc8";
+import { Toast } from "./toast.mjs?v=1e28dfc8";
+import { Toolbar } from "./toolbar.mjs?v=1e28dfc8";
+import { Tools } from "./tools.mjs?v=1e28dfc8";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
@@ -43,6 +43,7 @@ import { Tools } from "./tools.mjs?v=827b9cb7";
 const DEFAULT_SIZE = { width: 1024, height: 1024 };
 /** @type {Fact} */
 const EMPTY = { name: "", role: "auto", picture: "" };
+const TYPING_PAUSE = 250; // milliseconds without a letter until hints are drawn: typing stays as fast as without us
 
 export class Editor {
   /**
@@ -65,6 +66,8 @@ export class Editor {
     /** The layout during a drag. @type {Layout | null} */
     this.previewed = null;
     this.frame = 0; // number of the requested frame; 0: none
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.hintTimer = undefined;
     /** The last result of `shares`, and what it was computed from. @type {Shares | null} */
     this.lastShares = null;
     this.history = begun(this.read());
@@ -135,14 +138,10 @@ export class Editor {
     return this.facts[slot - 1] ?? EMPTY;
   }
 
-  /** A letter of the prompt was typed: only hints depend on it. */
+  /** A letter of the prompt was typed: only hints depend on it, and they wait for a pause. */
   repaintHints() {
-    if (this.refreshing) return;
-    this.refreshing = true;
-    requestAnimationFrame(() => {
-      this.refreshing = false;
-      this.tools.hints.draw();
-    });
+    clearTimeout(this.hintTimer);
+    this.hintTimer = setTimeout(() => this.tools.hints.draw(), TYPING_PAUSE);
   }
 
   /** The page has changed, perhaps by this editor. Reads it in the next frame, when all changes are done. */

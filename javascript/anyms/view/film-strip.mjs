@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=827b9cb7";
-import { hasPictures } from "../host/files.mjs?v=827b9cb7";
-import { isOff } from "../model/layout.mjs?v=827b9cb7";
-import * as verbs from "./verbs.mjs?v=827b9cb7";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=1e28dfc8";
+import { hasPictures } from "../host/files.mjs?v=1e28dfc8";
+import { isOff } from "../model/layout.mjs?v=1e28dfc8";
+import * as verbs from "./verbs.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=827b9cb7";
-import { hiresCrop } from "../host/page.mjs?v=827b9cb7";
+import { make, outside, t } from "./dom.mjs?v=1e28dfc8";
+import { hiresCrop } from "../host/page.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=827b9cb7";
-import { allSlots } from "../model/order.mjs?v=827b9cb7";
+import { colourOf } from "./dom.mjs?v=1e28dfc8";
+import { allSlots } from "../model/order.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

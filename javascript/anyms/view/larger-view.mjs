@@ -1,6 +1,6 @@
 // The stage and its toolbar in a dialog that fills the window; the same elements, moved there and back.
 
-import { attribute, make, t } from "./dom.mjs?v=827b9cb7";
+import { attribute, make, t } from "./dom.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=827b9cb7";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=827b9cb7";
-import { button, make, t } from "./dom.mjs?v=827b9cb7";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=1e28dfc8";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=1e28dfc8";
+import { button, make, t } from "./dom.mjs?v=1e28dfc8";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -22,7 +22,7 @@ svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; s
 .bar .add svg { stroke-width: 2.2; }
 .bar .end { display: flex; gap: 6px; align-items: center; margin-left: auto; }
 button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--press)); border-color: #2456c8; }
-.background-source { min-height: var(--target); width: 126px; max-width: 100%; padding: 0 4px; background: var(--press); cursor: pointer; }
+.background-source { min-height: var(--target); width: 146px; max-width: 100%; padding: 0 4px; background: var(--press); cursor: pointer; }
 .background { position: absolute; inset: 0; z-index: -1; width: 100%; height: 100%; object-fit: cover; opacity: .5; pointer-events: none; }
 .shape { color: var(--quiet); font-variant-numeric: tabular-nums; }
 

@@ -1,13 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=827b9cb7";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=827b9cb7";
-import { hasPictures } from "../host/files.mjs?v=827b9cb7";
-import { samePictures } from "../model/layout.mjs?v=827b9cb7";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=827b9cb7";
-import { STYLES } from "./styles.mjs?v=827b9cb7";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=827b9cb7";
+import { isCard } from "../model/mask.mjs?v=1e28dfc8";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=1e28dfc8";
+import { hasPictures } from "../host/files.mjs?v=1e28dfc8";
+import { samePictures } from "../model/layout.mjs?v=1e28dfc8";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=1e28dfc8";
+import { STYLES } from "./styles.mjs?v=1e28dfc8";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

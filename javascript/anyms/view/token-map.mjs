@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=827b9cb7";
-import { colourOf, make, t } from "./dom.mjs?v=827b9cb7";
-import { boxOf, takesPart } from "../model/layout.mjs?v=827b9cb7";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=1e28dfc8";
+import { colourOf, make, t } from "./dom.mjs?v=1e28dfc8";
+import { boxOf, takesPart } from "../model/layout.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=827b9cb7";
-import { HiresOverlay } from "./hires-overlay.mjs?v=827b9cb7";
-import { HintList } from "./hint-list.mjs?v=827b9cb7";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=827b9cb7";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=827b9cb7";
-import { readLayout } from "../model/exchange.mjs?v=827b9cb7";
-import { takesPart } from "../model/layout.mjs?v=827b9cb7";
-import { allSlots } from "../model/order.mjs?v=827b9cb7";
-import { writePositions } from "../model/positions.mjs?v=827b9cb7";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=827b9cb7";
-import { STYLES } from "./styles.mjs?v=827b9cb7";
-import { SavedList } from "./saved-list.mjs?v=827b9cb7";
-import { TokenMap } from "./token-map.mjs?v=827b9cb7";
+import { button, make, styleSheet, t } from "./dom.mjs?v=1e28dfc8";
+import { HiresOverlay } from "./hires-overlay.mjs?v=1e28dfc8";
+import { HintList } from "./hint-list.mjs?v=1e28dfc8";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=1e28dfc8";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=1e28dfc8";
+import { readLayout } from "../model/exchange.mjs?v=1e28dfc8";
+import { takesPart } from "../model/layout.mjs?v=1e28dfc8";
+import { allSlots } from "../model/order.mjs?v=1e28dfc8";
+import { writePositions } from "../model/positions.mjs?v=1e28dfc8";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=1e28dfc8";
+import { STYLES } from "./styles.mjs?v=1e28dfc8";
+import { SavedList } from "./saved-list.mjs?v=1e28dfc8";
+import { TokenMap } from "./token-map.mjs?v=1e28dfc8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
