@@ -153,7 +153,7 @@ def test_a_pasted_infotext_makes_the_same_picture(tab: Tab) -> None:
     tab.tab.locator("#txt2img_send_to_img2img").click()
     tab.go("img2img").shows(**SHOWN)
     for number in PICTURES:
-        tab.thumbs(number).first.wait_for()
+        tab.thumbs(number).first.wait_for(state="attached")  # only those of the chosen subject are visible
     tab.tab.locator("#img2img_generate").click()
     assert tab.studio.parameters(tab.shown_picture("img2img"))["AnyMS"] == tab.studio.parameters(job.images[0])["AnyMS"]
 
@@ -163,7 +163,7 @@ def test_kept_pictures_come_back_and_make_the_same_picture(tab: Tab) -> None:
     tab.paste(infotext_of(tab.studio, job))
     tab.shows(**SHOWN)
     for number in PICTURES:
-        tab.thumbs(number).first.wait_for()
+        tab.thumbs(number).first.wait_for(state="attached")  # only those of the chosen subject are visible
     assert tab.ours("note").last.is_hidden()
     assert pixels_of(tab.generate()) == job.pixels[0]
 
