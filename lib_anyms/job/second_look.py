@@ -63,9 +63,15 @@ def request_of(request: Request, number: int, box: Box, own_prompt: bool, own_ne
         subject = replace(subject, prompt="")
     if own_negative:
         subject = replace(subject, avoid="")
-    pictures, cards = request.pictures[number : number + 1], request.cards[number : number + 1]
-    alone = replace(request, layout=Layout((subject,)), pictures=pictures, cards=cards)
-    return replace(alone, elsewhere="", second_look=OFF, refine=0.0)
+    return replace(
+        request,
+        layout=Layout((subject,)),
+        pictures=request.pictures[number : number + 1],
+        cards=request.cards[number : number + 1],
+        elsewhere="",
+        second_look=OFF,  # names other subjects, too
+        refine=0.0,
+    )
 
 
 # -- refining each subject ---------------------------------------------------------------------------------------------
