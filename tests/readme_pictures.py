@@ -1,12 +1,15 @@
-"""The pictures on README's first screen: `python -m tests.readme_pictures` writes docs/pictures/.
+"""Pictures of the documents: `python -m tests.readme_pictures` writes docs/pictures/.
 
-`pair` runs the demo without and with AnyMS; `editor` records the region editor in a browser.
+`pair` runs the demo without and with AnyMS; `editor` records the region editor in a browser; `report` measures three
+scenes of the small world with `evaluate --bench` and shows the report.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,8 @@ SIDE, GAP, LABEL = 300, 14, 32  # pixels
 VIEWPORT = {"width": 640, "height": 2400}  # nothing scrolls
 WIDTH, QUALITY = 560, 70  # of the moving picture
 SHORT, LONG = 90, 900  # milliseconds a frame is shown
+GROUNDS, REPORTED = ("grass", "snow", "sky"), "text-only,global-mean,crop-merge"
+REPORT_VIEW = {"width": 900, "height": 2300}
 MAX_BYTES = 2 * 10**6
 PATIENCE = 120_000  # milliseconds
 MOVES = 8  # frames of one drag
@@ -182,13 +187,50 @@ def record_editor() -> Path:
     return path
 
 
+def write_scenes(folder: Path) -> None:
+    """A folder of scenes for `evaluate --bench`: the demo's subjects on three grounds."""
+    names = [name for name, *_ in default_scene.IDENTITIES]
+    for name in names:
+        shutil.copy(default_scene.picture_file(name), folder / f"{name}.png")
+    boxes = ([0.03, 0.2, 0.33, 0.8], [0.35, 0.2, 0.65, 0.8], [0.67, 0.2, 0.97, 0.8])
+    subjects = [{"name": name, "files": [f"{name}.png"], "box": box} for name, box in zip(names, boxes)]
+    listed = ", ".join(f"a {name}" for name in names)
+    scenes = []
+    for ground in GROUNDS:
+        words = {"name": ground, "prompt": f"{listed} on {ground}", "background": ground, "group": "three"}
+        scenes.append({**words, "subjects": subjects})
+    content = {"version": 1, "name": "three scenes", "seeds": [0], "scenes": scenes}
+    (folder / "scenes.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def show_report() -> Path:
+    """real-weights-report.png: the first screens of a report."""
+    from playwright.sync_api import sync_playwright
+
+    path = PICTURES / "real-weights-report.png"
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        write_scenes(Path(folder))
+        out = Path(folder, "out")
+        options = ["--bench", folder, "--detector", "small-world", "--modes", REPORTED, "--out", str(out)]
+        subprocess.run([sys.executable, "-m", "lib_anyms", "evaluate", *options], check=True, cwd=ROOT)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=QUIET)
+        page = browser.new_page(viewport=REPORT_VIEW)
+        page.goto((out / "report.html").as_uri())
+        page.screenshot(path=str(path))
+        browser.close()
+    Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)
+    return path
+
+
+MAKERS = {"pair": make_pair, "editor": record_editor, "report": show_report}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["pair", "editor", []], help="what to make; both if not given")
-    which = parser.parse_args().which or ["pair", "editor"]
-    makers = {"pair": make_pair, "editor": record_editor}
+    parser.add_argument("which", nargs="*", choices=[*MAKERS, []], help="what to make; all if not given")
+    which = parser.parse_args().which or list(MAKERS)
     for name in which:
-        path = makers[name]()
+        path = MAKERS[name]()
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB", flush=True)
         if path.stat().st_size > MAX_BYTES:
             raise SystemExit(f"{path.name} is larger than {MAX_BYTES / 1e6:.0f} MB")
