@@ -177,6 +177,8 @@ def test_own_words(detailed: Studio) -> None:
 
 def test_with_all_scripts(detailed: Studio) -> None:
     """With "Apply only selected scripts to ADetailer" off: its inpaintings have our script, too."""
+    if "ad_only_selected_scripts" not in detailed.host.get("/sdapi/v1/options").body:
+        pytest.skip(f"host: not an option in {detailed.kind.name}: its API does not list ADetailer's settings")
     with detailed.options(ad_only_selected_scripts=False):
         _, calls = watched(detailed, detail("cat"))
     assert max(Replay(detailed.files).differences(calls[3:], alone(REQUEST, 0, MIDDLE))) < CLOSE
@@ -247,6 +249,7 @@ def test_refining_each_picture_of_a_batch(studio: Studio) -> None:
 def test_refining_in_img2img(studio: Studio) -> None:
     """A picture sent to img2img: at a low strength little else changes."""
     start = {"kind": "img2img", "init_images": [encoded(reference("green", (192, 128)))], "denoising_strength": 0.1}
+    studio.paint(refining(), **start)  # a first img2img job of a kind may differ from later ones
     job, plain = studio.paint(refining(), **start), studio.paint(refining(refine=0), **start)
     assert (inside(job, [0, 64, 95, 127]) != inside(plain, [0, 64, 95, 127])).any()
     assert (pixels(job)[:16, :80] == pixels(plain)[:16, :80]).all()
