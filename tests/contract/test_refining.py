@@ -113,7 +113,7 @@ class TestRefining:
 
     def test_the_infotext_has_the_setting_only(self, host: WebUIStandIn, jobs: list[Img2Img]) -> None:
         p, _ = ours(host, request())
-        assert '"refine":0.35,"refine_padding":0.0' in p.extra_generation_params["AnyMS"]
+        assert "refine 0.35, refine_padding 0" in p.extra_generation_params["AnyMS"]
         assert set(p.extra_generation_params) == {"AnyMS"}
         assert p.comments == []
         assert len(jobs) == 2
