@@ -9,7 +9,7 @@ from tests.hosts.studio import LAYERS, Call, Studio, two_subjects
 pytestmark = pytest.mark.usefixtures("untouched")
 STEPS = 10
 LEAST, MOST = 0.35, 0.65  # of the calls
-UNEVEN = ("DPM adaptive",)  # makes as many calls as it needs
+UNEVEN = ("DPM adaptive", "Kohaku LoNyu Yog")  # as many calls as it needs; three a step in the first half, then one
 RETURNS = ("Restart",)  # to more noise, and goes on from there
 
 
@@ -21,6 +21,9 @@ def test_half_of_the_steps_in_every_sampler(studio: Studio, measured: list[str])
     for sampler in studio.host.get("/sdapi/v1/samplers").body:
         name = sampler["name"]
         calls = studio.record(request, sampler_name=name, steps=STEPS)
+        if not all(call.tensors["output"].isfinite().all() for call in calls):
+            shares.append(f"{name}: no numbers, with SDXL's noise levels")  # Forge Neo's "RF" is for other models
+            continue
         acting = [call.changed == LAYERS for call in calls]
         share = sum(acting) / len(acting)
         shares.append(f"{name} {sum(acting)} of {len(acting)}")
