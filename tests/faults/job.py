@@ -61,7 +61,7 @@ FAULTS = (
         "lib_anyms/job/session.py",
         "self.stream.on_failure = self._job_raises",
         "pass",
-        "tests/contract/test_caches.py -k silent_first",
+        "tests/contract/test_caches.py -k patch_back",
     ),
     Fault(
         "an error of another script replaces ours",

@@ -70,7 +70,7 @@ class Sampler:
 
     def get_sigmas(self, p: Any, steps: int) -> torch.Tensor:
         p.extra_generation_params["Schedule type"] = "Karras"
-        return torch.tensor([2.0**power for power in range(steps, 0, -1)] + [0.0])
+        return torch.tensor([2.0 ** (4 * step / steps) for step in range(steps, 0, -1)] + [0.0])
 
     def get_timesteps(self, p: Any, steps: int) -> torch.Tensor:
         return torch.arange(0, 1000, 1000 // steps) + 1
@@ -99,14 +99,14 @@ def test_a_pass_that_begins_with_a_picture_makes_the_last_steps() -> None:
 
 def test_a_second_pass_makes_all_its_steps() -> None:
     """Six steps at strength 0.5: the last six of twelve."""
-    computed = levels(k_diffusion, 6, 64.0, denoising_strength=0.5, hr_second_pass_steps=6)
-    assert computed == (64.0, 32.0, 16.0, 8.0, 4.0, 2.0)
+    computed = levels(k_diffusion, 6, 4.0, denoising_strength=0.5, hr_second_pass_steps=6)
+    assert computed == pytest.approx([2 ** (step / 3) for step in (6, 5, 4, 3, 2, 1)])
 
 
 def test_samplers_that_get_the_range_only() -> None:
     """DPM fast and DPM adaptive go evenly in the logarithm, from the first to the last level above 0."""
-    computed = levels(by_range, 3, 8.0)
-    assert computed == pytest.approx((8.0, 8.0 * 4 ** (-1 / 3), 8.0 * 4 ** (-2 / 3)))
+    computed = levels(by_range, 3, 16.0)
+    assert computed == pytest.approx([2 ** (4 - step * 8 / 9) for step in range(3)])
 
 
 def test_samplers_that_get_time_steps() -> None:
