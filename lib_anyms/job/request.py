@@ -21,15 +21,8 @@ from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, Subject,
 from lib_anyms.layout.pins import read_pins
 
 VERSION = 1
-_ONLY_IF_SET = (
-    "elsewhere",
-    "words",
-    "fidelity",
-    SECOND_LOOK,
-    "refine",
-    "refine_padding",
-    "refine_size",
-)  # fields that other infotexts do not have, to stay short
+# A request's JSON has these only where they are set: earlier versions do not know them.
+_ONLY_IF_SET = ("elsewhere", "words", "fidelity", SECOND_LOOK, "refine", "refine_padding", "refine_size")
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
@@ -123,7 +116,7 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Everything but the pixels: each subject has the hashes of its pictures, or of its card."""
         settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
-        hashes = [[picture_hash(picture) for picture in pictures] for pictures in self.pictures]
+        hashes = [tuple(map(picture_hash, pictures)) for pictures in self.pictures]
         cards = [card.hash if card else "" for card in self.cards]
         return request_json(settings, self.layout.subjects if self.layout else (), hashes, cards)
 

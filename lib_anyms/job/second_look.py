@@ -18,6 +18,7 @@ from lib_anyms.layout.layout import BACKGROUND, Layout
 
 LEAST = 0.5  # share of a mask that its subject owns
 TOUCHED = 0.1  # share of a mask in several subjects' regions from which the user learns that no subject acts
+BLUR = 4  # pixels at the edge of a mask of ours, as the hosts' default
 _FINEST = 128  # cells of the longer side on which a mask is measured
 _LONGEST, _MULTIPLE = 2.0, 64  # of an inpainting's sides: one to the other; pixels
 _WHITE = 128  # from this brightness on a mask repaints
@@ -99,6 +100,12 @@ def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     width, height = size
     left, top = round(box.x0 * width), round(box.y0 * height)
     return left, top, max(left, round(box.x1 * width) - 1), max(top, round(box.y1 * height) - 1)
+
+
+def inpainting_size(request: Request, mask: Image.Image) -> tuple[int, int]:
+    """Width and height of the inpainting of a mask: as many pixels as the request says, else as the image has."""
+    side = int(request.refine_size)
+    return size_of(mask, int(request.refine_padding), side * side or mask.width * mask.height)
 
 
 def size_of(mask: Image.Image, padding: int, pixels: int) -> tuple[int, int]:

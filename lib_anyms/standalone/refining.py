@@ -8,10 +8,9 @@ import torch
 from PIL import Image, ImageFilter
 
 from lib_anyms.job.request import Request
-from lib_anyms.job.second_look import bounds, request_of, size_of, visible_masks
+from lib_anyms.job.second_look import BLUR, bounds, inpainting_size, request_of, visible_masks
 from lib_anyms.layout.geometry import Box, Viewport
 
-BLUR = 4  # pixels at a mask's edge, as the hosts' default
 Region = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
@@ -28,11 +27,10 @@ def inpainting_pipeline(pipeline: Any) -> Any:
 def inpaintings(request: Request, image: Image.Image) -> list[tuple[int, Image.Image, Region, tuple[int, int]]]:
     """For each subject to refine: its index, its mask, the region to crop, and the inpainting's width and height."""
     assert request.layout is not None
-    padding, side = int(request.refine_padding), int(request.refine_size)
     planned = []
     for number, mask in visible_masks(request.layout, image.size).items():
-        size = size_of(mask, padding, side * side or image.width * image.height)
-        planned.append((number, mask, region_of(mask, padding, size), size))
+        size = inpainting_size(request, mask)
+        planned.append((number, mask, region_of(mask, int(request.refine_padding), size), size))
     return planned
 
 

@@ -35,13 +35,17 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     page.stop()
 
 
-@pytest.fixture
-def editor(browser: Any, served: Served) -> Iterator[Editor]:
-    """The page, newly opened, on a screen with a mouse."""
+def opened(browser: Any, served: Served) -> Iterator[Editor]:
     page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
     page.open()
     yield page
     page.close()
+
+
+@pytest.fixture
+def editor(browser: Any, served: Served) -> Iterator[Editor]:
+    """The page, newly opened, on a screen with a mouse."""
+    yield from opened(browser, served)
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +58,7 @@ def served_whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def both_tabs(browser: Any, served_whole: Served) -> Iterator[Editor]:
     """The page with txt2img and img2img, newly opened."""
-    page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served_whole)
-    page.open()
-    yield page
-    page.close()
+    yield from opened(browser, served_whole)
 
 
 @pytest.fixture

@@ -19,12 +19,11 @@ from PIL import Image
 from lib_anyms.errors import Noted
 from lib_anyms.hosts.inner_job import image_number
 from lib_anyms.job.request import Request
-from lib_anyms.job.second_look import size_of, visible_masks
+from lib_anyms.job.second_look import BLUR, inpainting_size, visible_masks
 from lib_anyms.job.session import outer_session
 from lib_anyms.webui import second_look
 
 log = logging.getLogger("anyms")
-BLUR = 4  # pixels, as the hosts' default
 COPIED = (  # from our job, where it has them
     *("sd_model", "outpath_samples", "outpath_grids", "subseed_strength", "seed_resize_from_h", "seed_resize_from_w"),
     *("sampler_name", "scheduler", "steps", "cfg_scale", "distilled_cfg_scale", "tiling"),
@@ -82,13 +81,17 @@ def _inpainted(p: Any, image: Image.Image, mask: Image.Image, number: int, reque
 def _job(p: Any, image: Image.Image, mask: Image.Image, request: Request) -> Any:
     """The host's img2img job. It has no always-on scripts, and keeps the image's prompt with its extra networks."""
     kind = processing.StableDiffusionProcessingImg2Img
-    padding, side = int(request.refine_padding), int(request.refine_size)
-    width, height = size_of(mask, padding, side * side or image.width * image.height)
+    width, height = inpainting_size(request, mask)
     job = kind(
         **{name: getattr(p, name) for name in COPIED if hasattr(p, name) and name in kind.__dataclass_fields__},
         **_texts_and_seeds(p),
         **{"init_images": [image.convert("RGB")], "mask": mask, "mask_blur": BLUR, "inpainting_fill": 1},
-        **{"inpaint_full_res": True, "inpaint_full_res_padding": padding, "resize_mode": 0, "styles": []},
+        **{
+            "inpaint_full_res": True,
+            "inpaint_full_res_padding": int(request.refine_padding),
+            "resize_mode": 0,
+            "styles": [],
+        },
         **{"width": width, "height": height, "denoising_strength": request.refine, "restore_faces": False},
         **{"batch_size": 1, "n_iter": 1, "do_not_save_samples": True, "do_not_save_grid": True},
     )
