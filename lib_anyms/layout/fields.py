@@ -71,6 +71,7 @@ class Field:
 AUTO, OFF = "auto", "off"
 SECOND_LOOK = "second_look"  # the name of a request's field
 MAX_PROMPT = 4000  # characters
+USUAL_REFINING = 0.35  # denoising strength
 # The functions behind these names: ablations.MERGES, references.FITS, tokens.COMBINE.
 MODES = ("crop-merge", "masked-sum", "global-sum", "global-mean", "one-softmax", OFF)
 UNCONDITIONALS = ("trained", "cond-only")
@@ -130,7 +131,7 @@ REQUEST_FIELDS = (
     Field(
         "refine",
         0.0,
-        "denoising strength of an inpainting of each subject after the image; 0 makes none, 0.35 is usual",
+        f"denoising strength of an inpainting of each subject after the image; 0 makes none, {USUAL_REFINING} is usual",
         label="Refine each subject",
     ),
     Field(

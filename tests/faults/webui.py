@@ -244,6 +244,13 @@ FAULTS = (
         "tests/unit/test_extras.py -k button_works",
     ),
     Fault(
+        "refining by a button uses another strength than the page",
+        "lib_anyms/webui/ui/panel.py",
+        " == REFINE and not form.refine:",
+        " == REFINE:",
+        "tests/unit/test_page.py -k refines_once",
+    ),
+    Fault(
         "downloads: the list keeps the downloaded file selected",
         "lib_anyms/webui/ui/files.py",
         "_sentence(), _next(downloads.progress)",

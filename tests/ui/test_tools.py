@@ -159,6 +159,7 @@ def test_one_click_makes_a_comparison_and_the_next_generate_does_not(editor: Edi
     assert button.is_disabled()  # no subject to compare
     fill(editor, "cat", "dog")
     extras = {"Compare three ways": "comparison", "Compare prompts": "words", "Influence maps": "maps"}
+    extras["Refine each subject"] = "refine"
     for name, extra in extras.items():
         sent = editor.page.locator("#txt2img_sent textarea")
         sent.fill("")

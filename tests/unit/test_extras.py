@@ -200,7 +200,14 @@ def test_a_button_works_whether_the_switch_is_on_or_off(webui: FakeWebUI, on: bo
     values = [component.value for component in panel.build(lambda name: f"anyms_{name}").components]
     values[1] = on
     assert panel.uses_anyms(values) is on
-    for text, output in (("comparison", "comparison"), ("maps", "maps"), ("words", "words"), ("", ""), ("else", "")):
+    for text, output in (
+        ("comparison", "comparison"),
+        ("maps", "maps"),
+        ("words", "words"),
+        ("refine", "refine"),
+        ("", ""),
+        ("else", ""),
+    ):
         values[-1] = text
         assert panel.extra_output(values) == output
         assert panel.uses_anyms(values) is (on or bool(output))

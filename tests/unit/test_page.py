@@ -339,6 +339,19 @@ def test_a_button_without_subjects_makes_the_host_s_image(page: Page) -> None:
     assert not page.panel.page_request(values).enabled
 
 
+@pytest.mark.parametrize(
+    ("strength", "button", "used"), [(0.0, "refine", 0.35), (0.6, "refine", 0.6), (0.0, "maps", 0)]
+)
+def test_a_button_refines_once_with_the_page_s_strength_or_the_usual_one(
+    page: Page, strength: float, button: str, used: float
+) -> None:
+    fill_both(page)
+    page.fill(enabled=False, refine=strength)
+    request = page.panel.page_request([*page.values[:-1], button])
+    assert (request.active, request.refine) == (True, used)
+    assert page.request().refine == 0  # the next Generate: the page is off
+
+
 @pytest.mark.parametrize("sent", [{}, {"subjects": []}, {"enabled": True}, "{}", '{"subjects": []}', " ", [], 0, False])
 def test_the_api_s_request_without_subjects_is_refused(page: Page, sent: Any) -> None:
     values = [sent, *page.values[1:]]

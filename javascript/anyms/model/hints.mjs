@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=1e28dfc8";
-import { shares, takesPart } from "./layout.mjs?v=1e28dfc8";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=08af3c29";
+import { shares, takesPart } from "./layout.mjs?v=08af3c29";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,8 +1,8 @@
 // Keeps the layout in this browser after each change, and offers it when the page is opened again.
 
-import { make, t, text, textButton } from "./dom.mjs?v=1e28dfc8";
-import { discard, readStored, store } from "../host/drafts.mjs?v=1e28dfc8";
-import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=1e28dfc8";
+import { make, t, text, textButton } from "./dom.mjs?v=08af3c29";
+import { discard, readStored, store } from "../host/drafts.mjs?v=08af3c29";
+import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=1e28dfc8";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=1e28dfc8";
-import { isCard } from "../model/mask.mjs?v=1e28dfc8";
-import * as verbs from "./verbs.mjs?v=1e28dfc8";
+import { attribute, button, make, t } from "./dom.mjs?v=08af3c29";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=08af3c29";
+import { isCard } from "../model/mask.mjs?v=08af3c29";
+import * as verbs from "./verbs.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

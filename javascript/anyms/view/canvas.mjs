@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=1e28dfc8";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=1e28dfc8";
-import { hasPictures } from "../host/files.mjs?v=1e28dfc8";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=1e28dfc8";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=1e28dfc8";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=08af3c29";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=08af3c29";
+import { hasPictures } from "../host/files.mjs?v=08af3c29";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=08af3c29";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=08af3c29";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=1e28dfc8";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=1e28dfc8";
-import { allSlots } from "../model/order.mjs?v=1e28dfc8";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=1e28dfc8";
-import { Strokes } from "./strokes.mjs?v=1e28dfc8";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=1e28dfc8";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=1e28dfc8";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=1e28dfc8";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=08af3c29";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=08af3c29";
+import { allSlots } from "../model/order.mjs?v=08af3c29";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=08af3c29";
+import { Strokes } from "./strokes.mjs?v=08af3c29";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=08af3c29";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=08af3c29";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=08af3c29";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=1e28dfc8";
-import * as layouts from "../model/layout.mjs?v=1e28dfc8";
+import { t } from "./dom.mjs?v=08af3c29";
+import * as layouts from "../model/layout.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -91,6 +91,7 @@ const ICONS = {
   compare: "M2 3.5h3.3v9H2zM6.35 3.5h3.3v9h-3.3zM10.7 3.5H14v9h-3.3zM3 10l.7-1.5",
   "compare-words": "M2 3.5h5.2v9H2zM8.8 3.5H14v9H8.8zM3.4 6h2.4M3.4 8h2.4M10.2 6h2.4M10.2 8h2.4M10.2 10h2.4",
   positions: "M2.5 2.5h11v11h-11zM5 5h2.5v2.5H5zM9.5 10h2M9.5 8h2",
+  refine: "M7 2.5a4.5 4.5 0 1 0 .01 0M10.3 10.3l3.7 3.7M7 5v4M5 7h4",
   maps: "M8 2.5a5.5 5.5 0 1 0 .01 0M8 5.5a2.5 2.5 0 1 0 .01 0",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   check: "M3 8.5l3.3 3.3L13 4.5",

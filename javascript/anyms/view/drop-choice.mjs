@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=1e28dfc8";
+import { make, t, textButton } from "./dom.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=1e28dfc8";
-import { hasPictures } from "../host/files.mjs?v=1e28dfc8";
-import { isOff } from "../model/layout.mjs?v=1e28dfc8";
-import * as verbs from "./verbs.mjs?v=1e28dfc8";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=08af3c29";
+import { hasPictures } from "../host/files.mjs?v=08af3c29";
+import { isOff } from "../model/layout.mjs?v=08af3c29";
+import * as verbs from "./verbs.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

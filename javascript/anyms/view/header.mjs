@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, and what to do first while there is none.
 
-import { make, t, text } from "./dom.mjs?v=1e28dfc8";
-import { takesPart } from "../model/layout.mjs?v=1e28dfc8";
+import { make, t, text } from "./dom.mjs?v=08af3c29";
+import { takesPart } from "../model/layout.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=1e28dfc8";
-import { hiresCrop } from "../host/page.mjs?v=1e28dfc8";
+import { make, outside, t } from "./dom.mjs?v=08af3c29";
+import { hiresCrop } from "../host/page.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

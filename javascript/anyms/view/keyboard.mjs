@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=1e28dfc8";
-import { t } from "./dom.mjs?v=1e28dfc8";
-import { actionOf } from "../model/keys.mjs?v=1e28dfc8";
-import { boxOf, isLocked } from "../model/layout.mjs?v=1e28dfc8";
-import * as verbs from "./verbs.mjs?v=1e28dfc8";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=08af3c29";
+import { t } from "./dom.mjs?v=08af3c29";
+import { actionOf } from "../model/keys.mjs?v=08af3c29";
+import { boxOf, isLocked } from "../model/layout.mjs?v=08af3c29";
+import * as verbs from "./verbs.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

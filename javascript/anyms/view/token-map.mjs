@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=1e28dfc8";
-import { colourOf, make, t } from "./dom.mjs?v=1e28dfc8";
-import { boxOf, takesPart } from "../model/layout.mjs?v=1e28dfc8";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=08af3c29";
+import { colourOf, make, t } from "./dom.mjs?v=08af3c29";
+import { boxOf, takesPart } from "../model/layout.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

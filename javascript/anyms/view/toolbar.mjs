@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=1e28dfc8";
-import { Menu } from "./menu.mjs?v=1e28dfc8";
-import * as verbs from "./verbs.mjs?v=1e28dfc8";
+import { button, make, t, text, textButton } from "./dom.mjs?v=08af3c29";
+import { Menu } from "./menu.mjs?v=08af3c29";
+import * as verbs from "./verbs.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

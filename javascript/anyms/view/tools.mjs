@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=1e28dfc8";
-import { HiresOverlay } from "./hires-overlay.mjs?v=1e28dfc8";
-import { HintList } from "./hint-list.mjs?v=1e28dfc8";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=1e28dfc8";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=1e28dfc8";
-import { readLayout } from "../model/exchange.mjs?v=1e28dfc8";
-import { takesPart } from "../model/layout.mjs?v=1e28dfc8";
-import { allSlots } from "../model/order.mjs?v=1e28dfc8";
-import { writePositions } from "../model/positions.mjs?v=1e28dfc8";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=1e28dfc8";
-import { STYLES } from "./styles.mjs?v=1e28dfc8";
-import { SavedList } from "./saved-list.mjs?v=1e28dfc8";
-import { TokenMap } from "./token-map.mjs?v=1e28dfc8";
+import { button, make, styleSheet, t } from "./dom.mjs?v=08af3c29";
+import { HiresOverlay } from "./hires-overlay.mjs?v=08af3c29";
+import { HintList } from "./hint-list.mjs?v=08af3c29";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=08af3c29";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=08af3c29";
+import { readLayout } from "../model/exchange.mjs?v=08af3c29";
+import { takesPart } from "../model/layout.mjs?v=08af3c29";
+import { allSlots } from "../model/order.mjs?v=08af3c29";
+import { writePositions } from "../model/positions.mjs?v=08af3c29";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=08af3c29";
+import { STYLES } from "./styles.mjs?v=08af3c29";
+import { SavedList } from "./saved-list.mjs?v=08af3c29";
+import { TokenMap } from "./token-map.mjs?v=08af3c29";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -26,6 +26,7 @@ const TIPS = {
   words: "Generates one seed twice: with the main prompt everywhere and with the subjects' prompts, and a sheet",
   positions: "Writes into the prompt where each box is: on the left, at the top",
   maps: "Generates a picture, and for each subject a map of where it changes the picture",
+  refine: "Generates a picture, and then inpaints each subject once, larger",
 };
 
 /** What each extra output of one Generate makes. */
@@ -33,6 +34,7 @@ const GENERATING = {
   comparison: "Generating three pictures",
   words: "Generating two pictures",
   maps: "Generating a picture and its maps",
+  refine: "Generating a picture, then each subject again",
 };
 
 /** @type {(milliseconds: number) => Promise<void>} */
@@ -50,13 +52,15 @@ export class Tools {
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
     this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
     this.maps = button("maps", t("Influence maps"), () => this.request("maps"), { shown: true });
+    this.refine = button("refine", t("Refine each subject"), () => this.request("refine"), { shown: true });
     this.positions = button("positions", t("Write positions"), () => this.writePositions(), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
     this.compareWords.title = t(TIPS.words);
     this.maps.title = t(TIPS.maps);
+    this.refine.title = t(TIPS.refine);
     this.positions.title = t(TIPS.positions);
-    this.buttons = [this.compare, this.compareWords, this.maps, this.positions, this.copy];
+    this.buttons = [this.compare, this.compareWords, this.maps, this.refine, this.positions, this.copy];
     editor.toolbar.arrangeMore.append(this.positions);
     editor.toolbar.more.append(this.tokenMap.control, this.savedList.root);
     this.newFoot();
@@ -71,7 +75,7 @@ export class Tools {
     const shadow = host.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [styleSheet(STYLES + STRIP_STYLES)];
     const properties = { className: "foot tools", role: "group", "aria-label": t("Judge and reuse the layout") };
-    shadow.append(make("div", properties, this.compare, this.compareWords, this.maps, this.copy));
+    shadow.append(make("div", properties, this.compare, this.compareWords, this.maps, this.refine, this.copy));
     this.editor.fields.footArea?.replaceChildren(host);
   }
 

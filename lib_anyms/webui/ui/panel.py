@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -13,7 +13,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import card_library
 from lib_anyms.job.request import Request
 from lib_anyms.job.session import last_report
-from lib_anyms.layout.fields import AUTO, Field
+from lib_anyms.layout.fields import AUTO, USUAL_REFINING, Field
 from lib_anyms.layout.layout import PROMPTS
 from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cards, cutting, editor, files, model_hint, settings
@@ -42,6 +42,7 @@ FOLDED = ("start", "end")
 WATCHED = (PICTURES, "name", *SCRIPTED, "weight", *FOLDED, *PROMPTS, *EDGES, USE)  # that the region editor shows
 NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
 COMPARISON, MAPS, WORDS = "comparison", "maps", "words"  # extra output of one Generate; see extras.py
+REFINE = "refine"  # one Generate with each subject refined
 OPENED, EXTRA, CHECK, HINT = "opened", "asked", "check", "found"  # hidden fields, by element id
 READY, LACKING = "ready", "lacking"
 _FORM_NAMES = (ENABLED, *SETTINGS, ORDER, *slot_names(SLOT_VALUES))
@@ -215,9 +216,9 @@ def lacks_subjects(values: Sequence[Any]) -> bool:
 
 
 def extra_output(values: Sequence[Any]) -> str:
-    """COMPARISON, MAPS or WORDS if a button of the editor started this job, else ""."""
+    """COMPARISON, MAPS, WORDS or REFINE if a button of the editor started this job, else ""."""
     value = values[_FORM] if len(values) > _FORM else ""
-    return value if value in (COMPARISON, MAPS, WORDS) else ""
+    return value if value in (COMPARISON, MAPS, WORDS, REFINE) else ""
 
 
 def _has_request(values: Sequence[Any]) -> bool:
@@ -240,7 +241,10 @@ def page_request(values: Sequence[Any]) -> Request:
         return request
     if not _has_request(values):
         enabled = _is_on(values) and not lacks_subjects(values)
-        return Request.from_json(form_request([enabled, *values[2:_FORM]]), card_library())
+        form = Request.from_json(form_request([enabled, *values[2:_FORM]]), card_library())
+        if extra_output(values) == REFINE and not form.refine:
+            return replace(form, refine=USUAL_REFINING)
+        return form
     if isinstance(request, str):
         try:
             request = json.loads(request)
