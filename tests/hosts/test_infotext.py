@@ -212,7 +212,8 @@ def test_a_line_by_hand_and_the_json_of_earlier_versions_are_pasted(tab: Tab) ->
 def test_the_doctor_s_button_writes_the_report(tab: Tab) -> None:
     assert tab.studio.paint(two_subjects()).pixels == tab.studio.composed.pixels
     tab.switch_on()
-    tab.ours("enabled").get_by_text("report", exact=True).first.click()
+    tab.ours("more").get_by_text("Advanced").first.click()
+    tab.ours("more").get_by_text("bug report", exact=True).first.click()
     tab.ours("doctor").click()
     tab.until("document.querySelector('#script_txt2img_anyms_doctor_report textarea').value.startsWith('```')")
     assert f"{LAYERS} of {LAYERS} layers in each of 3 UNet calls" in tab.value("doctor_report")
@@ -238,9 +239,8 @@ def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""
 @pytest.mark.parametrize("kind", ["txt2img", "img2img"])
 def test_the_axes_are_there_once(studio: Studio, kind: str) -> None:
     ours = [label for label in axes_of(studio, kind) if "AnyMS" in label]
-    assert ours == [
-        f"[AnyMS] {name}" for name in ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere")
-    ]
+    names = ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere", "refine")
+    assert ours == [f"[AnyMS] {name}" for name in names]
     assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's axes keep their places
 
 
@@ -273,6 +273,12 @@ def test_cells_are_the_pictures_the_changed_requests_make(studio: Studio) -> Non
     expected = [studio.paint(two_subjects(elsewhere=text, words=0.5)) for text in ("auto", "a beach")]
     assert [pixels_of(cell) for cell in pictures[::2]] == [job.pixels[0] for job in expected]
     assert {pixels_of(cell) for cell in pictures[1::2]} == {studio.composed.pixels[0]}
+
+    pictures = cells(plot(studio, ("[AnyMS] refine", "0,0.7")))
+    assert [pixels_of(cell) for cell in pictures] == [
+        studio.composed.pixels[0],
+        studio.paint(two_subjects(refine=0.7)).pixels[0],
+    ]
 
     names = [path.name for path in studio.files.adapters.values()]
     pictures = cells(plot(studio, ("[AnyMS] adapter", ",".join(names))))
