@@ -17,8 +17,9 @@ from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.hosts.diffusers import Diffusers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
+from lib_anyms.job.live_sessions import close_session, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.refining import inpaint, inpainting_pipeline, inpaintings, noise, request_in
 from lib_anyms.standalone.sampling import Sampling

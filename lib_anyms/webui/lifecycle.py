@@ -17,8 +17,9 @@ from lib_anyms.hosts import detect
 from lib_anyms.hosts.inner_job import repainted
 from lib_anyms.hosts.viewport import running_script
 from lib_anyms.job import infotext
+from lib_anyms.job.live_sessions import close_session, enter_session, leave_session, live, open_session, session_of
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, enter_session, leave_session, live, open_session, session_of
+from lib_anyms.job.session import Session
 from lib_anyms.webui import second_look, update_check
 from lib_anyms.webui.messages import show_reasons
 

@@ -19,8 +19,9 @@ from lib_anyms.errors import Noted, Refused, SteppedAside
 from lib_anyms.hosts import detect
 from lib_anyms.hosts.inner_job import canvas_of, has_own_text, image_number, repainted, still_runs
 from lib_anyms.job import infotext
+from lib_anyms.job.live_sessions import enter_session, live, outer_session, session_of
 from lib_anyms.job.second_look import TOUCHED, bounds, owner_of, request_of, shares
-from lib_anyms.job.session import Session, enter_session, live, outer_session, session_of
+from lib_anyms.job.session import Session
 from lib_anyms.layout.geometry import Viewport
 from lib_anyms.layout.pins import read_pins
 from lib_anyms.runtime import runtime

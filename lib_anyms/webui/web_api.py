@@ -31,9 +31,9 @@ from lib_anyms.ip_adapter.checkpoint import AdapterCheckpoint
 from lib_anyms.ip_adapter.encoder import EncoderCheckpoint
 from lib_anyms.job import infotext
 from lib_anyms.job.card_making import save_to_library
+from lib_anyms.job.live_sessions import last_refusal, last_report
 from lib_anyms.job.request import VERSION
 from lib_anyms.job.schema import request_schema
-from lib_anyms.job.session import last_refusal, last_report
 from lib_anyms.layout.layout import Layout
 from lib_anyms.layout.positions import write_positions
 from lib_anyms.models.downloads import Progress, downloads

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lib_anyms.hosts.prompts import PromptSchedule
-from lib_anyms.job.session import close_session
+from lib_anyms.job.live_sessions import close_session
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.random_sdxl import RandomFiles
 from tests.contract.cases import Judge

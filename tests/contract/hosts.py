@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from lib_anyms.hosts.diffusers import Diffusers
+from lib_anyms.job.live_sessions import close_session, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.session import Session
 from tests.contract.jobs import SECOND_ORDER, STRUCTURE, Call, Interrupted, Job, Painted, sample, schedule, timestep_of
 from tests.hosts.replay import Given
 from tests.support.streams import hook_count

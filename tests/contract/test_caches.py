@@ -10,7 +10,7 @@ import torch
 
 from lib_anyms.engine.skipped import Skipped
 from lib_anyms.errors import Refused
-from lib_anyms.job.session import last_report
+from lib_anyms.job.live_sessions import last_report
 from tests.contract import caches
 from tests.contract.cases import CLOSE, FAR, WEBUIS, Judge, on, two
 from tests.contract.hosts import StandIn

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lib_anyms.job.session import last_report
+from lib_anyms.job.live_sessions import last_report
 from lib_anyms.webui.doctor import _pass
 from tests.contract.cases import CLOSE, FAR, C, Judge, U, flags, on, subject, two
 from tests.contract.hosts import A1111StandIn, ForgeStandIn, Texts, catenated

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_anyms.job.session import last_report
+from lib_anyms.job.live_sessions import last_report
 from lib_anyms.standalone.refining import region_of
 from tests.contract.cases import WEBUIS, Judge, on, subject
 from tests.contract.hosts import WebUIStandIn

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import Refused
-from lib_anyms.job.session import last_report, live
+from lib_anyms.job.live_sessions import last_report, live
 from tests.contract.cases import CLOSE, WEBUIS, Judge, on, subject
 from tests.contract.hosts import StandIn, WebUIStandIn
 from tests.contract.jobs import Inpainting, Job, Painted

@@ -506,7 +506,7 @@ FAULTS = (
     ),
     Fault(
         "second look: the report loses it",
-        "lib_anyms/job/session.py",
+        "lib_anyms/job/live_sessions.py",
         "            self.sessions[0].second_looks += session.passes\n",
         "            pass\n",
         "tests/contract/test_second_look.py -k report",

@@ -14,8 +14,9 @@ from lib_anyms.hosts.diffusers import Diffusers
 from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import read_encoder
 from lib_anyms.job.card_making import make_card
+from lib_anyms.job.live_sessions import close_session, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.layout.layout import Layout
 from lib_anyms.models.model_files import ModelPair

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib_anyms.job import encoding
-from lib_anyms.job.session import close_session
+from lib_anyms.job.live_sessions import close_session
 from tests.support import windows_files
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.tiny_unet import tiny_unet

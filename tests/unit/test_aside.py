@@ -17,8 +17,8 @@ from lib_anyms.engine.image_stream import compiled
 from lib_anyms.engine.skipped import Skipped
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.hosts.webui import WebUI
+from lib_anyms.job.live_sessions import close_session, last_report, live
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import close_session, last_report, live
 from lib_anyms.webui import lifecycle
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count

@@ -20,8 +20,8 @@ from lib_anyms.engine.key_values import spans_of
 from lib_anyms.engine.sdpa import ALONE, CHECKS, MASKED, SETS, TOKENS, attend, fits, plain_softmax
 from lib_anyms.hosts.facts import HostFacts
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
+from lib_anyms.job.live_sessions import close_session, live
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import close_session, live
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.webui import doctor, lifecycle
 from tests.support import oracle

@@ -21,12 +21,13 @@ from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.memory import out_of_memory
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.ip_adapter.encoder import read_encoder
-from lib_anyms.job import encoding, session
+from lib_anyms.job import encoding
 from lib_anyms.job import prepare as prepare_module
 from lib_anyms.job.card_making import make_card
+from lib_anyms.job.live_sessions import live, open_session
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.models.model_files import ModelPair, choose_pair
 from lib_anyms.runtime import runtime
@@ -410,4 +411,4 @@ def test_a_job_that_is_stopped_ends_without_a_trace(
     when = "never"
     opened.begin_pass(request("red", "blue"))  # the next picture of the same job
     assert opened.stream is not None
-    assert session.live() is opened
+    assert live() is opened

@@ -18,9 +18,9 @@ from lib_anyms.engine.attention import crop_and_merge, crops_of
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.sdpa import ALONE, CHECKS, Unfit, attend, fits
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
+from lib_anyms.job.live_sessions import close_session, live
 from lib_anyms.job.prepare import prepare
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import close_session, live
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.models.model_files import choose_pair
 from lib_anyms.webui import lifecycle

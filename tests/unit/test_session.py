@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from lib_anyms.errors import AnyMSError, Refused, SteppedAside
+from lib_anyms.job.live_sessions import close_session, live, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, live, open_session
+from lib_anyms.job.session import Session
 from tests.support.adapter_files import HIDDEN, write_adapter
 from tests.support.fake_host import FakeHost, sample
 from tests.support.streams import hook_count, layer_changes

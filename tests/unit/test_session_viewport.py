@@ -13,8 +13,9 @@ from PIL import Image
 
 from lib_anyms.errors import SteppedAside
 from lib_anyms.job.kept_key_values import KeptKeyValues
+from lib_anyms.job.live_sessions import live, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, live, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.job.token_cache import TokenCache
 from lib_anyms.layout.geometry import WHOLE, Viewport
 from lib_anyms.runtime import runtime

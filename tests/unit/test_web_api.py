@@ -16,8 +16,9 @@ from torch import nn
 
 from lib_anyms.errors import Refused, SteppedAside
 from lib_anyms.job import infotext
+from lib_anyms.job.live_sessions import close_session, last_report, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, last_report, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.layout.fields import MODES
 from lib_anyms.models.downloads import Progress
 from lib_anyms.models.known_files import HOME, KNOWN

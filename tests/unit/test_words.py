@@ -14,8 +14,9 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.prompts import encode_diffusers_prompts
 from lib_anyms.job import infotext
+from lib_anyms.job.live_sessions import close_session, open_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import Session, close_session, open_session
+from lib_anyms.job.session import Session
 from lib_anyms.layout.elsewhere import propose_elsewhere
 from lib_anyms.layout.layout import Layout
 from tests.support.fake_host import FakeHost, sample, text_context

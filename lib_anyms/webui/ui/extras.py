@@ -19,8 +19,8 @@ from PIL import Image
 
 from lib_anyms.errors import Noted, Refused
 from lib_anyms.hosts.viewport import picture_viewport, running_script
+from lib_anyms.job.live_sessions import outer_session
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import outer_session
 from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.runtime import runtime

@@ -11,8 +11,8 @@ import gradio as gr
 
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.webui import card_library
+from lib_anyms.job.live_sessions import last_report
 from lib_anyms.job.request import Request
-from lib_anyms.job.session import last_report
 from lib_anyms.layout.fields import AUTO, USUAL_REFINING, Field
 from lib_anyms.layout.layout import PROMPTS
 from lib_anyms.webui import doctor, update_check

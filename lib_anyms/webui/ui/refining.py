@@ -18,9 +18,9 @@ from PIL import Image
 
 from lib_anyms.errors import Noted
 from lib_anyms.hosts.inner_job import image_number
+from lib_anyms.job.live_sessions import outer_session
 from lib_anyms.job.request import Request
 from lib_anyms.job.second_look import BLUR, inpainting_size, visible_masks
-from lib_anyms.job.session import outer_session
 from lib_anyms.webui import second_look
 
 log = logging.getLogger("anyms")

@@ -35,8 +35,8 @@ def find_unet():
 
 
 def live_stream():
-    session = sys.modules.get("lib_anyms.job.session")
-    live = session.live() if session else None
+    sessions = sys.modules.get("lib_anyms.job.live_sessions")
+    live = sessions.live() if sessions else None
     return live, (live.stream if live is not None and live.stream is not None and live.stream.injected else None)
 
 
