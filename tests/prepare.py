@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.support import node_packages
 from tests.support.programs import find_browser, find_program
@@ -16,9 +17,13 @@ from tests.ui import gradios
 
 def main(parts: Sequence[str]) -> int:
     """Install everything; an absent thing is reported, and its tests are skipped -> 0."""
-    absent = prepare_scripts()
-    if "ui" in parts:
-        absent += prepare_browser()
+    with ThreadPoolExecutor() as pool:  # the environments are created while apt and npm download
+        environments = [pool.submit(prepare_environment, gradio) for gradio in gradios.CHOSEN if "ui" in parts]
+        absent = prepare_scripts()
+        if "ui" in parts and not find_browser():
+            absent.append("no chromium")
+        for environment in environments:
+            absent += environment.result()
     print("\n".join(absent) or "everything is there")
     return 0
 
@@ -33,15 +38,13 @@ def prepare_scripts() -> list[str]:
     return absent
 
 
-def prepare_browser() -> list[str]:
-    """Chromium and the gradio environments -> what is absent."""
-    absent = [] if find_browser() else ["no chromium"]
-    for gradio in gradios.CHOSEN:
-        try:
-            gradios.python_of(gradio)
-        except gradios.Unavailable as error:
-            absent.append(str(error))
-    return absent
+def prepare_environment(gradio: str) -> list[str]:
+    """The environment of a gradio -> why it is absent."""
+    try:
+        gradios.python_of(gradio)
+    except gradios.Unavailable as error:
+        return [str(error)]
+    return []
 
 
 if __name__ == "__main__":

@@ -243,9 +243,30 @@ def test_every_check_runs_and_pytests_own_line_is_last(capfd: pytest.CaptureFixt
     assert run_checks({"pytest": checks["pytest"]}) == 0
 
 
+def test_mypy_runs_beside_the_tests_and_pytest_waits_for_what_it_needs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wait = "import sys, time; from pathlib import Path\nwhile not Path(sys.argv[1]).exists(): time.sleep(0.02)\n"
+    make = "import sys; from pathlib import Path; Path(sys.argv[1]).touch()\n"
+    prepared, tested = str(tmp_path / "prepared"), str(tmp_path / "tested")
+    checks = {
+        "ruff": ("-c", "print('ruff is content')"),
+        "prepare": ("-c", f"import time; time.sleep(0.5)\n{make}print('prepared')", prepared),
+        "pytest": ("-c", f"{make}assert Path(sys.argv[2]).exists(); print('3 passed in 0.12s')", tested, prepared),
+        "mypy": ("-c", f"{wait}print('typed'); raise SystemExit(1)", tested),
+    }
+    assert run_checks(checks) == 1
+    lines = [line for line in capfd.readouterr().out.splitlines() if not line.startswith("AnyMS: ruff passed")]
+    heads = [line for line in lines if line.startswith("AnyMS: ")]
+    assert heads == ["AnyMS: ruff", "AnyMS: prepare", "AnyMS: pytest", "AnyMS: mypy"]
+    for check, output in (("ruff", "ruff is content"), ("prepare", "prepared"), ("mypy", "typed")):
+        assert lines[lines.index(f"AnyMS: {check}") + 1] == output
+    assert lines[-1] == "3 passed in 0.12s"
+
+
 def test_a_newcomer_checks_the_core_and_ci_everything() -> None:
     newcomer, ci, everything = plan((), False, False), plan((), True, False), plan((), False, True)
-    assert list(newcomer) == ["ruff", "format", "mypy", "prepare", "pytest"]
+    assert list(newcomer) == ["ruff", "format", "prepare", "pytest", "mypy"]
     assert {argument for argument in newcomer["pytest"] if argument.startswith("tests/")} == {
         f"tests/{n}" for n in CORE
     }

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from lib_anyms.standalone.processes import CHECKOUT
 
@@ -32,6 +34,7 @@ OTHERS = {
 }
 HOST_PARTS = ("hosts", "big")  # skipped without a real WebUI, real files or a lot of memory
 ORDER = (*PARTS, *CORE, *HOST_PARTS)
+AT_ONCE = ("ruff", "format", "prepare", "mypy")  # they begin together: mypy has one core, and prepare waits for others
 GRADIO = "ANYMS_TEST_GRADIO"  # the gradio of tests/ui; both if it is not set
 _MOST_WORKERS = 8  # each imports torch
 
@@ -68,9 +71,9 @@ def plan(parts: Collection[str], ci: bool, everything: bool) -> dict[str, Check]
     checks: dict[str, Check] = {
         "ruff": ("-m", "ruff", "check"),
         "format": ("-m", "ruff", "format", "--check"),
-        "mypy": ("-m", "mypy"),
         "prepare": ("-m", "tests.prepare", *(name for name in folders if name in PARTS)),
         "pytest": ("-m", "pytest", *_workers(), *(f"tests/{name}" for name in folders)),
+        "mypy": ("-m", "mypy"),
         "faults": ("-m", "tests.faults", *again),
         "quality": ("-m", "tests.quality", *again),
     }
@@ -94,24 +97,44 @@ def gradio_in_turn() -> str:
 
 
 def run_checks(checks: Mapping[str, Check]) -> int:
-    """Run the checks in turn -> 0 if all passed. The last line printed is pytest's closing line, which CI reads."""
+    """Run the checks -> 0 if all passed. The last line printed is pytest's closing line, which CI reads.
+
+    Those of AT_ONCE run beside the others; each one's output is printed in its turn.
+    """
     results, closing, failed = [], "", False
-    for name, arguments in checks.items():
-        print(f"AnyMS: {name}", flush=True)
-        began = time.monotonic()
-        code, lines = _echo(arguments)
-        outcome = f"FAILED ({code})" if code else "passed"
-        results.append(f"{name} {outcome} in {time.monotonic() - began:.0f} s")
-        failed = failed or code != 0
-        if name == "pytest":
-            closing = next((line for line in reversed(lines) if _CLOSING.search(line)), "")
+    with ThreadPoolExecutor(len(AT_ONCE)) as pool:
+        begun = {name: pool.submit(_run, checks[name], False) for name in AT_ONCE if name in checks}
+        for name, arguments in checks.items():
+            print(f"AnyMS: {name}", flush=True)
+            done = begun[name].result() if name in begun else _run(arguments, True)
+            if name in begun:
+                _write(done.output)
+            results.append(f"{name} {f'FAILED ({done.code})' if done.code else 'passed'} in {done.seconds:.0f} s")
+            failed = failed or done.code != 0
+            if name == "pytest":
+                closing = next((line for line in reversed(done.lines) if _CLOSING.search(line)), "")
     print("AnyMS: " + ", ".join(results))
     print(closing, flush=True)
     return int(failed)
 
 
-def _echo(arguments: Check) -> tuple[int, list[str]]:
-    """Run Python and print its output as it comes -> its exit code, and its lines without colours."""
+@dataclass(frozen=True)
+class Done:
+    """A check that ended."""
+
+    code: int
+    output: bytes
+    seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        """Its output without colours."""
+        return _COLOUR.sub("", self.output.decode(errors="replace")).splitlines()
+
+
+def _run(arguments: Check, echo: bool) -> Done:
+    """Run Python; `echo` prints its output as it comes."""
+    began = time.monotonic()
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():
         environ |= {"FORCE_COLOR": "1", "COLUMNS": str(os.get_terminal_size().columns)}
@@ -123,6 +146,11 @@ def _echo(arguments: Check) -> tuple[int, list[str]]:
         assert process.stdout is not None
         while chunk := os.read(process.stdout.fileno(), 65536):
             output += chunk
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-    return process.returncode, _COLOUR.sub("", output.decode(errors="replace")).splitlines()
+            if echo:
+                _write(chunk)
+    return Done(process.returncode, bytes(output), time.monotonic() - began)
+
+
+def _write(output: bytes) -> None:
+    sys.stdout.buffer.write(output)
+    sys.stdout.buffer.flush()
