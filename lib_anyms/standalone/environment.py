@@ -42,7 +42,8 @@ class InstallStep:
         return REQUIREMENTS / f"{self.name}.txt"
 
 
-# torch is installed first and alone: it is most of the download, and a set-up that fails later need not repeat it.
+# The files of a set; each includes the ones before it. torch is installed first and alone: it is most of the download,
+# and a set-up that fails later need not repeat it. Then the last file installs the rest in one run of pip.
 _DEMO = (InstallStep("torch"), InstallStep("demo"))
 _LAB = (*_DEMO, InstallStep("lab"))
 INSTALL_STEPS = {"demo": _DEMO, "lab": _LAB, "test": (*_LAB, InstallStep("test"))}
@@ -55,7 +56,9 @@ _TEST_MODULES = {name: name for name in ("pytest", "hypothesis", "mypy", "playwr
 _TEST_MODULES["xdist"] = "pytest-xdist"
 MODULES = {"demo": _DEMO_MODULES, "lab": _LAB_MODULES, "test": {**_LAB_MODULES, **_TEST_MODULES}}
 
-_PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
+# pip compiles 10,000 files on one core, so it compiles none, and _COMPILE does it on all of them.
+_PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile")
+_COMPILE = ("-m", "compileall", "-qq", "-j", "0", "-x", r"site-packages[/\\].*[/\\]tests[/\\]")
 _FIND = "import importlib.util as u, sys; sys.exit(', '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"
 _SIZE = "about 1.4 GB"
 _SIZES = {"linux": f"{_SIZE} with torch's CPU build, about 7 GB if pip finds only its CUDA build"}
@@ -210,8 +213,11 @@ class Environment:
         for name in INSTALL_STEPS:
             if not self._stamped(name):  # from here on the packages are neither the old set nor the new one
                 self._stamp(name).unlink(missing_ok=True)
-        for step in INSTALL_STEPS[package_set]:
+        first, *_, last = INSTALL_STEPS[package_set]
+        for step in (first, last):
             self._step(step.name, [str(self.python), *_PIP, "-r", str(step.file)])
+        # Some packages have files for another Python, which do not compile.
+        self._step("compile", [str(self.python), *_COMPILE, str(self.venv)], needed=False)
         self._step("check", [str(self.python), "-I", "-c", _FIND, *MODULES[package_set]])
         for name, steps in INSTALL_STEPS.items():
             if set(steps) <= set(INSTALL_STEPS[package_set]):
@@ -226,11 +232,12 @@ class Environment:
         self.say(f"  size: {_SIZES.get(sys.platform, _SIZE)} ({free:.0f} GB free there)")
         self.say("  to use another folder set ANYMS_HOME; to use this Python add --here; pip's output: the folder logs")
 
-    def _step(self, name: str, command: list[str]) -> None:
+    def _step(self, name: str, command: list[str], needed: bool = True) -> None:
+        """Run a command with its output in a log. Raises Refused if it fails and is `needed`."""
         log = self._logs / f"{name}.log"
         began = time.monotonic()
         code = self.run(command, log, lambda line: self.say(f"  {name}: {time.monotonic() - began:.0f} s ... {line}"))
-        if code:
+        if code and needed:
             for line in last_lines(log, _TAIL):
                 self.say(f"  | {line}")
             raise Refused("setup_failed", stage=name, code=code, log=log)

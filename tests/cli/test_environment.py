@@ -82,11 +82,11 @@ def requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_created_once_with_torch_first(installer: Installer) -> None:
     python = installer.environment.ensure("demo")
     assert python.exists()
-    assert installer.steps == ["python", "torch", "demo", "check"]
+    assert installer.steps == ["python", "torch", "demo", "compile", "check"]
     assert installer.environment.ready("demo")
     assert not installer.environment.ready("test")
     installer.environment.ensure("demo")
-    assert len(installer.steps) == 4, "a complete environment is not changed again"
+    assert len(installer.steps) == 5, "a complete environment is not changed again"
 
 
 def test_folder_size_and_choices_are_printed_before_anything_is_created(installer: Installer) -> None:
@@ -105,7 +105,17 @@ def test_the_larger_set_includes_the_smaller(installer: Installer) -> None:
     assert installer.environment.ready("demo")
 
 
-@pytest.mark.parametrize("step", ["python", "torch", "demo", "lab", "test", "check"])
+@pytest.mark.parametrize("package_set", sorted(INSTALL_STEPS))
+def test_each_file_includes_the_ones_before_it_so_the_last_is_enough(installer: Installer, package_set: str) -> None:
+    names = [step.name for step in INSTALL_STEPS[package_set]]
+    for name, before in zip(names[1:], names):
+        assert f"-r {before}.txt" in (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    installer.environment.ensure(package_set)
+    assert installer.steps == ["python", "torch", package_set, "compile", "check"]
+    assert all(installer.environment.ready(smaller) for smaller in names if smaller in INSTALL_STEPS)
+
+
+@pytest.mark.parametrize("step", ["python", "torch", "test", "check"])
 def test_a_failed_set_up_is_reported_and_continued(installer: Installer, step: str) -> None:
     installer.broken = step
     with pytest.raises(Refused) as refusal:
@@ -119,6 +129,32 @@ def test_a_failed_set_up_is_reported_and_continued(installer: Installer, step: s
     installer.environment.ensure("test")
     assert ("python" in installer.steps) == (step == "python"), "a venv that starts stays"
     assert installer.environment.ready("test")
+
+
+def test_files_that_do_not_compile_are_no_failure(installer: Installer) -> None:
+    installer.broken = "compile"
+    installer.environment.ensure("demo")
+    assert installer.environment.ready("demo")
+
+
+def test_packages_are_compiled_on_all_cores_and_not_by_pip(tmp_path: Path) -> None:
+    commands: dict[str, list[str]] = {}
+
+    def run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> int:
+        commands[log.stem] = list(command)
+        if log.stem == "python":
+            packages.mkdir(parents=True)
+            (packages / "good.py").write_text("ONE = 1\n", encoding="utf-8")
+            (packages / "older.py").write_text("print 1\n", encoding="utf-8")
+        return run_logged([sys.executable, *command[1:]], log, progress) if log.stem == "compile" else 0
+
+    ours = Environment(tmp_path / "home", lambda line: None, run=run, base=lambda: sys.executable)
+    packages = ours.venv / "lib" / "package"
+    ours.ensure("demo")
+    assert "--no-compile" in commands["torch"]
+    assert "--no-compile" in commands["demo"]
+    compiled = [path.name.partition(".")[0] for path in packages.rglob("*.pyc")]
+    assert compiled == ["good"]
 
 
 def test_a_process_killed_while_installing_leaves_no_stamp(installer: Installer) -> None:
@@ -139,7 +175,7 @@ def test_changed_requirements_update_the_environment(installer: Installer, requi
     installer.environment.ensure("test")
     (requirements / "demo.txt").write_text("-r torch.txt\nnumpy==0.0.1\n", encoding="utf-8")
     assert not installer.environment.ready("demo")
-    installer.steps, installer.broken = [], "demo"
+    installer.steps, installer.broken = [], "test"
     with pytest.raises(Refused):
         installer.environment.ensure("test")
     assert "python" not in installer.steps, "updated, not created again"
