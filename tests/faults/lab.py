@@ -225,8 +225,8 @@ FAULTS = (
     Fault(
         "the decoder's pins are trained",
         "lib_anyms/lab/train/vae.py",
-        "if name in masks:",
-        "if name not in masks:",
+        "for name, mask in frozen(vae).items():",
+        "for name, mask in dict[str, torch.Tensor]().items():",
         "tests/lab/test_vae.py -k pins",
     ),
     Fault(

@@ -233,7 +233,7 @@ def test_captions_are_numbered_in_the_order_of_clip_s_vocabulary() -> None:
 
 def test_the_text_encoders_learn_and_end_at_strength_one() -> None:
     torch.manual_seed(0)
-    learner = TextLearner(TextPair(NARROW), seed=1, batch=8)
+    learner = TextLearner(NARROW, seed=1, batch=8)
     optimiser = torch.optim.AdamW(learner.module.parameters(), 3e-3)
     losses = []
     for _ in range(8):
@@ -267,7 +267,7 @@ def test_the_image_encoder_learns_attributes_along_orthogonal_directions() -> No
     directions = attribute_directions(96)
     assert torch.allclose(directions @ directions.T, 24 * torch.eye(28), atol=1e-3)
     torch.manual_seed(0)
-    learner = VisionLearner(new_encoder(NARROW), NARROW, seed=1, batch=8)
+    learner = VisionLearner(NARROW, seed=1, batch=8)
     identities = [held_out_identity(Random(seed)) for seed in range(6)]
     starts = np.cumsum([0, 8, 8, 8])
     perfect = torch.stack(

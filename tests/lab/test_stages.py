@@ -23,9 +23,10 @@ from lib_anyms.lab.train.diffusion import predictor
 from lib_anyms.lab.train.diffusion import sample as denoise
 from lib_anyms.lab.train.export import card, export, history_of, start_from, trained_modules
 from lib_anyms.lab.train.stages import STAGES, Run, begin, train_all, train_stage
-from lib_anyms.lab.train.text import trained_pair
-from lib_anyms.lab.train.trainer import Learner, TrainContext, progress_of
-from lib_anyms.lab.train.vision import normalised, trained_encoder
+from lib_anyms.lab.train.text import TextPair
+from lib_anyms.lab.train.trainer import Learner, TrainContext
+from lib_anyms.lab.train.trainer import trained as frozen
+from lib_anyms.lab.train.vision import new_encoder, normalised
 from lib_anyms.lab.world.draw import draw, draw_reference, to_image
 from lib_anyms.lab.world.identity import ATTRIBUTES, Identity
 from lib_anyms.lab.world.latents import latents_of, pool
@@ -54,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory):
         patch.setattr(unet, "BATCHES", {16: 2, 24: 2, 32: 2})
         for name in ("TextLearner", "VisionLearner", "DecoderLearner"):
             learner = getattr(stages, name)
-            patch.setattr(stages, name, lambda *args, batch, learner=learner: learner(*args, batch=2))
+            patch.setattr(stages, name, lambda *args, learner=learner: learner(*args, batch=2))
         yield patch
 
 
@@ -102,7 +103,7 @@ def test_the_files_are_in_half_precision_and_marked(files: Path) -> None:
 @torch.no_grad()
 def test_the_pipeline_computes_the_same_as_the_training(trained: Run, pipeline) -> None:
     captions = ["a star and a moon on grass", "figure, sand", ""]
-    context, pooled = trained_pair(NARROW, trained.weights("text", "test"))(captions)
+    context, pooled = frozen(TextPair(NARROW), trained.weights("text", "test"), "pair")(captions)
     theirs, _, their_pooled, _ = pipeline.encode_prompt(captions, do_classifier_free_guidance=False)
     assert torch.allclose(theirs, context, atol=0.02)  # the file is in half precision
     assert torch.allclose(their_pooled, pooled, atol=0.02)
@@ -125,7 +126,7 @@ def test_tokens_with_and_without_a_reference_are_the_engine_s(trained: Run, file
     picture = draw_reference(STAR, Random(1))
     engine = Encoder(read_encoder(files / ENCODER), torch.device("cpu"), torch.float32)
     theirs = image_tokens(read_adapter(files / ADAPTERS[kind]), engine, [[to_image(picture)]])
-    references = References(trained_encoder(NARROW, trained.weights("vision", "test")))
+    references = References(frozen(new_encoder(NARROW), trained.weights("vision", "test"), "encoder"))
     shown = references._encode(normalised(picture[None]))[kind][0]
     ours = adapter.tokens(torch.stack((shown, references("base" if kind == "base" else "plus", [None], Random(0))[0])))
     assert torch.allclose(ours[0], theirs.subjects[0], atol=0.03)  # half precision, and 8-bit images
@@ -155,7 +156,7 @@ def test_the_history_lists_each_stage(trained: Run, files: Path) -> None:
 def test_the_card_lists_the_cost_of_each_stage(trained: Run, files: Path) -> None:
     text = (files / CARD).read_text(encoding="utf-8")
     for name in STAGES:
-        progress = progress_of(trained.context, name)
+        progress = trained.context.progress_of(name)
         assert f"| {name} | {progress.pictures:,} | {progress.steps:,} | 0 |" in text
     facts = {"stage": "unet", "steps": 1234, "pictures": 56789, "seconds": 150.0}
     assert "| unet | 56,789 | 1,234 | 2 |" in card([facts])
@@ -168,7 +169,7 @@ def test_a_complete_stage_stays_and_continues_with_more_time(tmp_path: Path, sma
     run = Run(TrainContext(tmp_path), minutes=0, structure=NARROW)
     done = train_stage(STAGES["text"], run, minutes=MINUTES)
     state = run.context.weights("text").read_bytes()
-    assert train_stage(STAGES["text"], run, minutes=MINUTES, resume=True) == done == progress_of(run.context, "text")
+    assert train_stage(STAGES["text"], run, minutes=MINUTES, resume=True) == done == run.context.progress_of("text")
     assert run.context.weights("text").read_bytes() == state
     seeds: list[int] = []
     with pytest.MonkeyPatch.context() as patch:

@@ -13,9 +13,9 @@ from lib_anyms.lab.commands import train as train_module
 from lib_anyms.lab.train import export as exporting
 from lib_anyms.lab.train import stages, trainer
 from lib_anyms.lab.train.stages import STAGES, Run
-from lib_anyms.lab.train.text import TextPair
-from lib_anyms.lab.train.trainer import TrainContext, progress_of
+from lib_anyms.lab.train.trainer import TrainContext
 from lib_anyms.standalone.cli import INTERRUPTED, REFUSED, main
+from lib_anyms.standalone.structure import Structure
 
 ALONE = "text"  # a stage that needs no other, and whose steps are fast
 
@@ -116,8 +116,8 @@ def test_a_signal_to_end_saves_the_training_for_a_resume(
     steps = []
 
     class Interrupted(stages.TextLearner):
-        def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
-            super().__init__(pair, seed, batch=2)
+        def __init__(self, structure: Structure, seed: int) -> None:
+            super().__init__(structure, seed, batch=2)
 
         def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
             steps.append(share)
@@ -139,10 +139,10 @@ def test_a_signal_to_end_saves_the_training_for_a_resume(
     assert capsys.readouterr().err == "AnyMS: interrupted.\n"
     assert signal.getsignal(number) == before
     assert not context.weights(ALONE).exists()
-    saved = progress_of(context, ALONE)
+    saved = context.progress_of(ALONE)
     assert saved is not None
     assert (saved.steps, saved.pictures) == (3, 6)
     assert train(tmp_path, "--stage", ALONE, "--resume", "--minutes", str(saved.seconds / 60 + 1e-7)) == 0
     assert len(steps) == 5  # its time was nearly over
-    assert progress_of(context, ALONE).steps == 4
+    assert context.progress_of(ALONE).steps == 4
     assert context.weights(ALONE).exists()

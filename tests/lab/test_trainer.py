@@ -22,8 +22,6 @@ from lib_anyms.lab.train.trainer import (
     Progress,
     TrainContext,
     Trainer,
-    averaged_weights,
-    progress_of,
 )
 from tests.support import windows_files
 
@@ -85,8 +83,8 @@ def run(out: Path, learner: Line, plan: Plan, resume: bool = False) -> Trainer:
         learner.steps = trainer.progress.steps
     elif not out.exists():
         assert not trainer.resume()
-        assert progress_of(trainer.context, "line") is None
-        assert averaged_weights(trainer.context, "line") == {}
+        assert trainer.context.progress_of("line") is None
+        assert trainer.context.averaged_weights("line") == {}
     trainer.run()
     return trainer
 
@@ -115,12 +113,12 @@ def test_an_interrupted_training_saves_and_raises(tmp_path: Path, clock: Clock) 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Line(clock, interrupted=8), PLAN)
     assert not context.weights("line").exists()
-    assert progress_of(context, "line") == Progress(7, 28, 7.0)
+    assert context.progress_of("line") == Progress(7, 28, 7.0)
     learner = Line(clock)
     trainer = run(tmp_path, learner, PLAN, resume=True)
     assert learner.shares[0] == pytest.approx(7 / 60)
     assert trainer.progress.steps == 60
-    assert progress_of(context, "line") == trainer.progress
+    assert context.progress_of("line") == trainer.progress
     assert not list(tmp_path.rglob("*.new"))
 
 
@@ -132,7 +130,7 @@ def test_a_loss_or_gradient_that_is_not_finite_ends_the_training_unsaved(
     plan = replace(PLAN, save_every=1 / MINUTE)  # at every step
     with pytest.raises(FloatingPointError, match=r"line: the .* step 5"):
         run(tmp_path, Line(clock, **{fault: 6}), plan)
-    assert progress_of(TrainContext(tmp_path), "line") == Progress(5, 20, 5.0)
+    assert TrainContext(tmp_path).progress_of("line") == Progress(5, 20, 5.0)
     assert all(tensor.isfinite().all() for tensor in load_file(TrainContext(tmp_path).state("line")).values())
 
 
@@ -177,9 +175,9 @@ def test_the_average_is_saved_and_probed(tmp_path: Path, clock: Clock) -> None:
     assert len(learner.probed) == 4  # at 20, 40 and 60 seconds, and at the end
     assert all(learner.modes)
     assert not learner.module.training
-    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], final["weight"])
+    assert torch.equal(trainer.context.averaged_weights("line")["weight"], final["weight"])
     trainer.context.weights("line").unlink()  # a running stage: the weights of its last save
-    assert torch.equal(averaged_weights(trainer.context, "line")["weight"], final["weight"])
+    assert torch.equal(trainer.context.averaged_weights("line")["weight"], final["weight"])
 
 
 def test_the_log_holds_means_and_the_curves_replace_repeated_points(tmp_path: Path, clock: Clock) -> None:

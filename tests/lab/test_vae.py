@@ -69,7 +69,7 @@ def test_the_decoder_starts_as_the_mean_colour_of_each_cell(size: str) -> None:
 
 def test_training_changes_the_decoder_but_neither_the_encoder_nor_the_pins() -> None:
     torch.manual_seed(1)
-    learner = DecoderLearner(build_vae(SPRITES), seed=3, batch=2)
+    learner = DecoderLearner(SPRITES, seed=3, batch=2)
     masks = frozen(learner.vae)
     before = {name: parameter.detach().clone() for name, parameter in learner.vae.named_parameters()}
     optimiser = Optimiser(learner.module, 2e-5, 0.0)

@@ -6,7 +6,7 @@ The stream is the engine's (Z = Z_text + s * Z_image at every attn2), here over 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -48,14 +48,11 @@ class Adapter(nn.Module):
     @contextmanager
     def stream(self, tokens: torch.Tensor, scale: torch.Tensor | float) -> Iterator[None]:
         """Add scale * Z_image at every attn2 inside the `with`. scale: a number, or one per image (n, 1, 1)."""
-        handles: list[Any] = []
-        try:
+        with ExitStack() as hooks:
             for layer in self._layers:
-                handles += self._hooked(layer, tokens, scale)
+                for handle in self._hooked(layer, tokens, scale):
+                    hooks.enter_context(handle)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _hooked(self, layer: Layer, tokens: torch.Tensor, scale: torch.Tensor | float) -> list[Any]:
         """Hook one layer -> the handles."""

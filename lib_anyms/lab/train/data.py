@@ -91,7 +91,7 @@ class Maker:
         identities: list[Identity | None] = []
         for number in range(count):
             referenced = number < round(self.referenced * count)
-            figures = self._copies(random) if referenced else self._scene(random)
+            figures = self._figures(referenced, random)
             background = random.choice(BACKGROUNDS)
             cells[number] = rgb(background)[:, None, None]
             for identity, mask, top, left in figures:
@@ -106,13 +106,11 @@ class Maker:
             identities.append(figures[0][0] if referenced else None)
         return Batch(latents_of(torch.from_numpy(cells)), torch.from_numpy(covered), captions, identities)
 
-    def _copies(self, random: Random) -> list[Placed]:
-        """One identity in one or several poses; once where it is held out, for probes."""
-        copies = 1 if self.held_out else random.choices(*_COPIES[self.side])[0]
-        return self._place([self._identity(random)] * copies, random)
-
-    def _scene(self, random: Random) -> list[Placed]:
-        """Several identities."""
+    def _figures(self, referenced: bool, random: Random) -> list[Placed]:
+        """One identity in one or several poses, once where it is held out, for probes; or several identities."""
+        if referenced:
+            copies = 1 if self.held_out else random.choices(*_COPIES[self.side])[0]
+            return self._place([self._identity(random)] * copies, random)
         count = random.choices(*_COUNTS[self.side])[0]
         return self._place([self._identity(random) for _ in range(count)], random)
 
@@ -165,19 +163,17 @@ class References:
 
     def __call__(self, kind: str, identities: Sequence[Identity | None], random: Random) -> torch.Tensor:
         """(n, ...): each identity in a random pose; for None the encoding of no image."""
+        new = [one for one in dict.fromkeys(identities) if one is not None and one not in self._cache]
+        if new:
+            self._add(new)
         encodings = []
-        for identity in identities:
-            if identity is None:
-                encodings.append(self.nothing[kind])
-                continue
-            if identity not in self._cache:
-                self._add([one for one in identities if one is not None])
-            encodings.append(self._cache[identity][kind][random.randrange(self._poses)])
+        for one in identities:
+            poses = self._cache[one][kind] if one is not None else None
+            encodings.append(self.nothing[kind] if poses is None else poses[random.randrange(self._poses)])
         return torch.stack(encodings).float()
 
-    def _add(self, identities: Sequence[Identity]) -> None:
-        """Encode the new ones in one batch."""
-        new = [identity for identity in dict.fromkeys(identities) if identity not in self._cache]
+    def _add(self, new: Sequence[Identity]) -> None:
+        """Encode new identities in one batch."""
         images = [draw_reference(identity, self._random) for identity in new for _ in range(self._poses)]
         encoded = self._encode(normalised(torch.stack(images).to(self._device)))
         for number, identity in enumerate(new):

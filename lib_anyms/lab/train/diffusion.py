@@ -63,20 +63,14 @@ def v_errors(
 def predictor(unet: Any, text: tuple[Tensor, Tensor], pixels: int) -> Predict:
     """The UNet with these texts (context, pooled), and SDXL's sizes of an uncropped image of `pixels` a side."""
     context, pooled = text
-    conditions = added(pooled, pixels)
+    sizes = torch.tensor([pixels, pixels, 0, 0, pixels, pixels], device=pooled.device, dtype=pooled.dtype)
+    conditions = {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), -1)}
 
     def predict(latents: Tensor, timesteps: Tensor) -> Tensor:
         latents = latents.contiguous(memory_format=torch.channels_last)
-        output = unet(latents, timesteps, context, added_cond_kwargs=conditions, return_dict=False)
-        return output[0]
+        return unet(latents, timesteps, context, added_cond_kwargs=conditions, return_dict=False)[0]
 
     return predict
-
-
-def added(pooled: Tensor, pixels: int) -> dict[str, Tensor]:
-    """SDXL's added conditions for an uncropped image of `pixels` a side."""
-    sizes = torch.tensor([pixels, pixels, 0, 0, pixels, pixels], device=pooled.device, dtype=pooled.dtype)
-    return {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), -1)}
 
 
 @torch.no_grad()

@@ -14,19 +14,10 @@ from safetensors.torch import load_file, save_file
 from lib_anyms.lab.charts import draw_curves
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.stages import KINDS, STAGES, Run
-from lib_anyms.lab.train.text import TextPair, trained_pair
-from lib_anyms.lab.train.trainer import (
-    LOG,
-    Progress,
-    State,
-    TrainContext,
-    averaged_weights,
-    part_of,
-    progress_of,
-    write_state,
-)
+from lib_anyms.lab.train.text import TextPair
+from lib_anyms.lab.train.trainer import LOG, Progress, State, TrainContext, part_of, trained, write_state
 from lib_anyms.lab.train.vae import build_vae
-from lib_anyms.lab.train.vision import trained_encoder
+from lib_anyms.lab.train.vision import new_encoder
 from lib_anyms.lab.world.identity import COLOURS, HELD_OUT_SHARE, PATTERNS, SHAPES
 from lib_anyms.lab.world.scene import BACKGROUNDS
 from lib_anyms.standalone.bundle import ADAPTERS, CARD, CHECKPOINT, CURVES, ENCODER, HISTORY
@@ -46,7 +37,7 @@ def export(out: Path, folder: Path, structure: Structure = SPRITES) -> list[Path
     files = [folder / CHECKPOINT, folder / ENCODER]
     checkpoint = {**single_file_state(trained_modules(run), structure), V_PREDICTION: torch.ones(1)}
     _save(files[0], checkpoint, {METADATA_KEY: structure.to_json()})
-    encoder = trained_encoder(structure, run.weights("vision", "export"))
+    encoder = trained(new_encoder(structure), run.weights("vision", "export"), "encoder")
     vision = json.dumps(vision_config(structure.vision), sort_keys=True)
     _save(files[1], dict(encoder.named_parameters()), {VISION_KEY: vision})
     for kind in KINDS:
@@ -66,9 +57,9 @@ def trained_modules(run: Run) -> Modules:
     modules = build_modules(run.structure)
     modules.unet.load_state_dict(part_of(run.weights("unet", "export"), "unet."))
     vae = build_vae(run.structure)
-    if decoder := averaged_weights(run.context, "decoder"):
+    if decoder := run.context.averaged_weights("decoder"):
         vae.load_state_dict(decoder)
-    pair = trained_pair(run.structure, run.weights("text", "export"))
+    pair = trained(TextPair(run.structure), run.weights("text", "export"), "pair")
     modules.text_encoder.load_state_dict(pair.whole_state(pair.first))
     modules.text_encoder_2.load_state_dict(pair.whole_state(pair.second))
     return Modules(modules.unet, vae, modules.text_encoder, modules.text_encoder_2)
@@ -98,7 +89,7 @@ def history_of(context: TrainContext) -> list[dict[str, Any]]:
     """What each stage took, here and in the training this one started from: [{stage, steps, pictures, seconds}]."""
     before = context.out / HISTORY
     history = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else []
-    progress = {name: progress_of(context, name) for name in STAGES}
+    progress = {name: context.progress_of(name) for name in STAGES}
     return history + [{"stage": name, **asdict(one)} for name, one in progress.items() if one and one.steps]
 
 

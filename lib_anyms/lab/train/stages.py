@@ -14,11 +14,11 @@ import torch
 from lib_anyms.errors import Refused
 from lib_anyms.lab.train.adapter import Adapter
 from lib_anyms.lab.train.data import References
-from lib_anyms.lab.train.text import CachedText, TextLearner, TextPair, trained_pair
-from lib_anyms.lab.train.trainer import Learner, Plan, Progress, TrainContext, Trainer, averaged_weights, progress_of
+from lib_anyms.lab.train.text import CachedText, TextLearner, TextPair
+from lib_anyms.lab.train.trainer import Learner, Plan, Progress, TrainContext, Trainer, trained
 from lib_anyms.lab.train.unet import Conditions, UNetLearner, new_unet
-from lib_anyms.lab.train.vae import DecoderLearner, build_vae
-from lib_anyms.lab.train.vision import VisionLearner, new_encoder, trained_encoder
+from lib_anyms.lab.train.vae import DecoderLearner
+from lib_anyms.lab.train.vision import VisionLearner, new_encoder
 from lib_anyms.standalone.structure import SPRITES, Structure
 
 log = logging.getLogger("anyms")
@@ -38,7 +38,7 @@ class Run:
 
     def weights(self, stage: str, needed_by: str) -> dict[str, torch.Tensor]:
         """The weights of a stage that has begun. Raises Refused."""
-        state = averaged_weights(self.context, stage)
+        state = self.context.averaged_weights(stage)
         if not state:
             raise Refused("train_needs", stage=needed_by, needs=stage, out=self.context.out)
         return state
@@ -55,35 +55,25 @@ class TrainStage:
     learner: Callable[[Run, int], Learner]  # (run, seed)
 
 
-def _text(run: Run, seed: int) -> Learner:
-    return TextLearner(TextPair(run.structure), seed, batch=64)
-
-
-def _vision(run: Run, seed: int) -> Learner:
-    return VisionLearner(new_encoder(run.structure), run.structure, seed, batch=32)
-
-
-def _decoder(run: Run, seed: int) -> Learner:
-    return DecoderLearner(build_vae(run.structure), seed, batch=8)
-
-
 def _unet(run: Run, seed: int) -> Learner:
     unet = new_unet(run.structure)
     device = run.context.device
     adapters = [Adapter(kind, run.structure, unet).to(device) for kind in KINDS]
-    pair = trained_pair(run.structure, run.weights("text", "unet")).to(device)
-    encoder = trained_encoder(run.structure, run.weights("vision", "unet")).to(device)
+    pair = trained(TextPair(run.structure), run.weights("text", "unet"), "pair").to(device)
+    encoder = trained(new_encoder(run.structure), run.weights("vision", "unet"), "encoder").to(device)
     conditions = Conditions(CachedText(pair), References(encoder))
     learner = UNetLearner(unet.to(device), adapters, conditions, run.structure, seed)
-    if begun := averaged_weights(run.context, "unet"):
+    if begun := run.context.averaged_weights("unet"):
         learner.module.load_state_dict(begun)
     return learner
 
 
+_VISION = Plan(0, rate=1.5e-3, fall=0.6)
+_DECODER = Plan(0, rate=4e-4, weight_decay=0.0, muon=False)
 _TABLE = (
-    TrainStage("text", 0.05, 4.0, Plan(0, rate=2e-3, muon=False), _text),
-    TrainStage("vision", 0.08, 8.0, Plan(0, rate=1.5e-3, fall=0.6), _vision),
-    TrainStage("decoder", 0.07, 10.0, Plan(0, rate=4e-4, weight_decay=0.0, muon=False), _decoder),
+    TrainStage("text", 0.05, 4.0, Plan(0, rate=2e-3, muon=False), lambda run, seed: TextLearner(run.structure, seed)),
+    TrainStage("vision", 0.08, 8.0, _VISION, lambda run, seed: VisionLearner(run.structure, seed)),
+    TrainStage("decoder", 0.07, 10.0, _DECODER, lambda run, seed: DecoderLearner(run.structure, seed)),
     TrainStage("unet", 0.80, float("inf"), Plan(0, rate=2.5e-3), _unet),
 )
 STAGES = {stage.name: stage for stage in _TABLE}
@@ -94,7 +84,7 @@ def train_stage(stage: TrainStage, run: Run, minutes: float | None = None, resum
     seed = zlib.crc32(f"{run.seed} {stage.name}".encode())
     plan = replace(stage.plan, minutes=min(stage.most, run.minutes * stage.share) if minutes is None else minutes)
     context = run.context
-    progress = progress_of(context, stage.name) if resume and context.weights(stage.name).is_file() else None
+    progress = context.progress_of(stage.name) if resume and context.weights(stage.name).is_file() else None
     if progress and progress.seconds >= plan.minutes * 60:
         log.info("%s: complete, %s", stage.name, progress)
         return progress

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lib_anyms.lab.train.trainer import Learner, State, TrainContext, part_of
+from lib_anyms.lab.train.trainer import Learner, State, TrainContext
 from lib_anyms.lab.world.captions import ANYTHING, NAMES, caption, vocabulary, words_of
 from lib_anyms.lab.world.scene import BACKGROUNDS
 from lib_anyms.standalone.pipeline import END, PADS, START, clip_merges, clip_vocabulary
@@ -122,7 +122,8 @@ class CachedText:
 class TextLearner(Learner):
     """Trains a TextPair with linear heads (not exported): what is named up to each word, and in the whole caption."""
 
-    def __init__(self, pair: TextPair, seed: int, batch: int) -> None:
+    def __init__(self, structure: Structure, seed: int, batch: int = 64) -> None:
+        pair = TextPair(structure)
         width = pair.first.config.hidden_size + pair.second.config.hidden_size
         self.pair, self._random, self._batch = pair, Random(seed), batch
         heads = {
@@ -171,10 +172,3 @@ def draw_caption(random: Random) -> str:
     """A caption of up to six figures on a background, or of a background alone."""
     names = [random.choice(NAMES) for _ in range(random.choice(_COUNTS))]
     return caption(names, random.choice(BACKGROUNDS), random) or f"a {ANYTHING}"
-
-
-def trained_pair(structure: Structure, weights: State) -> TextPair:
-    """The trained encoders out of the text stage's weights, frozen."""
-    pair = TextPair(structure)
-    pair.load_state_dict(part_of(weights, "pair."))
-    return pair.requires_grad_(False).eval()

@@ -76,6 +76,22 @@ class TrainContext:
     def weights(self, stage: str) -> Path:
         return self.out / "weights" / f"{stage}.safetensors"
 
+    def averaged_weights(self, stage: str) -> State:
+        """The averaged weights of a complete stage, or of the last save of a running one; empty if there are none."""
+        if self.weights(stage).is_file():
+            return load_file(str(self.weights(stage)))
+        path = self.state(stage)
+        state = load_file(str(path)) if path.is_file() else {}
+        return {**part_of(state, "module."), **part_of(state, "average.")}
+
+    def progress_of(self, stage: str) -> Progress | None:
+        """What a stage took so far; None if it was never saved."""
+        for path in (self.weights(stage), self.state(stage)):
+            if path.is_file():
+                with safe_open(str(path), framework="pt") as file:
+                    return Progress(**json.loads((file.metadata() or {})["progress"]))
+        return None
+
     def next_sheet(self, name: str) -> Path:
         """A new file for sample images."""
         folder = self.out / "sheets"
@@ -97,6 +113,11 @@ class Learner(ABC):
 
     module: Any  # a torch module
     _random: Random  # draws the data
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
 
     def reseed(self, seed: int) -> None:
         """Draw other data from now on."""
@@ -147,7 +168,7 @@ class Trainer:
         self._optimiser = Optimiser(learner.module, plan.rate, plan.weight_decay, plan.muon)
         self._average = EMA(learner.module, plan.average)
         self._last: dict[str, float] = {}  # seconds of the last report, probe and save
-        self._recent: list[dict[str, float]] = []
+        self._recent: dict[str, list[float]] = {}  # values since the last report
 
     def resume(self) -> bool:
         """Continue from the stage's saved state, if there is one."""
@@ -199,7 +220,8 @@ class Trainer:
         progress.steps += 1
         progress.pictures += images
         self._average.update(progress.steps)
-        self._recent.append({"loss": loss.item(), "gradient": norm.item(), **facts})
+        for name, value in {"loss": loss.item(), "gradient": norm.item(), **facts}.items():
+            self._recent.setdefault(name, []).append(value)
 
     def _now_and_then(self) -> None:
         plan = self.plan
@@ -211,13 +233,9 @@ class Trainer:
 
     def _report(self) -> None:
         """Log the means since the last report."""
-        values: dict[str, list[float]] = {}
-        for line in self._recent:
-            for name, value in line.items():
-                values.setdefault(name, []).append(value)
-        self._recent.clear()
         progress = self.progress
-        facts = {name: round(fmean(numbers), 4) for name, numbers in values.items()}
+        facts = {name: round(fmean(values), 4) for name, values in self._recent.items()}
+        self._recent.clear()
         facts["rate"] = round(self.plan.rate_at(progress.steps, progress.seconds), 6)
         self.context.note(self.stage, progress, **facts)
 
@@ -259,22 +277,10 @@ def write_state(path: Path, state: State, progress: Progress) -> None:
     os.replace(path.with_suffix(".new"), path)
 
 
-def averaged_weights(context: TrainContext, stage: str) -> State:
-    """The averaged weights of a complete stage, or of the last save of a running one; empty if there are none."""
-    if context.weights(stage).is_file():
-        return load_file(str(context.weights(stage)))
-    path = context.state(stage)
-    state = load_file(str(path)) if path.is_file() else {}
-    return {**part_of(state, "module."), **part_of(state, "average.")}
-
-
-def progress_of(context: TrainContext, stage: str) -> Progress | None:
-    """What a stage took so far; None if it was never saved."""
-    for path in (context.weights(stage), context.state(stage)):
-        if path.is_file():
-            with safe_open(str(path), framework="pt") as file:
-                return Progress(**json.loads((file.metadata() or {})["progress"]))
-    return None
+def trained(module: Any, weights: State, part: str) -> Any:
+    """`module` with the weights of a stage's `part`, frozen."""
+    module.load_state_dict(part_of(weights, f"{part}."))
+    return module.requires_grad_(False).eval()
 
 
 def part_of(state: State, prefix: str) -> State:

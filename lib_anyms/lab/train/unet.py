@@ -91,7 +91,7 @@ class UNetLearner(Learner):
         self.unet, self.adapters, self.conditions = unet, {adapter.kind: adapter for adapter in adapters}, conditions
         self.module = nn.ModuleDict({"unet": unet, **{f"adapter-{kind}": one for kind, one in self.adapters.items()}})
         self.pixels = structure.native_size  # the size condition: of a whole image, also on a smaller canvas
-        self.device, self._random, bank = next(unet.parameters()).device, Random(seed), Bank()
+        self._random, bank = Random(seed), Bank()
         self._makers = {side: Maker(bank, side, share) for side, share in REFERENCED.items()}
         self.held_out = {side: Maker(bank, side, 1.0, held_out=True) for side in REFERENCED}
         self._larger = 1 if self.device.type == "cpu" else 8
@@ -170,11 +170,9 @@ def preferred(learner: UNetLearner, side: int) -> dict[str, float]:
 def sampled(learner: UNetLearner, side: int, context: TrainContext) -> dict[str, float]:
     """Sample single figures with the stream everywhere -> share the oracle reads right by attribute. Saves a sheet."""
     random = Random(81)
-    identities, backgrounds = [], []
-    for number, identity in enumerate(learner.held_out[side](_SAMPLES, Random(80)).identities):
-        assert identity is not None
-        identities.append(replace(identity, shape=SHAPES[number % len(SHAPES)]))
-        backgrounds.append(random.choice(BACKGROUNDS))
+    held_out = [one for one in learner.held_out[side](_SAMPLES, Random(80)).identities if one is not None]
+    identities = [replace(one, shape=SHAPES[number % len(SHAPES)]) for number, one in enumerate(held_out)]
+    backgrounds = [random.choice(BACKGROUNDS) for _ in identities]
     captions = [prompt([identity.shape], name) for identity, name in zip(identities, backgrounds)]
     nothing = [None] * len(captions)
     conditional = _streamed(learner, captions, identities, 1.0)
@@ -197,8 +195,7 @@ def _streamed(
 ) -> Predict:
     """The UNet with these captions and the 4-token stream of these references over the whole image."""
     adapter = learner.adapters["base"]
-    encoded = learner.conditions.references("base", references, Random(79)).to(learner.device)
-    tokens = adapter.tokens(encoded)
+    tokens = adapter.tokens(learner.conditions.references("base", references, Random(79)).to(learner.device))
     plain = predictor(learner.unet, learner.conditions.encode(captions, learner.device), learner.pixels)
 
     def predict(latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:

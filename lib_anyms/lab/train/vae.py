@@ -33,7 +33,6 @@ _SHARP = 100.0  # the corners before the norm that sets their strength: far abov
 _CONSTANT, _CORNERS = 0, [0, 1]  # channels in the pinning res block: the constant; the two signs of the corners
 _CROP_SIDE, _CROP_RADII = 8, (3.6, 8.0)  # latent cells: crops that train the decoder, and the radii of their figures
 
-
 Pins = list[tuple[int, int, int, int]]
 
 
@@ -171,20 +170,17 @@ def _identity(conv: Any) -> None:
 class DecoderLearner(Learner):
     """Trains the decoder on crops of images, and the convolution before it. The encoder and the pins stay fixed."""
 
-    def __init__(self, vae: AutoencoderKL, seed: int, batch: int) -> None:
-        self.module = self.vae = vae
+    def __init__(self, structure: Structure, seed: int, batch: int = 8) -> None:
+        self.module = self.vae = vae = build_vae(structure)
         self._random, self._batch = Random(seed), batch
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
-        masks = frozen(vae)
-        for name, parameter in vae.decoder.named_parameters():
-            if name in masks:
-                mask = masks[name]
-                parameter.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
+        parameters = dict(vae.decoder.named_parameters())
+        for name, mask in frozen(vae).items():
+            parameters[name].register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient))
 
     def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
-        device = next(self.vae.parameters()).device
-        images = torch.stack([draw(crop(self._random), _CROP_SIDE * CELL) for _ in range(self._batch)]).to(device)
+        images = torch.stack([draw(crop(self._random), _CROP_SIDE * CELL) for _ in range(self._batch)]).to(self.device)
         off = decode(self.vae, latents_of(pool(images))) - images
         squared = off.square().mean()
         return off.abs().mean() + 4 * squared, {"psnr": _decibel(squared)}, len(images)

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lib_anyms.ip_adapter.references import MEAN, STD
-from lib_anyms.lab.train.trainer import Learner, State, TrainContext, part_of
+from lib_anyms.lab.train.trainer import Learner, TrainContext
 from lib_anyms.lab.world.draw import draw_reference
 from lib_anyms.lab.world.identity import ATTRIBUTES, KNOWN, Identity, held_out_identity, trained_identity
 from lib_anyms.standalone.random_sdxl import vision_config
@@ -61,16 +61,16 @@ def attribute_directions(width: int) -> torch.Tensor:
 class VisionLearner(Learner):
     """Trains the encoder, with a linear head (not exported) that redraws the image."""
 
-    def __init__(self, encoder: CLIPVisionModelWithProjection, structure: Structure, seed: int, batch: int) -> None:
+    def __init__(self, structure: Structure, seed: int, batch: int = 32) -> None:
         width = structure.vision.projection
-        self.encoder, self._random, self._batch = encoder, Random(seed), batch
+        self.encoder, self._random, self._batch = new_encoder(structure), Random(seed), batch
         self._directions = attribute_directions(width)
         self._pool: list[tuple[Identity, torch.Tensor]] = []
-        self.module = nn.ModuleDict({"encoder": encoder, "redraw": nn.Linear(width, 3 * _COARSE**2)})
+        self.module = nn.ModuleDict({"encoder": self.encoder, "redraw": nn.Linear(width, 3 * _COARSE**2)})
 
     def step(self, share: float) -> tuple[torch.Tensor, dict[str, float], int]:
         images, identities = self._draw()
-        images = images.to(next(self.encoder.parameters()).device)
+        images = images.to(self.device)
         embeddings = self.encoder(pixel_values=normalised(images)).image_embeds
         loss, right = self._named(embeddings, identities)
         coarse = F.adaptive_avg_pool2d(images, _COARSE).flatten(1)
@@ -106,12 +106,4 @@ class VisionLearner(Learner):
         random = Random(77)
         identities = [held_out_identity(random) for _ in range(128)]
         images = torch.stack([draw_reference(identity, random) for identity in identities])
-        device = next(self.encoder.parameters()).device
-        return self._named(self.encoder(pixel_values=normalised(images.to(device))).image_embeds, identities)[1]
-
-
-def trained_encoder(structure: Structure, weights: State) -> CLIPVisionModelWithProjection:
-    """The encoder out of the vision stage's weights, frozen."""
-    encoder = new_encoder(structure)
-    encoder.load_state_dict(part_of(weights, "encoder."))
-    return encoder.requires_grad_(False).eval()
+        return self._named(self.encoder(pixel_values=normalised(images.to(self.device))).image_embeds, identities)[1]

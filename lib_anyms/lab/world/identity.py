@@ -65,14 +65,14 @@ class Identity:
 ATTRIBUTES = tuple(field.name for field in fields(Identity))
 
 
-def trained_identity(random: Random, shape: str = "") -> Identity:
-    """A random identity that training may show, of this shape or of any."""
-    return _draw(random, lambda one: one.trained, (shape,) if shape else SHAPES)
+def trained_identity(random: Random) -> Identity:
+    """A random identity that training may show."""
+    return _draw(random, lambda one: one.trained, SHAPES)
 
 
-def held_out_identity(random: Random, shape: str = "") -> Identity:
-    """A random held-out combination of known words, of this shape or of any."""
-    return _draw(random, lambda one: one.held_out, (shape,) if shape else SHAPES)
+def held_out_identity(random: Random) -> Identity:
+    """A random held-out combination of known words."""
+    return _draw(random, lambda one: one.held_out, SHAPES)
 
 
 def unseen_identity(random: Random, attribute: str) -> Identity:

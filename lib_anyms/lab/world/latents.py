@@ -16,7 +16,6 @@ _DIRECTIONS = ((3**-0.5, 3**-0.5, 3**-0.5), (2**-0.5, 0.0, -(2**-0.5)), (-(6**-0
 _DEVIATIONS = (0.34, 0.22, 0.15)
 _CORNERS = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))  # of a tetrahedron, times 3 ** -0.5
 
-
 _WHITENING = torch.tensor(_DIRECTIONS) / torch.tensor(_DEVIATIONS)[:, None]
 COLOUR_TO_LATENT = torch.tensor(_CORNERS, dtype=torch.float32) * 3**-0.5 @ _WHITENING  # (4 channels, 3 colours)
 LATENT_TO_COLOUR = torch.linalg.pinv(COLOUR_TO_LATENT)  # (3, 4): the least-squares inverse

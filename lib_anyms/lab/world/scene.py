@@ -16,7 +16,6 @@ from lib_anyms.layout.geometry import Box
 
 BACKGROUNDS = ("sand", "grass", "sky", "night", "snow", "dusk", "clay", "fog")
 CELLS = 32  # latent cells a side of an image of native size, 8 pixels each
-MAX_FIGURES = 12
 TILT = math.radians(5)
 EDGE = 0.008  # between a figure and the image's edge
 _TRIES = 80
@@ -93,9 +92,8 @@ def place_anywhere(figure: Figure, random: Random) -> Figure:
 
 def place_apart(figures: Sequence[Figure], random: Random) -> tuple[Figure, ...] | None:
     """Place the figures so that no two boxes meet, the largest first; None after too many tries."""
-    order = sorted(range(len(figures)), key=lambda n: -figures[n].radius)
     placed: dict[int, Figure] = {}
-    for n in order:
+    for n in sorted(range(len(figures)), key=lambda n: -figures[n].radius):
         for _ in range(_TRIES):
             candidate = place_anywhere(figures[n], random)
             if all(common_area(candidate.box, other.box) == 0 for other in placed.values()):
@@ -106,11 +104,11 @@ def place_apart(figures: Sequence[Figure], random: Random) -> tuple[Figure, ...]
     return tuple(placed[n] for n in range(len(figures)))
 
 
-def scene_of(identities: Iterable[Identity], background: str, random: Random, cells: float = CELLS) -> Scene:
+def scene_of(identities: Iterable[Identity], background: str, random: Random) -> Scene:
     """Place these identities apart from each other, as large as their number allows."""
     chosen = tuple(identities)
     while True:
-        placed = place_apart([pose(identity, RADII[len(chosen)], random, cells) for identity in chosen], random)
+        placed = place_apart([pose(identity, RADII[len(chosen)], random) for identity in chosen], random)
         if placed is not None:
             return Scene(background, placed)
 
