@@ -35,17 +35,45 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     page.stop()
 
 
-def opened(browser: Any, served: Served) -> Iterator[Editor]:
-    page = Editor(browser.new_context(viewport={"width": 1000, "height": 900}), served)
-    page.open()
-    yield page
-    page.close()
+class Screen:
+    """A page of the browser, kept for many tests: in a new one the browser compiles gradio's scripts again.
+
+    Each test gets it newly opened, with nothing stored. After a failure the next test gets a new page.
+    """
+
+    def __init__(self, browser: Any, **options: Any) -> None:
+        self._browser, self._options = browser, options
+        self._page: Any = None  # while no test has it
+
+    def lend(self, request: pytest.FixtureRequest, served: Served, address: str = "") -> Iterator[Editor]:
+        page = self._page or self._browser.new_context(**self._options).new_page()
+        self._page, failures = None, request.session.testsfailed
+        page.set_viewport_size(self._options["viewport"])
+        editor = Editor(page.context, served, page)
+        editor.open(address)
+        yield editor
+        if editor.complaints or editor.scripted or request.session.testsfailed > failures:
+            editor.close()
+        else:
+            editor.leave()
+            self._page = page
+
+
+@pytest.fixture(scope="session")
+def desktop(browser: Any) -> Screen:
+    return Screen(browser, viewport={"width": 1000, "height": 900})
+
+
+@pytest.fixture(scope="session")
+def handheld(browser: Any) -> Screen:
+    size = {"width": 360, "height": 780}
+    return Screen(browser, viewport=size, has_touch=True, is_mobile=True, color_scheme="dark")
 
 
 @pytest.fixture
-def editor(browser: Any, served: Served) -> Iterator[Editor]:
+def editor(request: pytest.FixtureRequest, desktop: Screen, served: Served) -> Iterator[Editor]:
     """The page, newly opened, on a screen with a mouse."""
-    yield from opened(browser, served)
+    yield from desktop.lend(request, served)
 
 
 @pytest.fixture(scope="session")
@@ -56,18 +84,12 @@ def served_whole(served: Served, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def both_tabs(browser: Any, served_whole: Served) -> Iterator[Editor]:
+def both_tabs(request: pytest.FixtureRequest, desktop: Screen, served_whole: Served) -> Iterator[Editor]:
     """The page with txt2img and img2img, newly opened."""
-    yield from opened(browser, served_whole)
+    yield from desktop.lend(request, served_whole)
 
 
 @pytest.fixture
-def phone(browser: Any, served: Served) -> Iterator[Editor]:
+def phone(request: pytest.FixtureRequest, handheld: Screen, served: Served) -> Iterator[Editor]:
     """The page, newly opened, on a phone with a dark theme."""
-    context = browser.new_context(
-        viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True, color_scheme="dark"
-    )
-    page = Editor(context, served)
-    page.open("?__theme=dark")
-    yield page
-    page.close()
+    yield from handheld.lend(request, served, "?__theme=dark")

@@ -40,20 +40,26 @@ def picture(colour: str, size: tuple[int, int] = (90, 120)) -> bytes:
 class Editor:
     """The panel in txt2img. Subclasses adapt it to the page of a real host."""
 
-    def __init__(self, context: Any, served: Served) -> None:
+    def __init__(self, context: Any, served: Served, page: Any = None) -> None:
+        """page: of an earlier test, see conftest.Screen; else a new one."""
         self.context = context
         self.gradio = served.gradio
         self.url = served.url
         self.folder = served.folder
-        self.page = context.new_page()
+        self.page = page or context.new_page()
         self.page.set_default_timeout(WAIT)
         self.root = self.page.locator("anyms-editor[tab=txt2img]")
         self.other = self.page.locator("anyms-editor[tab=img2img]")
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self._note(error.message, error.stack or ""))
-        self.page.on("console", self._note_message)
-        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.scripted = False  # the page has a script for every address it opens, which cannot be removed
+        self._listeners = {
+            "pageerror": lambda error: self._note(error.message, error.stack or ""),
+            "console": self._note_message,
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
 
     def open(self, options: str = "") -> None:
         self.page.goto(self.url + options, wait_until="load")
@@ -61,12 +67,25 @@ class Editor:
 
     def speak(self, words: dict[str, str]) -> None:
         """Open the page with these translations, as a host's language file has them."""
+        self.scripted = True
         self.page.add_init_script(f"window.getTranslation = (words) => ({json.dumps(words)})[words];")
         self.open()
 
     def close(self) -> None:
         self.context.close()
         assert not self.complaints
+
+    def leave(self) -> None:
+        """Make the page ready for another Editor: nothing stored, the mouse at rest, no listener of this one."""
+        self.page.evaluate("sessionStorage.clear()")
+        self.page.goto("about:blank")
+        self.page.mouse.up()
+        self.page.mouse.move(0, 0)
+        session = self.context.new_cdp_session(self.page)
+        session.send("Storage.clearDataForOrigin", {"origin": self.url.rstrip("/"), "storageTypes": "all"})
+        session.detach()
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     def _note_message(self, message: Any) -> None:
         if message.type == "error":
