@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
+from lib_anyms.job.live_sessions import last_report
 from lib_anyms.standalone.pipeline import load_pipeline
 from lib_anyms.standalone.processes import CHECKOUT
 from tests.support.files import random_files
@@ -45,6 +46,9 @@ def test_the_example_makes_a_picture_with_its_subjects(pipeline: Any, tmp_path: 
     without = np.asarray(pipeline("a cat and a dog on grass").images[0])
     torch.manual_seed(0)
     runpy.run_path(str(EXAMPLE))
+    report = last_report()
+    assert report is not None
+    assert (report.steps, report.notes) == (2, ())
     picture = np.asarray(Image.open(tmp_path / "picture.png"))
     assert picture.shape == without.shape == (64, 64, 3)
     assert not np.array_equal(picture, without)

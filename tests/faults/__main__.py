@@ -25,7 +25,15 @@ from tests.faults.fault import Fault
 from tests.faults.planting import ROOT, plant, run_tests
 
 # Importing these takes longer than most tests. One server process imports them, and each fault runs in a fork of it.
-HEAVY = ("numpy", "torch", "transformers", "diffusers", "PIL.Image")
+HEAVY = (
+    "numpy",
+    "torch",
+    "transformers.models.clip.modeling_clip",
+    "diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl",
+    "PIL.Image",
+    "pytest",
+    "hypothesis.strategies",
+)
 _DAYS = 20
 MOST_CHANGED = 12  # with a twentieth of the rest about 4 minutes on two cores
 _FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # Windows cannot fork
