@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 
 _MINUTES = 10
 _SHELL, _CHROMIUM = "chromium-headless-shell", "chromium"
-_APT = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends"))
+_UPDATE, _INSTALL = ("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends")
 
 
 def find_program(name: str, package: str) -> str | None:
     """Path of the program; None if it is missing and could not be installed."""
     if shutil.which(name) is None and os.environ.get("CI") == "true" and shutil.which("apt-get"):
-        update, install = _APT
-        for command in (update, (*install, package)):
-            subprocess.run(command, check=False, capture_output=True, timeout=60 * _MINUTES)
+        _update_lists()
+        subprocess.run((*_INSTALL, package), check=False, capture_output=True, timeout=60 * _MINUTES)
     return shutil.which(name)
+
+
+@cache
+def _update_lists() -> None:
+    """Download apt's lists of packages: once, whatever is installed then."""
+    subprocess.run(_UPDATE, check=False, capture_output=True, timeout=60 * _MINUTES)
 
 
 def find_browser() -> str | None:
