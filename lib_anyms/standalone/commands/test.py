@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from lib_anyms.standalone.processes import CHECKOUT
 
-# Folders and files of tests/, the longest first: the short ones then fill the gaps between two workers.
+# Folders and files of tests/. In ORDER the longest come first: the short ones then fill the gaps between two workers.
 CORE = ("laws", "unit", "compat", *sorted(path.name for path in (CHECKOUT / "tests").glob("test_*.py")))
 PARTS = {
     "ui": "the page in a browser, with both gradios",
@@ -33,7 +33,7 @@ OTHERS = {
     "quality": "how well layouts hold, measured again if the engine changed",
 }
 HOST_PARTS = ("hosts", "big")  # skipped without a real WebUI, real files or a lot of memory
-ORDER = (*PARTS, *CORE, *HOST_PARTS)
+ORDER = (*PARTS, *HOST_PARTS, *CORE)
 AT_ONCE = ("ruff", "format", "prepare", "mypy")  # they begin together: mypy has one core, and prepare waits for others
 GRADIO = "ANYMS_TEST_GRADIO"  # the gradio of tests/ui; both if it is not set
 _MOST_WORKERS = 8  # each imports torch
