@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -123,8 +124,9 @@ def single_file_state(modules: Modules, structure: Structure) -> dict[str, torch
     return state
 
 
+@cache
 def expected_shapes(structure: Structure, in_channels: int = LATENT_CHANNELS) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each weight that a pipeline of this structure needs."""
+    """Name and shape of each weight that a pipeline of this structure needs. Do not change the answer: it is kept."""
     with torch.device("meta"):
         state = single_file_state(build_modules(structure, in_channels), structure)
     del state[LOGIT_SCALE]
