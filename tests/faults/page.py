@@ -349,6 +349,20 @@ FAULTS = (
         "tests/ui/test_tools.py -k 'one_click'",
     ),
     Fault(
+        "editor: the number of a narrow box is cut off",
+        "javascript/anyms/view/styles.mjs",
+        "max-width: none; padding: 1px; }",
+        "padding: 1px; }",
+        "tests/ui/test_redesign.py -k 'fits_on_a_screen'",
+    ),
+    Fault(
+        "editor: words of two buttons overlap",
+        "javascript/anyms/view/strip-styles.mjs",
+        "flex: 1 1 min-content; min-width: min-content;",
+        "flex: 1 1 0; min-width: 0;",
+        "tests/ui/test_redesign.py -k 'fits_on_a_screen'",
+    ),
+    Fault(
         "editor: a list without a name",
         "javascript/anyms/view/token-map.mjs",
         '{ "aria-label": t("Show which subject owns each token") }',

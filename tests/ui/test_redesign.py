@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.ui.editor import Editor
 from tests.ui.test_editor import fill
@@ -16,6 +16,12 @@ def chosen_role(editor: Editor, slot: int) -> str:
     return editor.ours(f"slot{slot}_inspect").locator("[aria-checked=true]").first.inner_text()
 
 
+def clipped(parts: Locator) -> list[str]:
+    """The texts of elements whose content is wider than they are."""
+    assert parts.count() > 1
+    return parts.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)")
+
+
 def test_the_panel_fits_on_a_screen_with_one_subject_and_with_twelve(editor: Editor) -> None:
     editor.page.set_viewport_size({"width": 800, "height": 900})
     editor.ours(PANEL).evaluate(f"panel => (panel.style.width = '{WIDTH}px')")  # this page has steps, a host's has none
@@ -25,6 +31,9 @@ def test_the_panel_fits_on_a_screen_with_one_subject_and_with_twelve(editor: Edi
         editor.press("Add subject")
     assert editor.ours(PANEL).bounding_box()["height"] <= TALLEST
     assert editor.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    editor.unfold(1)
+    assert clipped(editor.root.locator(".tag")) == []
+    assert clipped(editor.ours("slot1_inspect").get_by_role("radio")) == []
 
 
 def test_the_larger_view_shows_the_same_stage_and_nothing_of_it_is_hidden(editor: Editor) -> None:

@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=08af3c29";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=08af3c29";
-import { allSlots, readOrder } from "./order.mjs?v=08af3c29";
-import { MAX_PICTURES } from "./pictures.mjs?v=08af3c29";
+import { fitted } from "./boxes.mjs?v=298ab610";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=298ab610";
+import { allSlots, readOrder } from "./order.mjs?v=298ab610";
+import { MAX_PICTURES } from "./pictures.mjs?v=298ab610";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=08af3c29";
-import { shares, takesPart } from "./layout.mjs?v=08af3c29";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=298ab610";
+import { shares, takesPart } from "./layout.mjs?v=298ab610";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */
@@ -21,7 +21,7 @@ const LONG = 1.5; // ratio of a picture's longer side to its shorter side
 export const MESSAGES = {
   hidden: "Hidden: other boxes cover this one completely, so it has no effect. Bring it forward or move it.",
   noPicture: "It has a name but no picture. Drop one onto its box.",
-  small: "Its box is under two tokens of the coarse layers, too small to show details. Make it larger.",
+  small: "Its box is too small to show details. Make it at least 64 × 64 pixels.",
   cropped: "Its picture is far from square, so both ends are cropped. Choose the fit pad to keep them.",
   unnamed: "Its name was not found in the prompt. That may still be right (wildcards, styles, another language).",
 };

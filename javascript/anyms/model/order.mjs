@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=08af3c29";
+import { area } from "./boxes.mjs?v=298ab610";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,8 +1,8 @@
 // Keeps the layout in this browser after each change, and offers it when the page is opened again.
 
-import { make, t, text, textButton } from "./dom.mjs?v=08af3c29";
-import { discard, readStored, store } from "../host/drafts.mjs?v=08af3c29";
-import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=08af3c29";
+import { make, t, text, textButton } from "./dom.mjs?v=298ab610";
+import { discard, readStored, store } from "../host/drafts.mjs?v=298ab610";
+import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=08af3c29";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=08af3c29";
-import { hasPictures } from "../host/files.mjs?v=08af3c29";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=08af3c29";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=08af3c29";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=298ab610";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=298ab610";
+import { hasPictures } from "../host/files.mjs?v=298ab610";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=298ab610";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=298ab610";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=08af3c29";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=08af3c29";
-import { allSlots } from "../model/order.mjs?v=08af3c29";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=08af3c29";
-import { Strokes } from "./strokes.mjs?v=08af3c29";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=08af3c29";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=08af3c29";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=08af3c29";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=298ab610";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=298ab610";
+import { allSlots } from "../model/order.mjs?v=298ab610";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=298ab610";
+import { Strokes } from "./strokes.mjs?v=298ab610";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=298ab610";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=298ab610";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=298ab610";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=08af3c29";
+import { make, t, textButton } from "./dom.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

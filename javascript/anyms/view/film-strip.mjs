@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=08af3c29";
-import { hasPictures } from "../host/files.mjs?v=08af3c29";
-import { isOff } from "../model/layout.mjs?v=08af3c29";
-import * as verbs from "./verbs.mjs?v=08af3c29";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=298ab610";
+import { hasPictures } from "../host/files.mjs?v=298ab610";
+import { isOff } from "../model/layout.mjs?v=298ab610";
+import * as verbs from "./verbs.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

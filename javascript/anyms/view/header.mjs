@@ -1,7 +1,7 @@
-// The panel's first line: how many subjects are on, and what to do first while there is none.
+// The panel's first line: how many subjects are on, what to do first while there is none, and the picture's size.
 
-import { make, t, text } from "./dom.mjs?v=08af3c29";
-import { takesPart } from "../model/layout.mjs?v=08af3c29";
+import { make, t, text } from "./dom.mjs?v=298ab610";
+import { takesPart } from "../model/layout.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -14,11 +14,13 @@ export class Header {
     this.count = make("span", { className: "pill" });
     this.adapter = make("span", { className: "pill ready", hidden: true });
     this.help = make("span", { className: "first-help" }, t(HELP));
-    this.root = make("div", { className: "header" }, this.count, this.adapter, this.help);
+    this.shape = make("span", { className: "shape" });
+    this.root = make("div", { className: "header" }, this.count, this.adapter, this.help, this.shape);
   }
 
   draw() {
     const { editor } = this;
+    text(this.shape, `${editor.size.width} × ${editor.size.height}`);
     const filled = editor.layout.regions.filter(({ slot }) => editor.filled(slot));
     const on = filled.filter(({ slot }) => takesPart(editor.layout, (other) => editor.fact(other), slot)).length;
     text(this.count, t("{on} of {all} subjects on", { on, all: filled.length }));

@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=08af3c29";
-import { hints, MESSAGES } from "../model/hints.mjs?v=08af3c29";
-import { addToPrompt, prompts } from "../host/page.mjs?v=08af3c29";
-import { picturesOf } from "../model/layout.mjs?v=08af3c29";
-import { allSlots } from "../model/order.mjs?v=08af3c29";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=298ab610";
+import { hints, MESSAGES } from "../model/hints.mjs?v=298ab610";
+import { addToPrompt, prompts } from "../host/page.mjs?v=298ab610";
+import { picturesOf } from "../model/layout.mjs?v=298ab610";
+import { allSlots } from "../model/order.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

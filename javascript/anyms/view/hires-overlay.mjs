@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=08af3c29";
-import { hiresCrop } from "../host/page.mjs?v=08af3c29";
+import { make, outside, t } from "./dom.mjs?v=298ab610";
+import { hiresCrop } from "../host/page.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

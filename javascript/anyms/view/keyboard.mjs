@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=08af3c29";
-import { t } from "./dom.mjs?v=08af3c29";
-import { actionOf } from "../model/keys.mjs?v=08af3c29";
-import { boxOf, isLocked } from "../model/layout.mjs?v=08af3c29";
-import * as verbs from "./verbs.mjs?v=08af3c29";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=298ab610";
+import { t } from "./dom.mjs?v=298ab610";
+import { actionOf } from "../model/keys.mjs?v=298ab610";
+import { boxOf, isLocked } from "../model/layout.mjs?v=298ab610";
+import * as verbs from "./verbs.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

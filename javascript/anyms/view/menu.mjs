@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=08af3c29";
+import { make } from "./dom.mjs?v=298ab610";
 
 let count = 0;
 

@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=08af3c29";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=08af3c29";
-import * as saved from "../model/saved-layouts.mjs?v=08af3c29";
-import { textOf } from "../model/text.mjs?v=08af3c29";
+import { button, make, t } from "./dom.mjs?v=298ab610";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=298ab610";
+import * as saved from "../model/saved-layouts.mjs?v=298ab610";
+import { textOf } from "../model/text.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

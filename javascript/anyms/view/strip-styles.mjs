@@ -1,6 +1,7 @@
 // Styles of header, menus, film strip, floating bar, inspector and larger view.
 
 export const STRIP_STYLES = `
+.header .shape { margin-left: auto; }
 .header { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; min-height: 24px; margin-bottom: 4px; }
 .pill { padding: 1px 10px; border-radius: 12px; background: var(--soft); border: 1px solid var(--line); font-size: 12px; }
 .pill.ready { background: #d6f3df; border-color: #9fd9b2; color: #12502a; }
@@ -55,9 +56,9 @@ export const STRIP_STYLES = `
 @keyframes busy { to { opacity: .35; } }
 .roles { display: flex; flex-wrap: wrap; gap: 2px 10px; align-items: center; border: none; margin: 0; padding: 0; }
 .roles .caption { flex: none; color: var(--quiet); font-size: 12px; }
-.segments { display: flex; flex: 1 1 220px; border: 1px solid var(--line); border-radius: var(--small); overflow: hidden; }
-.segments button { flex: 1 1 auto; border: none; border-radius: 0; background: var(--field); padding: 0 4px; font-size: 12px; line-height: 1.15; white-space: normal; }
-.segments button + button { border-left: 1px solid var(--line); }
+.segments { display: flex; flex: 1 1 220px; gap: 1px; flex-wrap: wrap; border: 1px solid var(--line); border-radius: var(--small);
+  background: var(--line); overflow: hidden; }
+.segments button { flex: 1 1 min-content; min-width: min-content; border: none; border-radius: 0; background: var(--field); padding: 0 4px; font-size: 12px; line-height: 1.15; white-space: normal; }
 .segments button:focus-visible { outline-offset: -3px; }
 .segments button[aria-checked=true] { background: color-mix(in srgb, #2456c8 20%, var(--field)); font-weight: 600; }
 .inspect { display: grid; gap: 5px; }
@@ -69,11 +70,13 @@ export const STRIP_STYLES = `
 .numbers label { display: block; font-size: 12px; color: var(--quiet); }
 .numbers input { width: 100%; min-width: 0; min-height: 28px; padding: 0 2px 0 6px; background: var(--field); color: var(--body-text-color, #1f2937); }
 .larger { width: 92vw; max-width: none; height: 90vh; max-height: none; padding: 10px; border: 1px solid var(--line); border-radius: 10px; overflow: auto;
-  background: var(--body-background-fill, #fff); color: inherit; --tall: calc(90vh - 110px); }
+  background: var(--body-background-fill, #fff); color: inherit; }
+.larger .mat { --tall: calc(90vh - 110px); }
 .larger::backdrop { background: #0009; }
 .foot { display: flex; flex-wrap: wrap; gap: 6px; }
 .foot button { flex: 1 1 auto; }
+@container (min-width: 800px) { .mat { --tall: 400px; } }
 @container (max-width: 460px) { .box-bar { position: static !important; width: 100%; margin-top: 6px; visibility: visible !important; } .add-chip { width: 76px; } }
 @media (pointer: coarse) { .box-bar { position: static !important; flex-wrap: wrap; width: 100%; margin-top: 8px; visibility: visible !important; }
-  .box-bar button { flex: 1 1 44px; min-width: 44px; } .segments { flex-wrap: wrap; } .segments button { min-width: 44px; min-height: 44px; } .fold { min-height: 44px; } .numbers input { min-height: 44px; font-size: 16px; } }
+  .box-bar button { flex: 1 1 44px; min-width: 44px; } .segments button { min-height: 44px; padding: 0 12px; } .fold { min-height: 44px; } .numbers input { min-height: 44px; font-size: 16px; } }
 `;

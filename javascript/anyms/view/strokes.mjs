@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=08af3c29";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=08af3c29";
-import { button, make, t } from "./dom.mjs?v=08af3c29";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=298ab610";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=298ab610";
+import { button, make, t } from "./dom.mjs?v=298ab610";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

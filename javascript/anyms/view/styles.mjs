@@ -16,13 +16,13 @@ button:disabled { opacity: .4; cursor: default; }
 button[aria-pressed=true] { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 :is(button, input, select, .box):focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 svg { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.4; stroke-linecap: round; stroke-linejoin: round; }
-.bar { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; }
+.bar { display: flex; flex-wrap: wrap; gap: 4px 5px; align-items: center; }
 .bar > div { display: flex; flex-wrap: wrap; gap: 3px; }
-.bar .add { border-color: #2456c8; background: #2456c8; color: #fff; font-weight: 600; padding: 0 10px 0 7px; }
+.bar .add { border-color: #2456c8; background: #2456c8; color: #fff; font-weight: 600; padding: 0 8px 0 5px; }
 .bar .add svg { stroke-width: 2.2; }
 .bar .end { display: flex; gap: 6px; align-items: center; margin-left: auto; }
 button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--press)); border-color: #2456c8; }
-.background-source { min-height: var(--target); width: 146px; max-width: 100%; padding: 0 4px; background: var(--press); cursor: pointer; }
+.background-source { min-height: var(--target); width: auto; max-width: 156px; padding: 0 4px; background: var(--press); cursor: pointer; }
 .background { position: absolute; inset: 0; z-index: -1; width: 100%; height: 100%; object-fit: cover; opacity: .5; pointer-events: none; }
 .shape { color: var(--quiet); font-variant-numeric: tabular-nums; }
 
@@ -58,7 +58,7 @@ button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--pr
 .invite { position: absolute; inset: 26px 4px 4px; display: flex; align-items: center; justify-content: center; text-align: center;
   color: var(--quiet); font-size: 12px; overflow: hidden; pointer-events: none; }
 .invite::before { content: attr(data-label); }
-.frame { position: absolute; z-index: 99; pointer-events: none; border-radius: 4px; }
+.frame { position: absolute; container: frame / size; z-index: 99; pointer-events: none; border-radius: 4px; }
 .handle { position: absolute; width: 12px; height: 12px; margin: -6px; border: 2px solid #14171c; border-radius: 3px;
   background: #fff; pointer-events: auto; touch-action: none; }
 .handle::before { content: ""; position: absolute; inset: -8px; }
@@ -75,6 +75,11 @@ button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--pr
 .problem { margin: 6px 0; padding: 5px 9px; border-radius: var(--small); background: #b3261e; color: #fff; }
 .problem:empty { display: none; }
 .visually-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+@container box (max-width: 44px) { .box .tag { left: 50%; translate: -50% 0; max-width: none; padding: 1px; } .tag .name { display: none; } }
+@container box (max-width: 16px) { .number { min-width: 14px; height: 15px; padding: 0; font-size: 10px; line-height: 15px; } }
+@container frame (max-width: 44px) { :is(.handle[data-edges=n], .handle[data-edges=s], .handle[data-edges=""]) { display: none; } }
+@container frame (max-height: 44px) { :is(.handle[data-edges=e], .handle[data-edges=w], .handle[data-edges=""]) { display: none; } }
+@container frame (max-width: 28px) { .handle[data-edges*=w] { translate: -5px 0; } .handle[data-edges*=e] { translate: 5px 0; } }
 @container box ((max-width: 76px) or (max-height: 60px)) { .invite { display: none; } }
 @container (max-width: 460px) { .mat { padding: 12px; } .bar { gap: 4px; } .bar .end { margin-left: 0; } .panel { position: fixed; inset: auto 8px 8px; max-width: none; width: auto; max-height: 70vh; overflow: auto; } }
 @media (pointer: coarse) { :host { --target: 44px; } .mat { padding: 24px; } .handle { width: 20px; height: 20px; margin: -10px; border-radius: 5px; }

@@ -1,6 +1,6 @@
 // One line over the stage that answers an action for a few seconds. Screen readers have the status line instead.
 
-import { make, t, text, textButton } from "./dom.mjs?v=08af3c29";
+import { make, t, text, textButton } from "./dom.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=08af3c29";
-import { colourOf, make, t } from "./dom.mjs?v=08af3c29";
-import { boxOf, takesPart } from "../model/layout.mjs?v=08af3c29";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=298ab610";
+import { colourOf, make, t } from "./dom.mjs?v=298ab610";
+import { boxOf, takesPart } from "../model/layout.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -20,6 +20,7 @@ select:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); 
 .hints .warning svg { color: #c77700; stroke-width: 2; }
 .box.warned::after { content: "!"; position: absolute; right: 4px; top: 4px; width: 18px; height: 18px; border-radius: 9px;
   background: #f0a830; color: #14171c; font: 700 12px/18px system-ui, sans-serif; text-align: center; pointer-events: none; }
+@container box (max-width: 56px) { .box.warned::after { content: none; } }
 .token-map { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated; border-radius: 3px; pointer-events: none; }
 .shows-tokens .box { background: none; }
 .shows-tokens .box img { opacity: 0; }

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=08af3c29";
-import { Menu } from "./menu.mjs?v=08af3c29";
-import * as verbs from "./verbs.mjs?v=08af3c29";
+import { button, make, t, text, textButton } from "./dom.mjs?v=298ab610";
+import { Menu } from "./menu.mjs?v=298ab610";
+import * as verbs from "./verbs.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */
@@ -25,7 +25,6 @@ export class Toolbar {
     this.add.className = "add";
     this.snap = button("snap", t("Snap to the token grid"), () => editor.toggleSnapping(), { shown: true });
     this.plain = button("fields", t("Show the number fields"), () => editor.togglePlain(), { shown: true });
-    this.shape = make("span", { className: "shape" });
     this.enlarge = button("enlarge", t("Larger view"), () => editor.largerView?.toggle());
     this.sentences = make("span");
     this.propose = textButton(t("Order by role and size"), () => verbs.unorder(editor));
@@ -56,7 +55,7 @@ export class Toolbar {
     const properties = { className: "bar", role: "toolbar", "aria-label": t("Region tools") };
     const [arrange, more] = this.menus.map((menu) => menu.root);
     const steps = make("div", {}, this.undo, this.redo);
-    const end = make("div", { className: "end" }, this.shape, this.enlarge);
+    const end = make("div", { className: "end" }, this.enlarge);
     return make("div", properties, this.add, steps, arrange, editor.background.select, more, end);
   }
 
@@ -67,7 +66,6 @@ export class Toolbar {
     this.add.disabled = editor.order.length >= editor.fields.slots;
     this.snap.setAttribute("aria-pressed", String(editor.snapping));
     this.plain.setAttribute("aria-pressed", String(editor.plain));
-    text(this.shape, `${editor.size.width} × ${editor.size.height}`);
     const proposed = editor.layout.order === null;
     const rule = proposed ? "Details and smaller boxes lie on top." : "The order is yours.";
     text(this.sentences, `${t("Where boxes overlap, the topmost wins.")} ${t(rule)}`);

@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=08af3c29";
-import { HiresOverlay } from "./hires-overlay.mjs?v=08af3c29";
-import { HintList } from "./hint-list.mjs?v=08af3c29";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=08af3c29";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=08af3c29";
-import { readLayout } from "../model/exchange.mjs?v=08af3c29";
-import { takesPart } from "../model/layout.mjs?v=08af3c29";
-import { allSlots } from "../model/order.mjs?v=08af3c29";
-import { writePositions } from "../model/positions.mjs?v=08af3c29";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=08af3c29";
-import { STYLES } from "./styles.mjs?v=08af3c29";
-import { SavedList } from "./saved-list.mjs?v=08af3c29";
-import { TokenMap } from "./token-map.mjs?v=08af3c29";
+import { button, make, styleSheet, t } from "./dom.mjs?v=298ab610";
+import { HiresOverlay } from "./hires-overlay.mjs?v=298ab610";
+import { HintList } from "./hint-list.mjs?v=298ab610";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=298ab610";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=298ab610";
+import { readLayout } from "../model/exchange.mjs?v=298ab610";
+import { takesPart } from "../model/layout.mjs?v=298ab610";
+import { allSlots } from "../model/order.mjs?v=298ab610";
+import { writePositions } from "../model/positions.mjs?v=298ab610";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=298ab610";
+import { STYLES } from "./styles.mjs?v=298ab610";
+import { SavedList } from "./saved-list.mjs?v=298ab610";
+import { TokenMap } from "./token-map.mjs?v=298ab610";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
