@@ -92,8 +92,8 @@ class Recorder:
     def frame(self, milliseconds: int = LONG) -> None:
         self.editor.page.evaluate("scrollTo(0, 0)")  # the browser scrolls to a slot whose file is chosen
         area = self.editor.root.bounding_box()
-        canvas = self.editor.root.locator(".mat").bounding_box()
-        clip = {**area, "height": canvas["y"] + canvas["height"] - area["y"]}
+        strip = self.editor.root.locator(".strip").bounding_box()
+        clip = {**area, "height": strip["y"] + strip["height"] - area["y"]}
         shot = Image.open(io.BytesIO(self.editor.page.screenshot(clip=clip))).convert("RGB")
         self.frames.append(shot)
         self.milliseconds.append(milliseconds)

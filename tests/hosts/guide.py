@@ -8,14 +8,11 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from PIL import Image
 
-from lib_anyms.lab.world.draw import draw_reference, to_image
-from lib_anyms.lab.world.identity import Identity
-from lib_anyms.standalone import bundle
+from lib_anyms.standalone import bundle, default_scene
 from lib_anyms.standalone.demo import PRESETS, SPRITES
 from lib_anyms.standalone.processes import CHECKOUT
 from lib_anyms.standalone.random_sdxl import RandomFiles
@@ -26,20 +23,18 @@ from tests.support.programs import find_browser
 
 FOLDER = CHECKOUT / "docs" / "pictures"
 HOST = "a1111"
-PROMPT, NEGATIVE = "a fish and a house on grass", "night"
-SUBJECTS = {"fish": Identity("fish", "blue", "orange", "band"), "house": Identity("house", "pink", "purple", "spot")}
+SUBJECTS = ("fish", "house")  # of the demo
+PROMPT = f"a fish and a house on {default_scene.BACKGROUND}"
 SMALL_WORLD = PRESETS[SPRITES]  # the small world's settings
-SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance}
+SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance, "seed": default_scene.SEED}
 SCALE = SMALL_WORLD.scale
 WIDTH, COLOURS = 720, 96  # of a picture: readable, and a few tens of kilobytes
-MARGIN = 8  # pixels around what is shown
+MARGIN = 4  # pixels around what is shown; the next part is 6 away
 
 
-def reference(name: str, seed: int) -> dict[str, Any]:
+def reference(name: str) -> dict[str, Any]:
     """A picture of one subject, as a file to choose."""
-    data = io.BytesIO()
-    to_image(draw_reference(SUBJECTS[name], Random(seed), 128)).save(data, "PNG")
-    return {"name": f"{name}.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    return {"name": f"{name}.png", "mimeType": "image/png", "buffer": default_scene.picture_file(name).read_bytes()}
 
 
 class Guide:
@@ -54,10 +49,9 @@ class Guide:
         gallery = editor.page.locator("#txt2img_gallery")
         self.show(1, [editor.root.locator(".bar").first, rows])
         for slot, name in enumerate(SUBJECTS, 1):
-            editor.ours(f"slot{slot}_shown").locator("input[type=file]").first.set_input_files(reference(name, slot))
+            editor.ours(f"slot{slot}_shown").locator("input[type=file]").first.set_input_files(reference(name))
             editor.box(slot).locator("img").wait_for()
-        self.show(2, [mat], [editor.ours("slots")])
-        editor.type("txt2img_neg_prompt", NEGATIVE)
+        self.show(2, [mat, rows], [editor.ours("slots")])
         editor.type("txt2img_prompt", PROMPT)
         for slot, name in enumerate(SUBJECTS, 1):
             editor.name(slot, name)
@@ -105,7 +99,9 @@ class Guide:
         areas = [part.first.bounding_box() for part in parts]
         scrolled = self.editor.page.evaluate("[scrollX, scrollY]")
         left, top = (min(area[side] for area in areas) - MARGIN for side in "xy")
-        right = max(area["x"] + area["width"] for area in areas) + MARGIN
+        right = min(
+            max(area["x"] + area["width"] for area in areas) + MARGIN, left + WIDTH
+        )  # a prompt is a screen wide
         bottom = max(area["y"] + area["height"] for area in areas) + MARGIN
         clip = {"x": left + scrolled[0], "y": top + scrolled[1], "width": right - left, "height": bottom - top}
         return Image.open(io.BytesIO(self.editor.page.screenshot(full_page=True, clip=clip))).convert("RGB")

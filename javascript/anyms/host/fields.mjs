@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=298ab610";
-import { PROMPTS } from "../model/exchange.mjs?v=298ab610";
-import { isOff, shows } from "../model/layout.mjs?v=298ab610";
-import { allSlots, writeOrder } from "../model/order.mjs?v=298ab610";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=298ab610";
+import { pictureSize } from "./page.mjs?v=dbe9aed5";
+import { PROMPTS } from "../model/exchange.mjs?v=dbe9aed5";
+import { isOff, shows } from "../model/layout.mjs?v=dbe9aed5";
+import { allSlots, writeOrder } from "../model/order.mjs?v=dbe9aed5";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=dbe9aed5";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=298ab610";
+import { ROLES } from "./order.mjs?v=dbe9aed5";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

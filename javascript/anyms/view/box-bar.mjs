@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=298ab610";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=298ab610";
-import { isCard } from "../model/mask.mjs?v=298ab610";
-import * as verbs from "./verbs.mjs?v=298ab610";
+import { attribute, button, make, t } from "./dom.mjs?v=dbe9aed5";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=dbe9aed5";
+import { isCard } from "../model/mask.mjs?v=dbe9aed5";
+import * as verbs from "./verbs.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

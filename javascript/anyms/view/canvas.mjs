@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=298ab610";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=298ab610";
-import { hasPictures } from "../host/files.mjs?v=298ab610";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=298ab610";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=298ab610";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=dbe9aed5";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=dbe9aed5";
+import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=dbe9aed5";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=dbe9aed5";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=298ab610";
-import * as layouts from "../model/layout.mjs?v=298ab610";
+import { t } from "./dom.mjs?v=dbe9aed5";
+import * as layouts from "../model/layout.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=298ab610";
-import { hasPictures } from "../host/files.mjs?v=298ab610";
-import { isOff } from "../model/layout.mjs?v=298ab610";
-import * as verbs from "./verbs.mjs?v=298ab610";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=dbe9aed5";
+import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
+import { isOff } from "../model/layout.mjs?v=dbe9aed5";
+import * as verbs from "./verbs.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

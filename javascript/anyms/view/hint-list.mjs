@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=298ab610";
-import { hints, MESSAGES } from "../model/hints.mjs?v=298ab610";
-import { addToPrompt, prompts } from "../host/page.mjs?v=298ab610";
-import { picturesOf } from "../model/layout.mjs?v=298ab610";
-import { allSlots } from "../model/order.mjs?v=298ab610";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
+import { hints, MESSAGES } from "../model/hints.mjs?v=dbe9aed5";
+import { addToPrompt, prompts } from "../host/page.mjs?v=dbe9aed5";
+import { picturesOf } from "../model/layout.mjs?v=dbe9aed5";
+import { allSlots } from "../model/order.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

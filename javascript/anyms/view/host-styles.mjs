@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=298ab610";
-import { allSlots } from "../model/order.mjs?v=298ab610";
+import { colourOf } from "./dom.mjs?v=dbe9aed5";
+import { allSlots } from "../model/order.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

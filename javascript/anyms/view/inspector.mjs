@@ -1,11 +1,11 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=298ab610";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=298ab610";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=298ab610";
-import { AUTO, proposedRole } from "../model/order.mjs?v=298ab610";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=298ab610";
-import { STYLES } from "./styles.mjs?v=298ab610";
+import { percents, typed } from "../model/boxes.mjs?v=dbe9aed5";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=dbe9aed5";
+import { AUTO, proposedRole } from "../model/order.mjs?v=dbe9aed5";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=dbe9aed5";
+import { STYLES } from "./styles.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

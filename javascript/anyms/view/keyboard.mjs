@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=298ab610";
-import { t } from "./dom.mjs?v=298ab610";
-import { actionOf } from "../model/keys.mjs?v=298ab610";
-import { boxOf, isLocked } from "../model/layout.mjs?v=298ab610";
-import * as verbs from "./verbs.mjs?v=298ab610";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=dbe9aed5";
+import { t } from "./dom.mjs?v=dbe9aed5";
+import { actionOf } from "../model/keys.mjs?v=dbe9aed5";
+import { boxOf, isLocked } from "../model/layout.mjs?v=dbe9aed5";
+import * as verbs from "./verbs.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

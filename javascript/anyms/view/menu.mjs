@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=298ab610";
+import { make } from "./dom.mjs?v=dbe9aed5";
 
 let count = 0;
 

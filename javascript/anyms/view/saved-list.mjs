@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=298ab610";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=298ab610";
-import * as saved from "../model/saved-layouts.mjs?v=298ab610";
-import { textOf } from "../model/text.mjs?v=298ab610";
+import { button, make, t } from "./dom.mjs?v=dbe9aed5";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=dbe9aed5";
+import * as saved from "../model/saved-layouts.mjs?v=dbe9aed5";
+import { textOf } from "../model/text.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -5,7 +5,7 @@ export const STRIP_STYLES = `
 .header { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; min-height: 24px; margin-bottom: 4px; }
 .pill { padding: 1px 10px; border-radius: 12px; background: var(--soft); border: 1px solid var(--line); font-size: 12px; }
 .pill.ready { background: #d6f3df; border-color: #9fd9b2; color: #12502a; }
-.first-help { color: var(--quiet); }
+.first-help { flex: 1 1 200px; color: var(--quiet); }
 .menu { position: relative; }
 .opens::after { content: ""; border: 4px solid transparent; border-top-color: currentColor; margin: 4px 0 0 2px; }
 .panel { position: absolute; z-index: 300; left: 0; top: calc(100% + 3px); display: grid; gap: 3px; width: max-content; max-width: min(320px, 92cqw); padding: 6px;

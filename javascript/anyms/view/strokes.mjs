@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=298ab610";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=298ab610";
-import { button, make, t } from "./dom.mjs?v=298ab610";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=dbe9aed5";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=dbe9aed5";
+import { button, make, t } from "./dom.mjs?v=dbe9aed5";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

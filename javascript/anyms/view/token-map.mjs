@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=298ab610";
-import { colourOf, make, t } from "./dom.mjs?v=298ab610";
-import { boxOf, takesPart } from "../model/layout.mjs?v=298ab610";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=dbe9aed5";
+import { colourOf, make, t } from "./dom.mjs?v=dbe9aed5";
+import { boxOf, takesPart } from "../model/layout.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=298ab610";
-import { Menu } from "./menu.mjs?v=298ab610";
-import * as verbs from "./verbs.mjs?v=298ab610";
+import { button, make, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
+import { Menu } from "./menu.mjs?v=dbe9aed5";
+import * as verbs from "./verbs.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

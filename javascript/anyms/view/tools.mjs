@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=298ab610";
-import { HiresOverlay } from "./hires-overlay.mjs?v=298ab610";
-import { HintList } from "./hint-list.mjs?v=298ab610";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=298ab610";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=298ab610";
-import { readLayout } from "../model/exchange.mjs?v=298ab610";
-import { takesPart } from "../model/layout.mjs?v=298ab610";
-import { allSlots } from "../model/order.mjs?v=298ab610";
-import { writePositions } from "../model/positions.mjs?v=298ab610";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=298ab610";
-import { STYLES } from "./styles.mjs?v=298ab610";
-import { SavedList } from "./saved-list.mjs?v=298ab610";
-import { TokenMap } from "./token-map.mjs?v=298ab610";
+import { button, make, styleSheet, t } from "./dom.mjs?v=dbe9aed5";
+import { HiresOverlay } from "./hires-overlay.mjs?v=dbe9aed5";
+import { HintList } from "./hint-list.mjs?v=dbe9aed5";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=dbe9aed5";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=dbe9aed5";
+import { readLayout } from "../model/exchange.mjs?v=dbe9aed5";
+import { takesPart } from "../model/layout.mjs?v=dbe9aed5";
+import { allSlots } from "../model/order.mjs?v=dbe9aed5";
+import { writePositions } from "../model/positions.mjs?v=dbe9aed5";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=dbe9aed5";
+import { STYLES } from "./styles.mjs?v=dbe9aed5";
+import { SavedList } from "./saved-list.mjs?v=dbe9aed5";
+import { TokenMap } from "./token-map.mjs?v=dbe9aed5";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
