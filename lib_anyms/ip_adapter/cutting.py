@@ -39,7 +39,7 @@ def masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     brightness; so does the page. A mask that erases nothing leaves NOTHING_ERASED in `info`. Raises Refused for one
     that erases everything.
     """
-    opacity = _opacity(upright(mask))
+    opacity = opacity_of(upright(mask))
     levels = opacity.histogram()
     total = opacity.width * opacity.height
     if levels[0] == total:
@@ -51,7 +51,8 @@ def masked(image: Image.Image, mask: Image.Image) -> Image.Image:
     return cut
 
 
-def _opacity(mask: Image.Image) -> Image.Image:
+def opacity_of(mask: Image.Image) -> Image.Image:
+    """Where an upright mask is white, or opaque if it has a transparent pixel: greyscale."""
     if mask.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in mask.info:
         mask = mask.convert("RGBA")
         alpha = mask.getchannel("A")

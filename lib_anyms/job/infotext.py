@@ -16,7 +16,7 @@ from lib_anyms.job import subject_line
 from lib_anyms.job.pictures import MAX_PICTURES
 from lib_anyms.job.request import VERSION, Request, request_json
 from lib_anyms.layout.fields import REQUEST_FIELDS, is_version, read_fields
-from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Subject, read_subject
+from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, NOT_OF_LAYOUT, SILHOUETTE, Subject, read_subject
 
 NAME = "AnyMS"
 SKIPPED = "AnyMS skipped"  # why the image was made without AnyMS
@@ -29,17 +29,18 @@ _HASH = re.compile(r"[0-9a-f]{12}")
 class Recalled:
     """A request without its pixels: settings by name, subjects back to front, each subject's pictures by hash.
 
-    cards: a hash for each subject that was made from a card, "" for the others.
+    cards: a hash for each subject that was made from a card, "" for the others; silhouettes: likewise.
     """
 
     settings: dict[str, Any]
     subjects: tuple[Subject, ...]
     pictures: tuple[tuple[str, ...], ...]
     cards: tuple[str, ...] = ()
+    silhouettes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What `Request.to_json` was; with images added it is a request again."""
-        return request_json(self.settings, self.subjects, self.pictures, self.cards)
+        return request_json(self.settings, self.subjects, self.pictures, self.cards, self.silhouettes)
 
 
 def write(request: Request) -> str:
@@ -61,10 +62,11 @@ def read(text: str) -> Recalled:
     if len(items) > MAX_SUBJECTS:
         raise Refused("subject_count", got=len(items), low=1, high=MAX_SUBJECTS)
     settings = read_fields(REQUEST_FIELDS, data, "the infotext", ("version", "subjects"))
-    subjects = tuple(read_subject(item, number, (HASHES, CARD)) for number, item in enumerate(items, 1))
+    subjects = tuple(read_subject(item, number, NOT_OF_LAYOUT) for number, item in enumerate(items, 1))
     pictures = tuple(_hashes(item.get(HASHES, [])) for item in items)
-    cards = tuple(_card(item.get(CARD, "")) for item in items)
-    return Recalled(settings, subjects, pictures, cards)
+    cards = tuple(_hash(item.get(CARD, ""), "card") for item in items)
+    silhouettes = tuple(_hash(item.get(SILHOUETTE, ""), SILHOUETTE) for item in items)
+    return Recalled(settings, subjects, pictures, cards, silhouettes)
 
 
 def entries(parameters: Any) -> dict[str, str]:
@@ -93,7 +95,7 @@ def _hashes(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _card(value: Any) -> str:
+def _hash(value: Any, what: str) -> str:
     if not isinstance(value, str) or not (value == "" or _HASH.fullmatch(value)):
-        raise Refused("infotext_damaged", got="an invalid card hash")
+        raise Refused("infotext_damaged", got=f"an invalid {what} hash")
     return value

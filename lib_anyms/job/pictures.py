@@ -6,6 +6,7 @@ The page sends the same pictures with every job. Hashing them takes milliseconds
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,14 @@ from PIL import Image
 from lib_anyms.cards.kept_pictures import MAX_KEPT
 from lib_anyms.engine.memory import release
 from lib_anyms.errors import Refused
-from lib_anyms.ip_adapter.cutting import cropped, masked
-from lib_anyms.ip_adapter.references import PixelBudget, as_rgb, read_base64, read_mask, read_small, shrunk
+from lib_anyms.ip_adapter.cutting import cropped, masked, opacity_of
+from lib_anyms.ip_adapter.references import PixelBudget, as_rgb, read_base64, read_mask, read_small, shrunk, upright
 from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.silhouette import Silhouette
 from lib_anyms.runtime import runtime
 
 MAX_PICTURES = MAX_KEPT  # of one subject
+_HASH = re.compile("[0-9a-f]{12}")  # in an infotext
 PICTURE_KEYS = ("data", "mask", "crop")
 DECODED_BYTES = 64 * 2**20  # a picture of 1024 x 1024 takes 3 MiB
 LARGE = 16 * 10**6  # pixels of a request, above which the memory for decoding is returned to the system
@@ -82,6 +85,32 @@ class PictureReader:
         if len(value) > MAX_PICTURES:
             raise Refused("picture_count", name=name, got=len(value), high=MAX_PICTURES)
         return tuple(self._picture(picture, name) for picture in value)
+
+    def silhouette(self, value: Any, name: str) -> Silhouette | None:
+        """The mask of the image that shows where the subject `name` is; None for "".
+
+        value: base64 text, a file's bytes or a picture. Raises Refused.
+        """
+        if isinstance(value, Image.Image):
+            return Silhouette.of(opacity_of(upright(value)), name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, (str, bytes)):
+            field = f"the silhouette of subject {name!r}"
+            raise Refused("field_type", field=field, got=type(value).__name__, expected="a picture as base64 text")
+        if isinstance(value, str) and _HASH.fullmatch(value):
+            raise Refused("silhouette_hash", name=name, got=value)
+        return Silhouette.of(opacity_of(self._mask(value, name)), name)
+
+    def _mask(self, data: str | bytes, name: str) -> Image.Image:
+        try:
+            return read_mask(data, name, self.budget)
+        except Refused as refusal:
+            if refusal.cause == "pictures_too_large":
+                raise
+            facts = refusal.facts  # its sentence is about reference pictures
+            got = f"{facts['got']}, expected at most {facts['high']}" if "high" in facts else facts["got"]
+            raise Refused("silhouette_unreadable", name=name, got=got) from refusal
 
     def _picture(self, value: Any, name: str) -> Image.Image:
         if isinstance(value, Image.Image):

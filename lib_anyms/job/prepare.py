@@ -45,13 +45,15 @@ def prepare(host: PrepareHost, pair: ModelPair, request: Request) -> tuple[KeyVa
 
 
 def picture_notes(request: Request) -> Iterator[Noted]:
-    """Notes on each subject: an animated picture, of which only the first frame is used; a mask that erases nothing."""
+    """Notes on each subject: an animated picture, of which only the first frame is used; a mask that does nothing."""
     subjects = request.layout.subjects if request.layout else ()
     for subject, pictures in zip(subjects, request.pictures):
         if any(picture.info.get(ANIMATED) for picture in pictures):
             yield Noted("first_frame", name=subject.name)
         if any(picture.info.get(NOTHING_ERASED) for picture in pictures):
             yield Noted("nothing_erased", name=subject.name)
+        if subject.silhouette is not None and subject.silhouette.is_white:
+            yield Noted("silhouette_white", name=subject.name)
 
 
 def _prepare(host: PrepareHost, pair: ModelPair, request: Request) -> tuple[KeyValues, tuple[Noted, ...]]:

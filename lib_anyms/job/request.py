@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -17,7 +17,18 @@ from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.job.pictures import MAX_PICTURES, PictureReader
 from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, SECOND_LOOK, is_version, read_fields
-from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, Layout, Subject, read_subject, subject_json
+from lib_anyms.layout.geometry import WHOLE
+from lib_anyms.layout.layout import (
+    CARD,
+    HASHES,
+    MAX_SUBJECTS,
+    NOT_OF_LAYOUT,
+    SILHOUETTE,
+    Layout,
+    Subject,
+    read_subject,
+    subject_json,
+)
 from lib_anyms.layout.pins import read_pins
 
 VERSION = 1
@@ -65,6 +76,8 @@ class Request:
         refuse_syntax(self.elsewhere, "elsewhere")
         for subject in self.layout.subjects:
             refuse_prompts(subject.name, subject.prompt, subject.avoid)
+            if subject.seen_in(WHOLE) is None:
+                raise Refused("silhouette_outside", name=subject.name)
         object.__setattr__(self, "cards", self.cards or (None,) * len(self.layout.subjects))
         for subject, pictures, card in zip(self.layout.subjects, self.pictures, self.cards, strict=True):
             if card is not None and pictures:
@@ -97,19 +110,16 @@ class Request:
         """The request of docs/api.md. Subjects are back to front and stay in that order. Raises Refused for one cause.
 
         A subject's images are base64 text, or pictures where the page passes them. Hashes of an infotext beside them
-        are ignored. A card is base64 text, or its name or hash in `library`. Of a request that is not enabled, nothing
-        else is read.
+        are ignored. A card is base64 text, or its name or hash in `library`. A subject with a silhouette needs no box:
+        then it is that around the white part. Of a request that is not enabled, nothing else is read.
         """
         if isinstance(data, dict) and data.get("enabled") is False:
             return cls(None, (), enabled=False)
         values, subjects = _read_request(data)
-        layout_subjects = tuple(
-            read_subject(subject, number, ("images", CARD, HASHES)) for number, subject in enumerate(subjects, 1)
-        )
-        if not layout_subjects:
+        if not subjects:
             return cls(None, (), **values)
+        layout_subjects, pictures = _read_subjects(subjects)
         named = [(subject, placed.name) for subject, placed in zip(subjects, layout_subjects)]
-        pictures = _read_pictures(named)
         cards = tuple(_read_card(subject.get(CARD, ""), name, library) for subject, name in named)
         return cls(Layout(layout_subjects), pictures, cards=cards, **values)
 
@@ -118,20 +128,27 @@ class Request:
         settings = {field.name: getattr(self, field.name) for field in REQUEST_FIELDS}
         hashes = [tuple(map(picture_hash, pictures)) for pictures in self.pictures]
         cards = [card.hash if card else "" for card in self.cards]
-        return request_json(settings, self.layout.subjects if self.layout else (), hashes, cards)
+        subjects = self.layout.subjects if self.layout else ()
+        silhouettes = [subject.silhouette.hash if subject.silhouette else "" for subject in subjects]
+        return request_json(settings, subjects, hashes, cards, silhouettes)
 
 
 def request_json(
-    settings: dict[str, Any], subjects: Sequence[Subject], pictures: Sequence[Sequence[str]], cards: Sequence[str]
+    settings: dict[str, Any],
+    subjects: Sequence[Subject],
+    pictures: Sequence[Sequence[str]],
+    cards: Sequence[str],
+    silhouettes: Sequence[str],
 ) -> dict[str, Any]:
-    """A request without its pixels: each subject has the hashes of its pictures, or of its card where there is one."""
+    """A request without its pixels: hashes of each subject's pictures, or of its card, and of its silhouette."""
     short = dict(settings)
     for name in _ONLY_IF_SET:
         if short[name] == Request.__dataclass_fields__[name].default:
             del short[name]
     items = []
-    for subject, hashes, card in zip(subjects, pictures, cards):
-        items.append({**subject_json(subject), **({CARD: card} if card else {HASHES: list(hashes)})})
+    for subject, hashes, card, silhouette in zip(subjects, pictures, cards, silhouettes, strict=True):
+        item = {**subject_json(subject), **({CARD: card} if card else {HASHES: list(hashes)})}
+        items.append({**item, SILHOUETTE: silhouette} if silhouette else item)
     return {"version": VERSION, **short, "subjects": items}
 
 
@@ -150,13 +167,26 @@ def _read_request(data: Any) -> tuple[dict[str, Any], list[Any]]:
     return values, subjects
 
 
-def _read_pictures(named: list[tuple[dict[str, Any], str]]) -> Pictures:
-    """The pictures of all subjects, each given with its name."""
+def _read_subjects(items: list[Any]) -> tuple[tuple[Subject, ...], Pictures]:
+    """The subjects, and the pictures of each. Their pixels, and those of the silhouettes, are bounded together."""
     reader = PictureReader()
     try:
-        return tuple(reader.subject(subject.get("images", []), name) for subject, name in named)
+        subjects = tuple(_read_placed(reader, item, number) for number, item in enumerate(items, 1))
+        pictures = [reader.subject(item.get("images", []), subject.name) for item, subject in zip(items, subjects)]
+        return subjects, tuple(pictures)
     finally:
         reader.close()
+
+
+def _read_placed(reader: PictureReader, item: Any, number: int) -> Subject:
+    """A subject with its silhouette, and the box around that where the request has no other."""
+    also = ("images", *NOT_OF_LAYOUT)
+    if not isinstance(item, dict) or not item.get(SILHOUETTE):
+        return read_subject(item, number, also)
+    silhouette = reader.silhouette(item[SILHOUETTE], str(item.get("name") or f"subject {number}"))
+    if "box" not in item and silhouette is not None:
+        item = {**item, "box": silhouette.bounds.edges}
+    return replace(read_subject(item, number, also), silhouette=silhouette)
 
 
 def _read_card(value: Any, name: str, library: Library | None) -> Card | None:

@@ -10,7 +10,7 @@ from lib_anyms.ip_adapter.references import MAX_BYTES as PICTURE_BYTES
 from lib_anyms.job.pictures import MAX_PICTURES, PICTURE_KEYS
 from lib_anyms.job.request import MAX_NAME, VERSION
 from lib_anyms.layout.fields import REQUEST_FIELDS, Field
-from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, SUBJECT_FIELDS
+from lib_anyms.layout.layout import CARD, HASHES, MAX_SUBJECTS, SILHOUETTE, SUBJECT_FIELDS
 
 _BASE64_LENGTH = PICTURE_BYTES * 4 // 3 + 128  # with room for a data: head
 
@@ -51,6 +51,10 @@ def _subject_schema() -> dict[str, Any]:
             "maxLength": MAX_BYTES * 4 // 3 + 128,
             "description": "in place of images: a subject card as base64, or its name in the library "
             f"(at most {MAX_NAME} characters)",
+        },
+        SILHOUETTE: {
+            **base64,
+            "description": "a mask of the whole image, white where the subject is; box may then be left out",
         },
         **_fields(SUBJECT_FIELDS),
         HASHES: {"type": "array", "items": {"type": "string"}, "description": "of an infotext; ignored"},

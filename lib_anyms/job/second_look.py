@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from lib_anyms.job.request import Request
 from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
-from lib_anyms.layout.layout import BACKGROUND, Layout
+from lib_anyms.layout.layout import BACKGROUND, Layout, Subject
 
 LEAST = 0.5  # share of a mask that its subject owns
 TOUCHED = 0.1  # share of a mask in several subjects' regions from which the user learns that no subject acts
@@ -45,7 +45,7 @@ def owner_of(of_mask: Sequence[float]) -> int | None:
 
 def bounds(mask: Image.Image) -> Box | None:
     """The box around the white part of a mask, in fractions of it; None where nothing is white."""
-    edges = mask.convert("L").point(lambda value: 255 * (value >= _WHITE)).getbbox()
+    edges = mask.convert("L").point(_is_white).getbbox()
     if edges is None:
         return None
     width, height = mask.size
@@ -59,7 +59,7 @@ def request_of(request: Request, number: int, box: Box, own_prompt: bool, own_ne
     own_negative: the inpainting has another prompt than the image, which then replaces the subject's.
     """
     assert request.layout is not None
-    subject = replace(request.layout.subjects[number], box=box)
+    subject = replace(request.layout.subjects[number], box=box, silhouette=None)  # the inpainting has its own mask
     if own_prompt:
         subject = replace(subject, prompt="")
     if own_negative:
@@ -86,13 +86,27 @@ def visible_masks(layout: Layout, size: tuple[int, int], canvas: Viewport = WHOL
     seen, masks = layout.seen_in(canvas), {}
     for number, subject in seen.items():
         mask = Image.new("L", size)
-        draw = ImageDraw.Draw(mask)
         for other, placed in seen.items():
             if other >= number:
-                draw.rectangle(_pixels(placed.box, size), fill=255 * (other == number))
+                _fill(mask, placed, 255 * (other == number))
         if subject.role != BACKGROUND and subject.weight and bounds(mask) is not None:
             masks[number] = mask
     return masks
+
+
+def _fill(mask: Image.Image, subject: Subject, value: int) -> None:
+    """Fill the subject's box or silhouette."""
+    left, top, right, bottom = _pixels(subject.box, mask.size)
+    place = left, top, right + 1, bottom + 1
+    if subject.silhouette is None:
+        mask.paste(value, place)
+        return
+    white = subject.silhouette.on(TokenGrid(mask.height, mask.width))
+    mask.paste(value, place, Image.frombytes("L", mask.size, white).point(_is_white).crop(place))
+
+
+def _is_white(value: int) -> int:
+    return 255 * (value >= _WHITE)
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

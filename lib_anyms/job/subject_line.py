@@ -22,7 +22,7 @@ from lib_anyms.errors import Refused
 from lib_anyms.job.request import VERSION
 from lib_anyms.layout.fields import MAX_PROMPT, REQUEST_FIELDS, Field, is_version
 from lib_anyms.layout.geometry import Box
-from lib_anyms.layout.layout import CARD, HASHES, SUBJECT_FIELDS
+from lib_anyms.layout.layout import CARD, HASHES, NOT_OF_LAYOUT, SUBJECT_FIELDS
 
 SETTINGS = "settings"
 _NAME, *_FIELDS = SUBJECT_FIELDS
@@ -45,8 +45,9 @@ def write(data: dict[str, Any]) -> str:
     sections = []
     for subject in data["subjects"]:
         parts = [_box_text(subject["box"]), *_written(_FIELDS, subject)]
-        for key, hashes in ((HASHES, " ".join(subject.get(HASHES, []))), (CARD, subject.get(CARD, ""))):
-            parts += [f"{key} {hashes}"] if hashes else []
+        for key in NOT_OF_LAYOUT:
+            hashes = subject.get(key, "")
+            parts += [f"{key} {' '.join(hashes) if key == HASHES else hashes}"] if hashes else []
         sections.append(f"{_name_text(subject['name'])}: {', '.join(parts)}")
     settings = _written(REQUEST_FIELDS, data)
     if settings:
@@ -139,12 +140,12 @@ class _Reader:
         """A field's name and value."""
         start, word = self.at, self.take(_WORD)
         key = word[1].lower() if word else ""
-        if of_subject and key in (HASHES, CARD):
+        if of_subject and key in NOT_OF_LAYOUT:
             return key, self.hashes(key, where)
         for field in table:
             if field.name == key:
                 return key, field.read(self.value(field), where)
-        known = [*(["a box", HASHES, CARD] if of_subject else []), *(field.name for field in table)]
+        known = [*(["a box", *NOT_OF_LAYOUT] if of_subject else []), *(field.name for field in table)]
         raise Refused("infotext_part", where=where, got=self.part_at(start), expected=", ".join(known))
 
     def value(self, field: Field) -> Any:
@@ -164,13 +165,13 @@ class _Reader:
         return float(word) if re.fullmatch(_NUMBER, word) else word
 
     def hashes(self, key: str, where: str) -> list[str] | str:
-        """The hashes of pictures, or that of a card."""
+        """The hashes of pictures, or that of a card or a silhouette."""
         start, hashes = self.at, []
         while match := self.take(_HASH):
             hashes.append(match[0].strip())
-        if not hashes or (key == CARD and len(hashes) > 1):
+        if not hashes or (key != HASHES and len(hashes) > 1):
             raise Refused("infotext_hash", field=f"{key} of {where}", got=self.part_at(start))
-        return hashes[0] if key == CARD else hashes
+        return hashes if key == HASHES else hashes[0]
 
     def text(self, stops: str) -> str:
         """Read up to one of `stops`."""

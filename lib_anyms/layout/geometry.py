@@ -93,6 +93,11 @@ class Box:
         return cls(*value)
 
     @property
+    def edges(self) -> list[float]:
+        """x0, y0, x1, y1, as `read` takes them."""
+        return [self.x0, self.y0, self.x1, self.y1]
+
+    @property
     def area(self) -> float:
         """Share of the image, 0..1."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import MAX_PROMPT, Field, is_version, read_fields
 from lib_anyms.layout.geometry import WHOLE, Box, TokenGrid, Viewport
+from lib_anyms.layout.silhouette import Silhouette
 
 VERSION = 1
 MAX_SUBJECTS = 12
 HASHES = "pictures"  # key of an infotext's subject: hashes in place of its pictures; not part of a layout
 CARD = "card"  # key of a request's subject: the card in place of pictures; an infotext stores the card's hash
+SILHOUETTE = "silhouette"  # key of a request's subject: a mask of the image; an infotext stores the mask's hash
+NOT_OF_LAYOUT = (HASHES, CARD, SILHOUETTE)
 BACKGROUND = "background"
 ROLES = (BACKGROUND, "subject", "attribute")  # in the proposed order, back to front
 BLOCKS = ("all", "style", "composition", "all but style", "all but composition")
+_FINE = TokenGrid(64, 64)  # on which a silhouette has a token wherever it has any white
 PROMPTS = ("prompt", "avoid")  # fields that a layout stores only where they say something
 
 SUBJECT_FIELDS = (
@@ -47,7 +51,10 @@ SUBJECT_FIELDS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """A subject's box and strength. It owns its visible tokens at every step, whatever its weight, start and end."""
+    """A subject's box and strength. It owns its visible tokens at every step, whatever its weight, start and end.
+
+    silhouette: which part of the box is the subject's; None for the whole box.
+    """
 
     name: str
     box: Box
@@ -58,6 +65,7 @@ class Subject:
     blocks: str = "all"
     prompt: str = ""
     avoid: str = ""
+    silhouette: Silhouette | None = None
 
     def __post_init__(self) -> None:
         where = f"subject {self.name!r}"
@@ -65,6 +73,23 @@ class Subject:
             object.__setattr__(self, field.name, field.read(getattr(self, field.name), where))
         if self.start >= self.end:
             raise Refused("subject_window", name=self.name, start=self.start, end=self.end)
+
+    def tokens(self, box: Box, grid: TokenGrid, window: Viewport) -> list[int]:
+        """Its tokens, hidden or not.
+
+        box: its box in fractions of `window`, the part of the image that the grid shows.
+        """
+        if self.silhouette is not None:
+            return self.silhouette.tokens(box, grid, window)
+        return list(box.on(grid).indices(grid))
+
+    def seen_in(self, viewport: Viewport) -> Subject | None:
+        """The subject with its box in fractions of `viewport`; None where it lies outside."""
+        box = viewport.place(self.box)
+        silhouette = None if self.silhouette is None else self.silhouette.seen_in(viewport)
+        if box is None or (silhouette is not None and not silhouette.tokens(box, _FINE)):
+            return None
+        return replace(self, box=box, silhouette=silhouette)
 
     def strength(self, progress: float) -> float:
         """w_j at `progress` (share of the finished steps, 0..1): the weight within [start, end), else 0."""
@@ -109,7 +134,7 @@ class Layout:
         return owners
 
     def visible_tokens(self, grid: TokenGrid, window: Viewport = WHOLE) -> list[list[int]]:
-        """The token indices each subject owns: its box without the parts that other boxes cover."""
+        """The token indices each subject owns: its box or silhouette without the parts that others cover."""
         tokens: list[list[int]] = [[] for _ in self.subjects]
         for token, owner in enumerate(self.owner_map(grid, window)):
             if owner >= 0:
@@ -117,25 +142,25 @@ class Layout:
         return tokens
 
     def box_tokens(self, grid: TokenGrid, window: Viewport = WHOLE) -> list[list[int]]:
-        """The token indices of each subject's whole box, hidden or not; none for a box outside the window."""
+        """The token indices of each subject's box or silhouette, hidden or not; none for one outside the window."""
         tokens = []
         for subject in self.subjects:
             box = window.place(subject.box)
-            tokens.append(list(box.on(grid).indices(grid)) if box is not None else [])
+            tokens.append(subject.tokens(box, grid, window) if box is not None else [])
         return tokens
 
     def visible_shares(self, grid: TokenGrid) -> list[float]:
         """The share of its box that each subject owns: 0 (hidden) to 1."""
         visible, whole = self.visible_tokens(grid), self.box_tokens(grid)
-        return [len(owned) / len(covered) for owned, covered in zip(visible, whole)]
+        return [len(owned) / max(1, len(covered)) for owned, covered in zip(visible, whole)]
 
     def seen_in(self, viewport: Viewport) -> dict[int, Subject]:
         """The subjects inside `viewport` by their index in this layout, back to front; boxes in its fractions."""
         seen = {}
         for number, subject in enumerate(self.subjects):
-            box = viewport.place(subject.box)
-            if box is not None:
-                seen[number] = replace(subject, box=box)
+            placed = subject.seen_in(viewport)
+            if placed is not None:
+                seen[number] = placed
         return seen
 
     def to_json(self) -> dict[str, Any]:
@@ -152,13 +177,13 @@ class Layout:
         if len(value["subjects"]) > MAX_SUBJECTS:  # before reading each of them
             raise Refused("subject_count", got=len(value["subjects"]), low=1, high=MAX_SUBJECTS)
         numbered = enumerate(value["subjects"], 1)
-        return cls(tuple(read_subject(subject, number, (HASHES, CARD)) for number, subject in numbered))
+        return cls(tuple(read_subject(subject, number, NOT_OF_LAYOUT) for number, subject in numbered))
 
 
 def subject_json(subject: Subject) -> dict[str, Any]:
-    """A subject's JSON object; `read_subject` is the inverse."""
-    box = subject.box
-    values = {**asdict(subject), "box": [box.x0, box.y0, box.x1, box.y1]}
+    """A subject's JSON object without its silhouette; `read_subject` is the inverse."""
+    values: dict[str, Any] = {"name": subject.name, "box": subject.box.edges}
+    values |= {field.name: getattr(subject, field.name) for field in SUBJECT_FIELDS}
     return {name: value for name, value in values.items() if value or name not in PROMPTS}
 
 
@@ -207,4 +232,4 @@ def _size(box: Box) -> int:
     return math.floor(box.area * 1000 + 0.3718)
 
 
-assert {field.name for field in SUBJECT_FIELDS} | {"box"} == {field.name for field in fields(Subject)}
+assert {field.name for field in SUBJECT_FIELDS} | {"box", SILHOUETTE} == {field.name for field in fields(Subject)}

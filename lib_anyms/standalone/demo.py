@@ -13,7 +13,7 @@ import platform
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,17 @@ from typing import TYPE_CHECKING, Any
 from lib_anyms import __version__
 from lib_anyms.errors import Refused
 from lib_anyms.layout.fields import REQUEST_FIELDS, SECOND_LOOK, Field
+from lib_anyms.layout.layout import Layout
 from lib_anyms.standalone.environment import Environment, find_home
 from lib_anyms.standalone.sampling import Sampling
-from lib_anyms.standalone.subjects import FORM, parse_subject, place_subjects, read_bytes, with_prompts
+from lib_anyms.standalone.subjects import (
+    FORM,
+    parse_subject,
+    place_subjects,
+    read_bytes,
+    silhouette_files,
+    with_prompts,
+)
 
 if TYPE_CHECKING:
     from lib_anyms.job.request import Pictures, Request
@@ -99,6 +107,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, replaced in (("prompt", "--prompt"), ("avoid", "--negative")):
         described = f"text that replaces {replaced} in the box of subject NAME; repeat it"
         add(f"--subject-{name}", action="append", default=[], metavar="NAME=TEXT", help=described)
+    described = "mask of the whole image, white where subject NAME is, within its box; repeat it"
+    add("--subject-silhouette", action="append", default=[], metavar="NAME=FILE", help=described)
     for field in REQUEST_FIELDS:
         if field.name not in NOT_OPTIONS:
             _add_field(parser, field)
@@ -214,11 +224,10 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
     if not args.subject:
         if args.layout is not None:
             raise Refused("cli_needs", option="--layout", got="no --subject", expected="a --subject NAME=FILE for each")
-        return Request(default_scene.LAYOUT, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
+        layout = _described(default_scene.LAYOUT, args)
+        return Request(layout, default_scene.pictures(), **settings), args.prompt or default_scene.PROMPT
     subjects = [parse_subject(text) for text in args.subject]
-    layout = place_subjects(subjects, args.layout)
-    layout = with_prompts(layout, "prompt", args.subject_prompt)
-    layout = with_prompts(layout, "avoid", args.subject_avoid)
+    layout = _described(place_subjects(subjects, args.layout), args)
     cards, pictures = [], []
     for subject in subjects:
         files = () if subject.card else subject.files
@@ -226,6 +235,20 @@ def _request(args: argparse.Namespace) -> tuple[Request, str]:
         pictures.append(tuple(read_picture(read_bytes(file), subject.name) for file in files))
     prompt = args.prompt or ", ".join(subject.name for subject in subjects)
     return Request(layout, tuple(pictures), cards=tuple(cards), **settings), prompt
+
+
+def _described(layout: Layout, args: argparse.Namespace) -> Layout:
+    """`layout` with each subject's own prompts and silhouette. Raises Refused."""
+    from lib_anyms.job.pictures import PictureReader
+
+    layout = with_prompts(layout, "prompt", args.subject_prompt)
+    layout = with_prompts(layout, "avoid", args.subject_avoid)
+    files, reader, subjects = silhouette_files(layout, args.subject_silhouette), PictureReader(), []
+    for subject in layout.subjects:
+        file = files.get(subject.name)
+        mask = None if file is None else reader.silhouette(read_bytes(file), subject.name)
+        subjects.append(replace(subject, silhouette=mask))
+    return Layout(tuple(subjects))
 
 
 def _steps(args: argparse.Namespace) -> int:

@@ -79,14 +79,29 @@ def place_subjects(arguments: Sequence[SubjectArgument], layout: Path | None) ->
 
 def with_prompts(layout: Layout, field: str, arguments: Sequence[str]) -> Layout:
     """`layout` with a field ("prompt" or "avoid") of the subjects that "NAME=TEXT" arguments name. Raises Refused."""
-    subjects = {subject.name: subject for subject in layout.subjects}
+    texts = _by_name(layout, f"--subject-{field}", arguments, "TEXT")
+    changed = []
+    for subject in layout.subjects:
+        text = texts.get(subject.name, getattr(subject, field))
+        changed.append(replace(subject, prompt=text) if field == "prompt" else replace(subject, avoid=text))
+    return Layout(tuple(changed))
+
+
+def silhouette_files(layout: Layout, arguments: Sequence[str]) -> dict[str, Path]:
+    """The mask of each subject that "NAME=FILE" arguments name. Raises Refused."""
+    files = _by_name(layout, "--subject-silhouette", arguments, "FILE")
+    return {name: Path(file) for name, file in files.items()}
+
+
+def _by_name(layout: Layout, option: str, arguments: Sequence[str], value: str) -> dict[str, str]:
+    """The values of "NAME=VALUE" arguments by the subject's name. Raises Refused."""
+    names, values = [subject.name for subject in layout.subjects], {}
     for argument in arguments:
         name, equals, text = argument.partition("=")
-        if not equals or name not in subjects:
-            raise Refused("cli_prompt", option=f"--subject-{field}", got=argument, expected=", ".join(subjects))
-        subject = subjects[name]
-        subjects[name] = replace(subject, prompt=text) if field == "prompt" else replace(subject, avoid=text)
-    return Layout(tuple(subjects[subject.name] for subject in layout.subjects))
+        if not equals or name not in names:
+            raise Refused("cli_named", option=option, got=argument, value=value, expected=", ".join(names))
+        values[name] = text
+    return values
 
 
 def read_bytes(file: Path) -> bytes:

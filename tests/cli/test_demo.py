@@ -22,7 +22,7 @@ from lib_anyms.lab import demo_scene
 from lib_anyms.lab.world.captions import prompt
 from lib_anyms.lab.world.identity import Identity
 from lib_anyms.lab.world.scene import Figure
-from lib_anyms.layout.geometry import Box
+from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.standalone import bundle, default_scene, demo, generate
 from lib_anyms.standalone.cli import REFUSED, main
@@ -62,6 +62,34 @@ def refused(*arguments: str) -> str:
     with pytest.raises(Refused) as refusal:
         demo.run(parsed(*arguments))
     return refusal.value.cause
+
+
+# -- silhouettes -------------------------------------------------------------------------------------------------------
+
+
+def shaped(tmp_path: Path, *arguments: str) -> Layout:
+    """The layout of a cat in the whole image and an owl over it, with silhouettes."""
+    half = Image.new("L", (8, 8))
+    half.paste(255, (0, 0, 4, 8))
+    half.save(tmp_path / "half.png")
+    args = parsed("--subject", "cat=a.png@0,0,1,1", "--subject", "owl=b.png@0,0,1,1", *arguments)
+    return demo._described(place_subjects([parse_subject(text) for text in args.subject], None), args)
+
+
+def test_a_subject_s_silhouette_is_a_file(tmp_path: Path) -> None:
+    layout = shaped(tmp_path, "--subject-silhouette", f"owl={tmp_path / 'half.png'}", "--subject-prompt", "cat=a cat")
+    assert layout.owner_map(TokenGrid(1, 4)) == [1, 1, 0, 0]
+    assert [subject.prompt for subject in layout.subjects] == ["a cat", ""]
+
+
+@pytest.mark.parametrize(
+    ("argument", "cause"),
+    [("dog=half.png", "cli_named"), ("half.png", "cli_named"), ("owl=absent.png", "cli_file")],
+)
+def test_a_silhouette_of_nothing_is_refused(tmp_path: Path, argument: str, cause: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        shaped(tmp_path, "--subject-silhouette", argument)
+    assert refusal.value.cause == cause
 
 
 # -- subjects ----------------------------------------------------------------------------------------------------------

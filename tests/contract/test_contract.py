@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from torch import nn
 
 from lib_anyms.errors import Refused
@@ -187,6 +188,13 @@ class TestContract:
     def test_the_second_pass_of_a_hires_fix(self, host: StandIn, judge: Judge, size: tuple[int, int]) -> None:
         painted = judge.right(host, host.paint(two(), hires=size), two())
         assert [tuple(call.inputs["x"].shape[-2:]) for call in painted.calls] == [(8, 12)] * 2 + [size]
+
+    def test_a_silhouette_in_both_passes(self, host: StandIn, judge: Judge) -> None:
+        mask, request = Image.new("L", (96, 96)), two()
+        ImageDraw.Draw(mask).ellipse((38, 40, 96, 96), fill=255)
+        request["subjects"][1]["silhouette"] = mask
+        painted = judge.right(host, host.paint(request, hires=(12, 16)), request)
+        assert min(judge.differences(host, painted, two())) > FAR
 
     # -- errors, interruptions and other jobs --------------------------------------------------------------------------
 

@@ -525,4 +525,32 @@ FAULTS = (
         "",
         "tests/contract/test_refining.py -k left_out",
     ),
+    Fault(
+        "an infotext loses silhouettes",
+        "lib_anyms/job/request.py",
+        "items.append({**item, SILHOUETTE: silhouette} if silhouette else item)",
+        "items.append(item)",
+        "tests/unit/test_infotext.py -k silhouette_comes_back",
+    ),
+    Fault(
+        "an inpainting keeps the image's silhouette",
+        "lib_anyms/job/second_look.py",
+        "box=box, silhouette=None)",
+        "box=box)",
+        "tests/unit/test_second_look.py -k own_mask",
+    ),
+    Fault(
+        "refining: a silhouette is its whole box",
+        "lib_anyms/job/second_look.py",
+        "if subject.silhouette is None:\n        mask.paste",
+        "if True:\n        mask.paste",
+        "tests/unit/test_second_look.py -k silhouette_s_form",
+    ),
+    Fault(
+        "a white silhouette is not said",
+        "lib_anyms/job/prepare.py",
+        "subject.silhouette is not None and subject.silhouette.is_white",
+        "False",
+        "tests/unit/test_request.py -k white_silhouette",
+    ),
 )

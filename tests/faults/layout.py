@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import Fault
 
 ATTENTION = "tests/laws/test_attention.py"
+SILHOUETTES = "tests/laws/test_silhouettes.py"
 GEOMETRY = "tests/laws/test_geometry.py"
 STREAM = "tests/laws/test_image_stream.py tests/laws/test_layers.py"
 
@@ -102,5 +103,54 @@ FAULTS = (
         "return value == expected and not isinstance(value, bool)",
         "return str(value) == str(expected)",
         "tests/unit/test_request.py -k version_that",
+    ),
+    Fault(
+        "a silhouette leaves its box",
+        "lib_anyms/layout/silhouette.py",
+        "for token in inside if shares[token] >= _WHITE]",
+        "for token in range(grid.tokens) if shares[token] >= _WHITE]",
+        SILHOUETTES,
+    ),
+    Fault(
+        "any white makes a token the silhouette's",
+        "lib_anyms/layout/silhouette.py",
+        "if shares[token] >= _WHITE]",
+        "if shares[token] > 0]",
+        SILHOUETTES,
+    ),
+    Fault(
+        "a small silhouette has no token",
+        "lib_anyms/layout/silhouette.py",
+        " or [whitest] * (shares[whitest] > 0)",
+        "",
+        f"{SILHOUETTES} -k small_mask",
+    ),
+    Fault(
+        "a small mask is measured by the nearest pixels",
+        "lib_anyms/layout/silhouette.py",
+        "_PIXELS = 16",
+        "_PIXELS = 1",
+        f"{SILHOUETTES} -k between_pixels",
+    ),
+    Fault(
+        "a cropped pass has the whole silhouette",
+        "lib_anyms/layout/layout.py",
+        "self.silhouette.seen_in(viewport)",
+        "self.silhouette",
+        f"{SILHOUETTES} -k part_of_the_image",
+    ),
+    Fault(
+        "a window has the whole silhouette",
+        "lib_anyms/layout/layout.py",
+        "return self.silhouette.tokens(box, grid, window)",
+        "return self.silhouette.tokens(box, grid)",
+        f"{SILHOUETTES} -k part_of_the_image",
+    ),
+    Fault(
+        "a subject whose silhouette lies elsewhere stays in a pass",
+        "lib_anyms/layout/layout.py",
+        "if box is None or (silhouette is not None and not silhouette.tokens(box, _FINE)):",
+        "if box is None:",
+        "tests/unit/test_request.py -k silhouette_that_cannot",
     ),
 )

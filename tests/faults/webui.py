@@ -432,4 +432,11 @@ FAULTS = (
         "    if True:\n        _record",
         "tests/contract/test_refining.py -k setting_only",
     ),
+    Fault(
+        "a pasted silhouette is lost without a word",
+        "lib_anyms/webui/ui/paste.py",
+        'if slot["silhouette"]]',
+        "if False]",
+        "tests/unit/test_page.py -k lost_silently",
+    ),
 )

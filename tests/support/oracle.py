@@ -6,6 +6,8 @@ It shares no code with the engine: it finds each token's owner from the topmost 
 from __future__ import annotations
 
 from decimal import ROUND_FLOOR, Decimal
+from fractions import Fraction
+from math import ceil, floor
 
 import torch
 
@@ -28,12 +30,44 @@ def covers(box, row: int, column: int, height: int, width: int) -> bool:
     return within(box.x0, box.x1, column, width) and within(box.y0, box.y1, row, height)
 
 
+def white_subjects(layout: Layout, height: int, width: int) -> list[set[int]]:
+    """At each token the subjects without a silhouette, and those whose silhouette is white there by half at least."""
+    result = []
+    for place in range(height * width):
+        numbers: set[int] = set()
+        for number, subject in enumerate(layout.subjects):
+            mask = subject.silhouette
+            if mask is None or white_share(mask, *cell(place, height, width)) >= Fraction(1, 2):
+                numbers.add(number)
+        result.append(numbers)
+    return result
+
+
+def cell(place: int, height: int, width: int) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+    """Left, top, right and bottom of a token, in fractions of the image."""
+    row, column = divmod(place, width)
+    return Fraction(column, width), Fraction(row, height), Fraction(column + 1, width), Fraction(row + 1, height)
+
+
+def white_share(mask, x0: Fraction, y0: Fraction, x1: Fraction, y1: Fraction) -> Fraction:
+    """The white share of a part of the mask, in exact arithmetic."""
+    total = Fraction(0)
+    for row in range(floor(y0 * mask.height), ceil(y1 * mask.height)):
+        for column in range(floor(x0 * mask.width), ceil(x1 * mask.width)):
+            across = min(x1, Fraction(column + 1, mask.width)) - max(x0, Fraction(column, mask.width))
+            down = min(y1, Fraction(row + 1, mask.height)) - max(y0, Fraction(row, mask.height))
+            total += across * down if mask.pixels[row * mask.width + column] else 0
+    return total / ((x1 - x0) * (y1 - y0))
+
+
 def owners(layout: Layout, height: int, width: int) -> torch.Tensor:
     """(height * width) indices: the topmost subject at each token, or -1."""
+    white = white_subjects(layout, height, width)
 
     def owner(row: int, column: int) -> int:
         for number in reversed(range(len(layout.subjects))):
-            if covers(layout.subjects[number].box, row, column, height, width):
+            inside = covers(layout.subjects[number].box, row, column, height, width)
+            if inside and number in white[row * width + column]:
                 return number
         return -1
 

@@ -79,6 +79,27 @@ def test_an_infotext_is_a_layout_and_with_pictures_a_request() -> None:
     assert Request.from_json(data).layout == request().layout
 
 
+def shaped() -> Request:
+    subject = {"name": "cat", "box": [0, 0, 1, 1], "images": [PICTURE], "silhouette": Image.new("L", (4, 2), 255)}
+    return Request.from_json({"subjects": [subject]})
+
+
+def test_a_silhouette_comes_back_as_its_hash() -> None:
+    original = shaped()
+    line, mask = infotext.write(original), original.layout.subjects[0].silhouette
+    assert line == f"cat: 0,0 100x100 %, pictures {picture_hash(PICTURE)}, silhouette {mask.hash}"
+    assert mask.hash == picture_hash(Image.new("L", (4, 2), 255))
+    assert infotext.read(line).silhouettes == (mask.hash,)
+    assert infotext.read(line).to_json() == original.to_json() == infotext.read(earlier(original)).to_json()
+    assert infotext.read(infotext.write(request())).silhouettes == ("", "")
+
+
+@pytest.mark.parametrize("value", ["silhouette", "silhouette cat.png", "silhouette 0123456789ab 0123456789ab"])
+def test_a_silhouette_that_is_no_hash_is_refused(value: str) -> None:
+    with pytest.raises(Refused, match="silhouette of subject 'cat'"):
+        infotext.read(f"cat: 0,0 100x100 %, {value}")
+
+
 def earlier(request: Request) -> str:
     """The entry that earlier versions wrote."""
     return json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":"))

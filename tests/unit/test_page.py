@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 from lib_anyms.errors import Refused
 from lib_anyms.job import infotext
 from lib_anyms.job.request import Request
+from lib_anyms.layout.layout import Layout
+from lib_anyms.layout.silhouette import Silhouette
 from tests.support.adapter_files import write_adapter, write_encoder
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.tiny_unet import tiny_unet
@@ -129,6 +132,17 @@ def test_an_edited_infotext_fills_the_form_with_the_edit(page: Page) -> None:
     assert values == {"scale": 0.3, "slot1_name": "<dog>", "slot2_weight": 1.5, "slot3_name": "fox"}
     assert [page.by_name[f"slot3_{edge}"].value for edge in ("x0", "y0", "x1", "y1")] == [0.1, 0.2, 0.4, 0.6]
     assert note.endswith("Add again that of: fox.")
+
+
+def test_a_silhouette_is_not_lost_silently(page: Page) -> None:
+    fill_both(page)
+    request = page.request()
+    back, front = request.layout.subjects
+    shaped = replace(front, silhouette=Silhouette.of(Image.new("L", (4, 4), 255), "a"))
+    note = page.paste({"AnyMS": infotext.write(replace(request, layout=Layout((back, shaped))))})
+    assert "no silhouettes" in note
+    assert "for: a, &quot;cat&quot;" in note
+    assert page.request() == request
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -15,8 +16,10 @@ from lib_anyms.errors import AnyMSError, Refused, SteppedAside
 from lib_anyms.ip_adapter import references
 from lib_anyms.ip_adapter.tokens import COMBINE
 from lib_anyms.job import infotext
+from lib_anyms.job.prepare import picture_notes
 from lib_anyms.job.request import MAX_PICTURES, Request, picture_hash
 from lib_anyms.layout import fields
+from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import BLOCKS, Layout
 
 
@@ -213,3 +216,72 @@ def test_every_cause_is_a_sentence_that_says_what_to_do(kind: type[AnyMSError]) 
         assert sentence.endswith("."), cause
         assert sentence.rstrip(".").count(". ") >= 1 or "; " in sentence, f"{cause} does not say what to do"
         assert not sentence.startswith("AnyMS:"), cause
+
+
+# -- silhouettes -------------------------------------------------------------------------------------------------------
+
+
+def shaped(silhouette: object, **changes: object) -> dict:
+    """The request of a cat in the left half of the image, with a silhouette."""
+    subject = {"name": "cat", "images": [encoded()], "box": [0, 0, 0.5, 1], "silhouette": silhouette}
+    return data(subjects=[{**subject, **changes}])
+
+
+def half(left: bool = True, mode: str = "L") -> str:
+    """A mask with one white half; with alpha, everything is white and one half is opaque."""
+    mask = Image.new(mode, (8, 4), (255, 0) if mode == "LA" else 0)
+    mask.paste((255, 255) if mode == "LA" else 255, (0, 0, 4, 4) if left else (4, 0, 8, 4))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_silhouette_is_white_or_opaque_where_the_subject_is(mode: str) -> None:
+    layout = Request.from_json(shaped(half(mode=mode), box=[0.25, 0, 1, 1])).layout
+    assert layout.owner_map(TokenGrid(1, 8)) == [-1, -1, 0, 0, -1, -1, -1, -1]
+
+
+def test_a_silhouette_stands_in_for_a_box() -> None:
+    request = shaped(half(left=False))
+    del request["subjects"][0]["box"]
+    assert Request.from_json(request).layout.subjects[0].box.edges == [0.5, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("silhouette", "cause"),
+    [
+        (half(left=False), "silhouette_outside"),
+        (encoded(), "silhouette_black"),
+        ("0123456789ab", "silhouette_hash"),
+        ("no base64", "silhouette_unreadable"),
+        (base64.b64encode(b"no picture").decode(), "silhouette_unreadable"),
+        (encoded((1500, 1)), "silhouette_unreadable"),
+        ({"data": half()}, "field_type"),
+        (["x"], "field_type"),
+        (True, "field_type"),
+    ],
+    ids=["outside", "black", "hash", "text", "bytes", "line", "object", "list", "true"],
+)
+def test_a_silhouette_that_cannot_be_used_is_refused_by_name(silhouette: object, cause: str) -> None:
+    refusal = refused(shaped(silhouette))
+    assert refusal.cause == cause
+    assert "silhouette of subject 'cat'" in str(refusal)
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_an_empty_silhouette_is_none(absent: object) -> None:
+    assert Request.from_json(shaped(absent)).layout.subjects[0].silhouette is None
+
+
+def test_a_white_silhouette_is_a_note() -> None:
+    request = Request.from_json(shaped(encoded(mode="L", colour=255)))
+    assert [note.cause for note in picture_notes(request)] == ["silhouette_white"]
+    assert not [*picture_notes(Request.from_json(shaped(half())))]
+
+
+def test_a_request_s_json_has_a_silhouette_s_hash_only_where_there_is_one() -> None:
+    written = Request.from_json(shaped(half())).to_json()["subjects"][0]
+    assert re.fullmatch("[0-9a-f]{12}", written["silhouette"])
+    assert "silhouette" not in Request.from_json(data()).to_json()["subjects"][0]
+    assert Request.from_json(shaped(half(mode="LA"))).to_json()["subjects"][0]["silhouette"] == written["silhouette"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,12 @@ from PIL import Image
 
 from lib_anyms.errors import Refused
 from lib_anyms.hosts.inner_job import canvas_of, has_own_text, repainted, still_runs
-from lib_anyms.job.second_look import bounds, owner_of, shares, size_of, visible_masks
+from lib_anyms.job.request import Request
+from lib_anyms.job.second_look import bounds, owner_of, request_of, shares, size_of, visible_masks
 from lib_anyms.layout.geometry import WHOLE, Box, Viewport
 from lib_anyms.layout.layout import Layout, Subject
 from lib_anyms.layout.pins import read_pins
+from lib_anyms.layout.silhouette import Silhouette
 from lib_anyms.standalone.refining import region_of
 
 LEFT, MIDDLE = Box(0, 0, 0.5, 1), Box(0.25, 0.25, 0.75, 0.75)
@@ -165,6 +168,31 @@ def test_visible_masks_in_a_part_of_the_layout_s_image() -> None:
     """The picture shows the right half, where the cat is not."""
     masks = visible_masks(LAYOUT, (100, 100), Viewport(0.5, 0, 1, 1))
     assert {number: white.getbbox() for number, white in masks.items()} == {1: (0, 25, 50, 75)}
+
+
+TOP = Silhouette(2, 2, bytes([255, 255, 0, 0]))
+SHAPED = Layout((LAYOUT.subjects[0], replace(LAYOUT.subjects[1], silhouette=TOP)))
+
+
+def test_a_visible_mask_has_the_silhouette_s_form() -> None:
+    """The tea pot is in the upper half of its box; below, the cat behind it is visible."""
+    cat, pot = visible_masks(SHAPED, (80, 40)).values()
+    assert pot.getbbox() == (20, 10, 60, 20)
+    assert [cat.getpixel(place) for place in ((30, 15), (30, 25), (50, 25))] == [0, 255, 0]
+    assert not visible_masks(SHAPED, (80, 40), Viewport(0.5, 0.5, 1, 1))  # its white part is above
+
+
+def test_a_mask_is_its_owner_s_by_the_silhouette() -> None:
+    lower = mask(50, 52, 98, 73)
+    assert owner_of(shares(LAYOUT, lower)) == 1
+    assert owner_of(shares(SHAPED, lower)) == 0
+
+
+def test_an_inpainting_has_its_own_mask_in_place_of_the_silhouette() -> None:
+    picture = Image.new("RGB", (8, 8))
+    request = Request(SHAPED, ((picture,), (picture,)))
+    (subject,) = request_of(request, 1, LEFT, own_prompt=False, own_negative=False).layout.subjects
+    assert (subject.box, subject.silhouette) == (LEFT, None)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,10 @@ PICTURE_NAMES = tuple(slot_names((PICTURES,)))
 LAYOUT_NAMES = (ORDER, *slot_names([name for name in SLOT_VALUES if name != PICTURES]))
 RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # components that a file opened in the editor may fill
 MISSING = "AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {names}."
+SHAPELESS = (
+    "AnyMS: The page has no silhouettes, so the whole box is now the subject's, unlike in the image, for: {names}. "
+    "Use the API to keep them."
+)
 _numbers = itertools.count(1)
 
 
@@ -161,15 +165,16 @@ def _recalled(parameters: Any, texts: Sequence[str]) -> tuple[str, dict[str, Any
 
 
 def _slots(recalled: infotext.Recalled) -> list[dict[str, Any]]:
-    """Each subject's name and the hashes of its pictures, or of its card."""
+    """Each subject's name, the hashes of its pictures, or of its card, and that of its silhouette."""
     slots = []
-    for subject, hashes, card in zip(recalled.subjects, recalled.pictures, recalled.cards):
-        slots.append({"name": subject.name, "hashes": [card] if card else list(hashes)})
+    subjects = zip(recalled.subjects, recalled.pictures, recalled.cards, recalled.silhouettes)
+    for subject, hashes, card, silhouette in subjects:
+        slots.append({"name": subject.name, "hashes": [card] if card else list(hashes), "silhouette": silhouette})
     return slots
 
 
 def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str, list[str]]:
-    """A sentence about missing pictures or "", and for each slot the text of the pictures that `slots` name by hash."""
+    """Sentences about what is missing or "", and for each slot the text of the pictures that `slots` name by hash."""
     on_page: dict[str, str] = {}
     for text in texts:
         on_page.update(_by_hash(text))
@@ -181,7 +186,9 @@ def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str,
         filled[number] = json.dumps(pictures, separators=(",", ":")) if pictures else ""
         if len(pictures) < len(hashes) or not pictures:
             lacking.append(_lacking(slot["name"], len(hashes) - len(pictures), len(hashes)))
-    return (MISSING.format(names=", ".join(lacking)) if lacking else ""), filled
+    shapeless = [slot["name"] for slot in slots if slot["silhouette"]]
+    sentences = [(MISSING, lacking), (SHAPELESS, shapeless)]
+    return " ".join(sentence.format(names=", ".join(names)) for sentence, names in sentences if names), filled
 
 
 def _lacking(name: str, missing: int, total: int) -> str:
