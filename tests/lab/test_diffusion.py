@@ -83,15 +83,15 @@ def test_guidance_goes_from_the_unconditional_beyond_the_conditional() -> None:
 
 
 def test_sizes_are_given_as_hosts_give_them() -> None:
-    given: list[dict[str, torch.Tensor]] = []
+    received: list[dict[str, torch.Tensor]] = []
 
     def unet(*_: object, added_cond_kwargs: dict[str, torch.Tensor], **_named: object) -> tuple[None]:
-        given.append(added_cond_kwargs)
+        received.append(added_cond_kwargs)
         return (None,)
 
     text = torch.zeros(2, 77, 8), torch.ones(2, 8)
     predictor(unet, text, 256)(torch.zeros(2, 4, 8, 8), torch.zeros(2))
-    (conditions,) = given
+    (conditions,) = received
     assert conditions["time_ids"].tolist() == [[256, 256, 0, 0, 256, 256]] * 2
     assert torch.equal(conditions["text_embeds"], torch.ones(2, 8))
 
