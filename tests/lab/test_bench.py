@@ -23,10 +23,11 @@ from lib_anyms.lab.bench.whole import UNetCase, unet_results
 from lib_anyms.lab.commands import bench
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.standalone.structure import SMALL as SMALL_UNET
-from lib_anyms.standalone.structure import TINY
 from tests.support import oracle
 
 BOUNDS = {torch.float32: 1e-6, torch.float64: 1e-12}
+# Seven layers: the suites call it hundreds of times, and what they measure is not tested here.
+SMALLER_UNET = replace(SMALL_UNET, depths=(0, 1, 1), res_blocks=1)
 SMALL = (Size("layer 8x8x32", TokenGrid(8, 8), 32, 2),)
 
 
@@ -103,7 +104,7 @@ def test_the_gpu_suite_runs_on_small_shapes(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(suites, "BEYOND", ())
     monkeypatch.setattr(jobs, "JOBS", 1)
     monkeypatch.setattr(jobs, "CALLS", 1)
-    results = [*suites.gpu_results("cpu", SMALL_UNET, side=8, rounds=1, steps=1, traces=tmp_path)]
+    results = [*suites.gpu_results("cpu", SMALLER_UNET, side=8, rounds=1, steps=1, traces=tmp_path)]
     cases = {result.case for result in results}
     for dtype in ("float16", "bfloat16"):
         for batch in (2, 6):
@@ -133,7 +134,7 @@ def test_more_subjects_than_a_layout_may_have_are_measured_in_single_layers() ->
 
 
 def test_a_unet_is_measured_with_and_without_the_stream() -> None:
-    bench = UNetCase("tiny", TINY, 8, 2, torch.zeros(()))
+    bench = UNetCase("tiny", SMALL_UNET, 8, 2, torch.zeros(()))
     results = list(unet_results(bench, (0, 2), {"base": 4, "plus": 16}, 1, prompts=(2,)))
     memory = {(result.tokens, result.case): result.mib for result in results if result.subjects}
     assert memory[16, "tiny, AnyMS"] > 3 * memory[4, "tiny, AnyMS"] > 0

@@ -147,7 +147,7 @@ def test_the_key_of_a_score_depends_on_what_made_it(evaluation: Evaluation) -> N
 
 
 def test_every_mode_makes_another_picture_of_the_same_scene(folder: Path) -> None:
-    painter = DiffusersPainter(files_in(folder), ONE_STEP)
+    painter = DiffusersPainter(replace(files_in(folder), size=128), ONE_STEP)
     task = make_task("overlap-30", 3, 0)
     modes = [mode for mode in MODES if mode != REAL]
     pictures = {mode: painter.paint(task, mode, "base" if MODES[mode].adapter else None).tobytes() for mode in modes}
