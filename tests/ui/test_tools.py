@@ -159,7 +159,7 @@ def test_one_click_makes_a_comparison_and_the_next_generate_does_not(editor: Edi
     assert button.is_disabled()  # no subject to compare
     fill(editor, "cat", "dog")
     extras = {"Compare three ways": "comparison", "Compare prompts": "words", "Influence maps": "maps"}
-    extras["Refine each subject"] = "refine"
+    extras["Refine subjects"] = "refine"
     for name, extra in extras.items():
         sent = editor.page.locator("#txt2img_sent textarea")
         sent.fill("")
@@ -235,7 +235,7 @@ def test_a_layout_is_copied_to_the_other_tab_with_its_pictures(both_tabs: Editor
     editor = both_tabs
     fill(editor, "beach", "cat")
     editor.press("Bring subject 1 forward")
-    editor.foot("Copy to img2img").click()
+    editor.press("Copy to img2img")
     editor.other.locator(".box img").nth(1).wait_for()
     editor.until("document.querySelector('#script_img2img_anyms_slot1_name textarea').value === 'cat'")
     editor.page.locator("#img2img_generate").click()

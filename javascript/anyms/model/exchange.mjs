@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=dbe9aed5";
+import { ROLES } from "./order.mjs?v=a3f3f382";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

@@ -1,8 +1,8 @@
 // Keeps the layout in this browser after each change, and offers it when the page is opened again.
 
-import { make, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
-import { discard, readStored, store } from "../host/drafts.mjs?v=dbe9aed5";
-import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=dbe9aed5";
+import { make, t, text, textButton } from "./dom.mjs?v=a3f3f382";
+import { discard, readStored, store } from "../host/drafts.mjs?v=a3f3f382";
+import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=dbe9aed5";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=dbe9aed5";
-import { isCard } from "../model/mask.mjs?v=dbe9aed5";
-import * as verbs from "./verbs.mjs?v=dbe9aed5";
+import { attribute, button, make, t } from "./dom.mjs?v=a3f3f382";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=a3f3f382";
+import { isCard } from "../model/mask.mjs?v=a3f3f382";
+import * as verbs from "./verbs.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

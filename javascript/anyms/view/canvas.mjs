@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=dbe9aed5";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=dbe9aed5";
-import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=dbe9aed5";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=dbe9aed5";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=a3f3f382";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=a3f3f382";
+import { hasPictures } from "../host/files.mjs?v=a3f3f382";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=a3f3f382";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=a3f3f382";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

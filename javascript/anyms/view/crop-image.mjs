@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=dbe9aed5";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=a3f3f382";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=dbe9aed5";
-import * as layouts from "../model/layout.mjs?v=dbe9aed5";
+import { t } from "./dom.mjs?v=a3f3f382";
+import * as layouts from "../model/layout.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=dbe9aed5";
-import * as layouts from "../model/layout.mjs?v=dbe9aed5";
-import { allSlots } from "../model/order.mjs?v=dbe9aed5";
-import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
-import { Autosave } from "./autosave.mjs?v=dbe9aed5";
-import { Background } from "./background.mjs?v=dbe9aed5";
-import { BoxBar } from "./box-bar.mjs?v=dbe9aed5";
-import { Canvas } from "./canvas.mjs?v=dbe9aed5";
-import { CropDialog } from "./crop-dialog.mjs?v=dbe9aed5";
-import { described } from "./description.mjs?v=dbe9aed5";
-import { DropChoice } from "./drop-choice.mjs?v=dbe9aed5";
-import { CROP_STYLES } from "./crop-styles.mjs?v=dbe9aed5";
-import { make, styleSheet, t, text } from "./dom.mjs?v=dbe9aed5";
-import { FilmStrip } from "./film-strip.mjs?v=dbe9aed5";
-import { Header } from "./header.mjs?v=dbe9aed5";
-import { Inspector } from "./inspector.mjs?v=dbe9aed5";
-import { hostRules } from "./host-styles.mjs?v=dbe9aed5";
-import { Intake } from "./intake.mjs?v=dbe9aed5";
-import { LayoutFiles } from "./layout-files.mjs?v=dbe9aed5";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=dbe9aed5";
-import { STYLES } from "./styles.mjs?v=dbe9aed5";
-import { KEYS, pressed } from "./keyboard.mjs?v=dbe9aed5";
-import { LargerView } from "./larger-view.mjs?v=dbe9aed5";
-import { Thumbs } from "./thumbs.mjs?v=dbe9aed5";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=dbe9aed5";
-import { Toast } from "./toast.mjs?v=dbe9aed5";
-import { Toolbar } from "./toolbar.mjs?v=dbe9aed5";
-import { Tools } from "./tools.mjs?v=dbe9aed5";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=a3f3f382";
+import * as layouts from "../model/layout.mjs?v=a3f3f382";
+import { allSlots } from "../model/order.mjs?v=a3f3f382";
+import { hasPictures } from "../host/files.mjs?v=a3f3f382";
+import { Autosave } from "./autosave.mjs?v=a3f3f382";
+import { Background } from "./background.mjs?v=a3f3f382";
+import { BoxBar } from "./box-bar.mjs?v=a3f3f382";
+import { Canvas } from "./canvas.mjs?v=a3f3f382";
+import { CropDialog } from "./crop-dialog.mjs?v=a3f3f382";
+import { described } from "./description.mjs?v=a3f3f382";
+import { DropChoice } from "./drop-choice.mjs?v=a3f3f382";
+import { CROP_STYLES } from "./crop-styles.mjs?v=a3f3f382";
+import { make, styleSheet, t, text } from "./dom.mjs?v=a3f3f382";
+import { FilmStrip } from "./film-strip.mjs?v=a3f3f382";
+import { Header } from "./header.mjs?v=a3f3f382";
+import { Inspector } from "./inspector.mjs?v=a3f3f382";
+import { hostRules } from "./host-styles.mjs?v=a3f3f382";
+import { Intake } from "./intake.mjs?v=a3f3f382";
+import { LayoutFiles } from "./layout-files.mjs?v=a3f3f382";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=a3f3f382";
+import { STYLES } from "./styles.mjs?v=a3f3f382";
+import { KEYS, pressed } from "./keyboard.mjs?v=a3f3f382";
+import { LargerView } from "./larger-view.mjs?v=a3f3f382";
+import { Thumbs } from "./thumbs.mjs?v=a3f3f382";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=a3f3f382";
+import { Toast } from "./toast.mjs?v=a3f3f382";
+import { Toolbar } from "./toolbar.mjs?v=a3f3f382";
+import { Tools } from "./tools.mjs?v=a3f3f382";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

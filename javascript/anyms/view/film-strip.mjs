@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=dbe9aed5";
-import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
-import { isOff } from "../model/layout.mjs?v=dbe9aed5";
-import * as verbs from "./verbs.mjs?v=dbe9aed5";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=a3f3f382";
+import { hasPictures } from "../host/files.mjs?v=a3f3f382";
+import { isOff } from "../model/layout.mjs?v=a3f3f382";
+import * as verbs from "./verbs.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, what to do first while there is none, and the picture's size.
 
-import { make, t, text } from "./dom.mjs?v=dbe9aed5";
-import { takesPart } from "../model/layout.mjs?v=dbe9aed5";
+import { make, t, text } from "./dom.mjs?v=a3f3f382";
+import { takesPart } from "../model/layout.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

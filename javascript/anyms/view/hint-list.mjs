@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
-import { hints, MESSAGES } from "../model/hints.mjs?v=dbe9aed5";
-import { addToPrompt, prompts } from "../host/page.mjs?v=dbe9aed5";
-import { picturesOf } from "../model/layout.mjs?v=dbe9aed5";
-import { allSlots } from "../model/order.mjs?v=dbe9aed5";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=a3f3f382";
+import { hints, MESSAGES } from "../model/hints.mjs?v=a3f3f382";
+import { addToPrompt, prompts } from "../host/page.mjs?v=a3f3f382";
+import { picturesOf } from "../model/layout.mjs?v=a3f3f382";
+import { allSlots } from "../model/order.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

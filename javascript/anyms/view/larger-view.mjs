@@ -1,6 +1,6 @@
 // The stage and its toolbar in a dialog that fills the window; the same elements, moved there and back.
 
-import { attribute, make, t } from "./dom.mjs?v=dbe9aed5";
+import { attribute, make, t } from "./dom.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=dbe9aed5";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=dbe9aed5";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=dbe9aed5";
-import * as layouts from "../model/layout.mjs?v=dbe9aed5";
-import { roleOf } from "../model/order.mjs?v=dbe9aed5";
-import { infotextOf } from "../model/png.mjs?v=dbe9aed5";
-import { textOf } from "../model/text.mjs?v=dbe9aed5";
+import { t } from "./dom.mjs?v=a3f3f382";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=a3f3f382";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=a3f3f382";
+import * as layouts from "../model/layout.mjs?v=a3f3f382";
+import { roleOf } from "../model/order.mjs?v=a3f3f382";
+import { infotextOf } from "../model/png.mjs?v=a3f3f382";
+import { textOf } from "../model/text.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=dbe9aed5";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=dbe9aed5";
-import * as saved from "../model/saved-layouts.mjs?v=dbe9aed5";
-import { textOf } from "../model/text.mjs?v=dbe9aed5";
+import { button, make, t } from "./dom.mjs?v=a3f3f382";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=a3f3f382";
+import * as saved from "../model/saved-layouts.mjs?v=a3f3f382";
+import { textOf } from "../model/text.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=dbe9aed5";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=dbe9aed5";
-import { button, make, t } from "./dom.mjs?v=dbe9aed5";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=a3f3f382";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=a3f3f382";
+import { button, make, t } from "./dom.mjs?v=a3f3f382";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -1,13 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=dbe9aed5";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=dbe9aed5";
-import { hasPictures } from "../host/files.mjs?v=dbe9aed5";
-import { samePictures } from "../model/layout.mjs?v=dbe9aed5";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=dbe9aed5";
-import { STYLES } from "./styles.mjs?v=dbe9aed5";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=dbe9aed5";
+import { isCard } from "../model/mask.mjs?v=a3f3f382";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=a3f3f382";
+import { hasPictures } from "../host/files.mjs?v=a3f3f382";
+import { samePictures } from "../model/layout.mjs?v=a3f3f382";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=a3f3f382";
+import { STYLES } from "./styles.mjs?v=a3f3f382";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

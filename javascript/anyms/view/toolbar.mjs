@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=dbe9aed5";
-import { Menu } from "./menu.mjs?v=dbe9aed5";
-import * as verbs from "./verbs.mjs?v=dbe9aed5";
+import { button, make, t, text, textButton } from "./dom.mjs?v=a3f3f382";
+import { Menu } from "./menu.mjs?v=a3f3f382";
+import * as verbs from "./verbs.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

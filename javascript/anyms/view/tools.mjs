@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=dbe9aed5";
-import { HiresOverlay } from "./hires-overlay.mjs?v=dbe9aed5";
-import { HintList } from "./hint-list.mjs?v=dbe9aed5";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=dbe9aed5";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=dbe9aed5";
-import { readLayout } from "../model/exchange.mjs?v=dbe9aed5";
-import { takesPart } from "../model/layout.mjs?v=dbe9aed5";
-import { allSlots } from "../model/order.mjs?v=dbe9aed5";
-import { writePositions } from "../model/positions.mjs?v=dbe9aed5";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=dbe9aed5";
-import { STYLES } from "./styles.mjs?v=dbe9aed5";
-import { SavedList } from "./saved-list.mjs?v=dbe9aed5";
-import { TokenMap } from "./token-map.mjs?v=dbe9aed5";
+import { button, make, styleSheet, t } from "./dom.mjs?v=a3f3f382";
+import { HiresOverlay } from "./hires-overlay.mjs?v=a3f3f382";
+import { HintList } from "./hint-list.mjs?v=a3f3f382";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=a3f3f382";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=a3f3f382";
+import { readLayout } from "../model/exchange.mjs?v=a3f3f382";
+import { takesPart } from "../model/layout.mjs?v=a3f3f382";
+import { allSlots } from "../model/order.mjs?v=a3f3f382";
+import { writePositions } from "../model/positions.mjs?v=a3f3f382";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=a3f3f382";
+import { STYLES } from "./styles.mjs?v=a3f3f382";
+import { SavedList } from "./saved-list.mjs?v=a3f3f382";
+import { TokenMap } from "./token-map.mjs?v=a3f3f382";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -52,7 +52,7 @@ export class Tools {
     this.compare = button("compare", t("Compare three ways"), () => this.request("comparison"), { shown: true });
     this.compareWords = button("compare-words", t("Compare prompts"), () => this.request("words"), { shown: true });
     this.maps = button("maps", t("Influence maps"), () => this.request("maps"), { shown: true });
-    this.refine = button("refine", t("Refine each subject"), () => this.request("refine"), { shown: true });
+    this.refine = button("refine", t("Refine subjects"), () => this.request("refine"), { shown: true });
     this.positions = button("positions", t("Write positions"), () => this.writePositions(), { shown: true });
     this.copy = button("copy", t("Copy to {tab}", { tab: this.otherTab }), () => this.copyOver(), { shown: true });
     this.compare.title = t(TIPS.compare);
@@ -62,7 +62,7 @@ export class Tools {
     this.positions.title = t(TIPS.positions);
     this.buttons = [this.compare, this.compareWords, this.maps, this.refine, this.positions, this.copy];
     editor.toolbar.arrangeMore.append(this.positions);
-    editor.toolbar.more.append(this.tokenMap.control, this.savedList.root);
+    editor.toolbar.more.append(this.tokenMap.control, this.copy, this.savedList.root);
     this.newFoot();
     const typed = () => editor.repaintHints();
     watchPage(editor.fields.tab, () => editor.refresh(), typed);
@@ -75,7 +75,7 @@ export class Tools {
     const shadow = host.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [styleSheet(STYLES + STRIP_STYLES)];
     const properties = { className: "foot tools", role: "group", "aria-label": t("Judge and reuse the layout") };
-    shadow.append(make("div", properties, this.compare, this.compareWords, this.maps, this.refine, this.copy));
+    shadow.append(make("div", properties, this.compare, this.compareWords, this.maps, this.refine));
     this.editor.fields.footArea?.replaceChildren(host);
   }
 
