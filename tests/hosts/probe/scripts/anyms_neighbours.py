@@ -98,7 +98,8 @@ def teach_sd_webui_controlnet() -> None:
     clip.configs["clip_h"].update(vision_config())
     target = Path(clip.models_path) / "clip_vision" / "clip_h.pth"
     target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(load_file(encoder_file()), target)
+    # A1111 refuses the entries that newer versions of torch add to a zip.
+    torch.save(load_file(encoder_file()), target, _use_new_zipfile_serialization=False)
 
 
 def refresh_controlnet() -> dict:
