@@ -1,8 +1,8 @@
 // The only file that the host loads. Its imports carry a version, so that an update never mixes with old files of a
 // cache.
 
-import { setCheckpoint } from "./anyms/host/page.mjs?v=a3f3f382";
-import { AnymsEditor, elements } from "./anyms/view/element.mjs?v=a3f3f382";
+import { setCheckpoint } from "./anyms/host/page.mjs?v=b47f74d8";
+import { AnymsEditor, elements } from "./anyms/view/element.mjs?v=b47f74d8";
 
 // gradio's listeners call these three; see lib_anyms/webui/ui/editor.py.
 

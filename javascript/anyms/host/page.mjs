@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=a3f3f382";
+import { keptByHires } from "../model/hires.mjs?v=b47f74d8";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=a3f3f382";
+import { ROLES } from "./order.mjs?v=b47f74d8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

@@ -1,9 +1,9 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=a3f3f382";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=a3f3f382";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=a3f3f382";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=b47f74d8";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=b47f74d8";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=b47f74d8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=a3f3f382";
+import { area } from "./boxes.mjs?v=b47f74d8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

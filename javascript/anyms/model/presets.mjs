@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { area, fitted, rounded } from "./boxes.mjs?v=a3f3f382";
+import { area, fitted, rounded } from "./boxes.mjs?v=b47f74d8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=a3f3f382";
-import { added, stacked } from "./layout.mjs?v=a3f3f382";
-import { allSlots } from "./order.mjs?v=a3f3f382";
+import { fitted } from "./boxes.mjs?v=b47f74d8";
+import { added, stacked } from "./layout.mjs?v=b47f74d8";
+import { allSlots } from "./order.mjs?v=b47f74d8";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,8 +1,8 @@
 // Keeps the layout in this browser after each change, and offers it when the page is opened again.
 
-import { make, t, text, textButton } from "./dom.mjs?v=a3f3f382";
-import { discard, readStored, store } from "../host/drafts.mjs?v=a3f3f382";
-import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=a3f3f382";
+import { make, t, text, textButton } from "./dom.mjs?v=b47f74d8";
+import { discard, readStored, store } from "../host/drafts.mjs?v=b47f74d8";
+import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

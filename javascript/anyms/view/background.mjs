@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=a3f3f382";
-import { chooseFiles } from "../host/files.mjs?v=a3f3f382";
-import { gallery, inputPictures } from "../host/page.mjs?v=a3f3f382";
+import { make, t } from "./dom.mjs?v=b47f74d8";
+import { chooseFiles } from "../host/files.mjs?v=b47f74d8";
+import { gallery, inputPictures } from "../host/page.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=a3f3f382";
-import * as layouts from "../model/layout.mjs?v=a3f3f382";
+import { t } from "./dom.mjs?v=b47f74d8";
+import * as layouts from "../model/layout.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,34 +1,34 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=a3f3f382";
-import * as layouts from "../model/layout.mjs?v=a3f3f382";
-import { allSlots } from "../model/order.mjs?v=a3f3f382";
-import { hasPictures } from "../host/files.mjs?v=a3f3f382";
-import { Autosave } from "./autosave.mjs?v=a3f3f382";
-import { Background } from "./background.mjs?v=a3f3f382";
-import { BoxBar } from "./box-bar.mjs?v=a3f3f382";
-import { Canvas } from "./canvas.mjs?v=a3f3f382";
-import { CropDialog } from "./crop-dialog.mjs?v=a3f3f382";
-import { described } from "./description.mjs?v=a3f3f382";
-import { DropChoice } from "./drop-choice.mjs?v=a3f3f382";
-import { CROP_STYLES } from "./crop-styles.mjs?v=a3f3f382";
-import { make, styleSheet, t, text } from "./dom.mjs?v=a3f3f382";
-import { FilmStrip } from "./film-strip.mjs?v=a3f3f382";
-import { Header } from "./header.mjs?v=a3f3f382";
-import { Inspector } from "./inspector.mjs?v=a3f3f382";
-import { hostRules } from "./host-styles.mjs?v=a3f3f382";
-import { Intake } from "./intake.mjs?v=a3f3f382";
-import { LayoutFiles } from "./layout-files.mjs?v=a3f3f382";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a3f3f382";
-import { STYLES } from "./styles.mjs?v=a3f3f382";
-import { KEYS, pressed } from "./keyboard.mjs?v=a3f3f382";
-import { LargerView } from "./larger-view.mjs?v=a3f3f382";
-import { Thumbs } from "./thumbs.mjs?v=a3f3f382";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=a3f3f382";
-import { Toast } from "./toast.mjs?v=a3f3f382";
-import { Toolbar } from "./toolbar.mjs?v=a3f3f382";
-import { Tools } from "./tools.mjs?v=a3f3f382";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=b47f74d8";
+import * as layouts from "../model/layout.mjs?v=b47f74d8";
+import { allSlots } from "../model/order.mjs?v=b47f74d8";
+import { hasPictures } from "../host/files.mjs?v=b47f74d8";
+import { Autosave } from "./autosave.mjs?v=b47f74d8";
+import { Background } from "./background.mjs?v=b47f74d8";
+import { BoxBar } from "./box-bar.mjs?v=b47f74d8";
+import { Canvas } from "./canvas.mjs?v=b47f74d8";
+import { CropDialog } from "./crop-dialog.mjs?v=b47f74d8";
+import { described } from "./description.mjs?v=b47f74d8";
+import { DropChoice } from "./drop-choice.mjs?v=b47f74d8";
+import { CROP_STYLES } from "./crop-styles.mjs?v=b47f74d8";
+import { make, styleSheet, t, text } from "./dom.mjs?v=b47f74d8";
+import { FilmStrip } from "./film-strip.mjs?v=b47f74d8";
+import { Header } from "./header.mjs?v=b47f74d8";
+import { Inspector } from "./inspector.mjs?v=b47f74d8";
+import { hostRules } from "./host-styles.mjs?v=b47f74d8";
+import { Intake } from "./intake.mjs?v=b47f74d8";
+import { LayoutFiles } from "./layout-files.mjs?v=b47f74d8";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
+import { STYLES } from "./styles.mjs?v=b47f74d8";
+import { KEYS, pressed } from "./keyboard.mjs?v=b47f74d8";
+import { LargerView } from "./larger-view.mjs?v=b47f74d8";
+import { Thumbs } from "./thumbs.mjs?v=b47f74d8";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=b47f74d8";
+import { Toast } from "./toast.mjs?v=b47f74d8";
+import { Toolbar } from "./toolbar.mjs?v=b47f74d8";
+import { Tools } from "./tools.mjs?v=b47f74d8";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

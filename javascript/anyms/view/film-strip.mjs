@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=a3f3f382";
-import { hasPictures } from "../host/files.mjs?v=a3f3f382";
-import { isOff } from "../model/layout.mjs?v=a3f3f382";
-import * as verbs from "./verbs.mjs?v=a3f3f382";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=b47f74d8";
+import { hasPictures } from "../host/files.mjs?v=b47f74d8";
+import { isOff } from "../model/layout.mjs?v=b47f74d8";
+import * as verbs from "./verbs.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, what to do first while there is none, and the picture's size.
 
-import { make, t, text } from "./dom.mjs?v=a3f3f382";
-import { takesPart } from "../model/layout.mjs?v=a3f3f382";
+import { make, t, text } from "./dom.mjs?v=b47f74d8";
+import { takesPart } from "../model/layout.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=a3f3f382";
-import { hiresCrop } from "../host/page.mjs?v=a3f3f382";
+import { make, outside, t } from "./dom.mjs?v=b47f74d8";
+import { hiresCrop } from "../host/page.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=a3f3f382";
-import { allSlots } from "../model/order.mjs?v=a3f3f382";
+import { colourOf } from "./dom.mjs?v=b47f74d8";
+import { allSlots } from "../model/order.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,11 +1,11 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=a3f3f382";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=a3f3f382";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=a3f3f382";
-import { AUTO, proposedRole } from "../model/order.mjs?v=a3f3f382";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a3f3f382";
-import { STYLES } from "./styles.mjs?v=a3f3f382";
+import { percents, typed } from "../model/boxes.mjs?v=b47f74d8";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=b47f74d8";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=b47f74d8";
+import { AUTO, proposedRole } from "../model/order.mjs?v=b47f74d8";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
+import { STYLES } from "./styles.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

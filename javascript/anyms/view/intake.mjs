@@ -1,13 +1,13 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=a3f3f382";
-import { t } from "./dom.mjs?v=a3f3f382";
-import * as layouts from "../model/layout.mjs?v=a3f3f382";
-import { allSlots } from "../model/order.mjs?v=a3f3f382";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=a3f3f382";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=a3f3f382";
-import { textOf } from "../model/text.mjs?v=a3f3f382";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=b47f74d8";
+import { t } from "./dom.mjs?v=b47f74d8";
+import * as layouts from "../model/layout.mjs?v=b47f74d8";
+import { allSlots } from "../model/order.mjs?v=b47f74d8";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=b47f74d8";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=b47f74d8";
+import { textOf } from "../model/text.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=a3f3f382";
-import { t } from "./dom.mjs?v=a3f3f382";
-import { actionOf } from "../model/keys.mjs?v=a3f3f382";
-import { boxOf, isLocked } from "../model/layout.mjs?v=a3f3f382";
-import * as verbs from "./verbs.mjs?v=a3f3f382";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=b47f74d8";
+import { t } from "./dom.mjs?v=b47f74d8";
+import { actionOf } from "../model/keys.mjs?v=b47f74d8";
+import { boxOf, isLocked } from "../model/layout.mjs?v=b47f74d8";
+import * as verbs from "./verbs.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=a3f3f382";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=a3f3f382";
-import { button, make, t } from "./dom.mjs?v=a3f3f382";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=b47f74d8";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=b47f74d8";
+import { button, make, t } from "./dom.mjs?v=b47f74d8";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

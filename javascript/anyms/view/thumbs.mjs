@@ -1,13 +1,13 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=a3f3f382";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=a3f3f382";
-import { hasPictures } from "../host/files.mjs?v=a3f3f382";
-import { samePictures } from "../model/layout.mjs?v=a3f3f382";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=a3f3f382";
-import { STYLES } from "./styles.mjs?v=a3f3f382";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=a3f3f382";
+import { isCard } from "../model/mask.mjs?v=b47f74d8";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=b47f74d8";
+import { hasPictures } from "../host/files.mjs?v=b47f74d8";
+import { samePictures } from "../model/layout.mjs?v=b47f74d8";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=b47f74d8";
+import { STYLES } from "./styles.mjs?v=b47f74d8";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

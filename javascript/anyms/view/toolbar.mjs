@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=a3f3f382";
-import { Menu } from "./menu.mjs?v=a3f3f382";
-import * as verbs from "./verbs.mjs?v=a3f3f382";
+import { button, make, t, text, textButton } from "./dom.mjs?v=b47f74d8";
+import { Menu } from "./menu.mjs?v=b47f74d8";
+import * as verbs from "./verbs.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

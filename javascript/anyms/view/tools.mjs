@@ -1,26 +1,26 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=a3f3f382";
-import { HiresOverlay } from "./hires-overlay.mjs?v=a3f3f382";
-import { HintList } from "./hint-list.mjs?v=a3f3f382";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=a3f3f382";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=a3f3f382";
-import { readLayout } from "../model/exchange.mjs?v=a3f3f382";
-import { takesPart } from "../model/layout.mjs?v=a3f3f382";
-import { allSlots } from "../model/order.mjs?v=a3f3f382";
-import { writePositions } from "../model/positions.mjs?v=a3f3f382";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=a3f3f382";
-import { STYLES } from "./styles.mjs?v=a3f3f382";
-import { SavedList } from "./saved-list.mjs?v=a3f3f382";
-import { TokenMap } from "./token-map.mjs?v=a3f3f382";
+import { button, make, styleSheet, t } from "./dom.mjs?v=b47f74d8";
+import { HiresOverlay } from "./hires-overlay.mjs?v=b47f74d8";
+import { HintList } from "./hint-list.mjs?v=b47f74d8";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=b47f74d8";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=b47f74d8";
+import { readLayout } from "../model/exchange.mjs?v=b47f74d8";
+import { takesPart } from "../model/layout.mjs?v=b47f74d8";
+import { allSlots } from "../model/order.mjs?v=b47f74d8";
+import { writePositions } from "../model/positions.mjs?v=b47f74d8";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
+import { STYLES } from "./styles.mjs?v=b47f74d8";
+import { SavedList } from "./saved-list.mjs?v=b47f74d8";
+import { TokenMap } from "./token-map.mjs?v=b47f74d8";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
 /** The page's editors by tab. @type {Map<string, Editor>} */
 const editors = new Map();
 const OTHER_TAB = { txt2img: "img2img", img2img: "txt2img" };
-const GRADIO_DELAY = 150; // milliseconds in which gradio takes over a new value
+const GRADIO_DELAY = 400; // milliseconds in which gradio takes over a new value, also on a busy machine
 const TIPS = {
   compare: "Generates one seed three times: without AnyMS, as masked sum and with AnyMS, and a sheet with the boxes",
   words: "Generates one seed twice: with the main prompt everywhere and with the subjects' prompts, and a sheet",
