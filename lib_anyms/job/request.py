@@ -129,7 +129,8 @@ class Request:
         hashes = [tuple(map(picture_hash, pictures)) for pictures in self.pictures]
         cards = [card.hash if card else "" for card in self.cards]
         subjects = self.layout.subjects if self.layout else ()
-        silhouettes = [subject.silhouette.hash if subject.silhouette else "" for subject in subjects]
+        masks = [subject.silhouette for subject in subjects]
+        silhouettes = [picture_hash(mask.picture()) if mask else "" for mask in masks]
         return request_json(settings, subjects, hashes, cards, silhouettes)
 
 

@@ -5,10 +5,8 @@ Pillow is imported where a mask is measured, so that the command line's options 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from lib_anyms.errors import Refused
@@ -18,7 +16,6 @@ MAX_SIDE = 1024  # pixels of a stored mask; feature maps have fewer tokens
 _WHITE = 128  # of 255: from this brightness on a pixel, and from this share on a token, is the subject's
 _PIXELS = 16  # a side of a token, for exact areas
 _LONGEST = 2048  # pixels of an enlarged mask
-_HASH_DIGITS = 12  # as of a reference picture
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,6 @@ class Silhouette:
             raise Refused("silhouette_black", name=name)
         return cls(small.width, small.height, small.tobytes())
 
-    @cached_property
-    def hash(self) -> str:
-        """Twelve hexadecimal digits of the pixels' SHA-256, which name the mask in infotexts."""
-        head = f"{(self.width, self.height)}L".encode()
-        return hashlib.sha256(head + self.pixels).hexdigest()[:_HASH_DIGITS]
-
     @property
     def is_white(self) -> bool:
         """Whether it is white everywhere, so that the box alone decides."""
@@ -63,7 +54,7 @@ class Silhouette:
     @property
     def bounds(self) -> Box:
         """The box around the white part, in fractions of the mask."""
-        left, top, right, bottom = self._picture().getbbox()
+        left, top, right, bottom = self.picture().getbbox()
         return Box(left / self.width, top / self.height, right / self.width, bottom / self.height)
 
     def seen_in(self, viewport: Viewport) -> Silhouette:
@@ -78,7 +69,7 @@ class Silhouette:
         left, right = view.x0 * self.width, view.x1 * self.width
         top, bottom = view.y0 * self.height, view.y1 * self.height
         column, row = math.floor(left), math.floor(top)
-        part = self._picture().crop((column, row, math.ceil(right), math.ceil(bottom)))  # black beyond the mask
+        part = self.picture().crop((column, row, math.ceil(right), math.ceil(bottom)))  # black beyond the mask
         exact = (left - column, top - row, right - column, bottom - row)
         times = _enlargement(part.size, min((right - left) / grid.width, (bottom - top) / grid.height))
         part = part.resize((part.width * times, part.height * times), Image.Resampling.NEAREST)
@@ -96,7 +87,8 @@ class Silhouette:
         whitest = max(inside, key=shares.__getitem__)
         return [token for token in inside if shares[token] >= _WHITE] or [whitest] * (shares[whitest] > 0)
 
-    def _picture(self) -> Any:
+    def picture(self) -> Any:
+        """The mask as a greyscale Pillow image."""
         from PIL import Image
 
         return Image.frombytes("L", (self.width, self.height), self.pixels)
