@@ -25,6 +25,7 @@ from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import Unfit, unfit
 from lib_anyms.engine.skipped import NOTHING, SkipCounter, Skipped, replaced_by
 from lib_anyms.errors import Refused, SteppedAside
+from lib_anyms.layout.fade import CONSTANT, Fade
 from lib_anyms.layout.geometry import WHOLE, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
 
@@ -89,10 +90,11 @@ class ImageStream:
         aside_reason: AsideReason = lambda: None,
         influence: Influence | None = None,
         local_text: LocalText | None = None,
+        fade: Fade = CONSTANT,
     ) -> None:
         self.unet = unet
         self.layout = layout
-        self.region_merge = RegionMerge(layout, keys_values, scale, mode, layers, influence, local_text)
+        self.region_merge = RegionMerge(layout, keys_values, scale, mode, layers, influence, local_text, fade)
         self._layers = layers
         self._read_call = read_call
         self._aside_reason = aside_reason

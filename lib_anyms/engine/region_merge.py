@@ -20,6 +20,7 @@ from lib_anyms.engine.key_values import KeyValues
 from lib_anyms.engine.layer_map import Layer
 from lib_anyms.engine.local_text import LocalText
 from lib_anyms.engine.sdpa import MASKED, fits
+from lib_anyms.layout.fade import CONSTANT, Fade
 from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
 
@@ -68,6 +69,7 @@ class RegionMerge:
         layers: Iterable[Layer],
         influence: Influence | None = None,
         local_text: LocalText | None = None,
+        fade: Fade = CONSTANT,
     ) -> None:
         self.layout = layout
         self.local_text = local_text
@@ -76,6 +78,7 @@ class RegionMerge:
         self.use_fused: bool | None = None  # None: by the device
         self._keys_values = keys_values
         self._scale = scale
+        self.fade = fade
         self._mode = mode
         self._sees: dict[int, tuple[bool, ...]] = {}  # by layer number: which subjects act in it
         for layer in layers:
@@ -92,6 +95,7 @@ class RegionMerge:
         strengths = tuple(subject.strength(progress) for subject in self.layout.subjects)
         if self.local_text is not None:
             self.local_text.begin_call(strengths)
+        strengths = tuple(strength * self.fade.at(progress) for strength in strengths)
         if strengths == self._strengths:
             return
         self._strengths = strengths

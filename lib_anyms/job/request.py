@@ -16,6 +16,7 @@ from lib_anyms.cards.card import MAX_BYTES, Card, read_card
 from lib_anyms.cards.library import Library
 from lib_anyms.errors import Refused
 from lib_anyms.job.pictures import MAX_PICTURES, PictureReader
+from lib_anyms.layout.fade import Fade
 from lib_anyms.layout.fields import AUTO, OFF, REQUEST_FIELDS, SECOND_LOOK, is_version, read_fields
 from lib_anyms.layout.geometry import WHOLE
 from lib_anyms.layout.layout import (
@@ -33,7 +34,17 @@ from lib_anyms.layout.pins import read_pins
 
 VERSION = 1
 # A request's JSON has these only where they are set: earlier versions do not know them.
-_ONLY_IF_SET = ("elsewhere", "words", "fidelity", SECOND_LOOK, "refine", "refine_padding", "refine_size")
+_ONLY_IF_SET = (
+    "elsewhere",
+    "words",
+    "fidelity",
+    SECOND_LOOK,
+    "refine",
+    "refine_padding",
+    "refine_size",
+    "fade",
+    "fade_from",
+)
 MAX_NAME = 260  # characters of a card's name; longer text is the card itself
 
 Pictures = tuple[tuple[Image.Image, ...], ...]
@@ -64,6 +75,8 @@ class Request:
     refine: float = 0.0
     refine_padding: float = 32.0
     refine_size: float = 0.0
+    fade: float = 1.0
+    fade_from: float = 0.25
     cards: tuple[Card | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -99,6 +112,11 @@ class Request:
         if self.layout is None or not self.words:
             return False
         return bool(self.elsewhere) or any(subject.prompt or subject.avoid for subject in self.layout.subjects)
+
+    @property
+    def strength(self) -> Fade:
+        """How the overall strength changes over the steps."""
+        return Fade(self.fade, self.fade_from)
 
     @property
     def unconditional_share(self) -> float:

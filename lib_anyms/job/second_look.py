@@ -69,6 +69,9 @@ def request_of(request: Request, number: int, box: Box, own_prompt: bool, own_ne
         layout=Layout((subject,)),
         pictures=request.pictures[number : number + 1],
         cards=request.cards[number : number + 1],
+        # An inpainting begins where the subjects stand: it has the later strength.
+        scale=request.scale * request.strength.at(1.0),
+        fade=1.0,
         elsewhere="",
         second_look=OFF,  # names other subjects, too
         refine=0.0,

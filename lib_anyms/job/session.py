@@ -138,6 +138,7 @@ class Session:
             self._silent_reason,
             self.influence,
             self._local_text(request, layout),
+            request.strength,
         )
         self.stream.on_failure = self._job_raises
         self.viewport, self._stepped = viewport, False
@@ -413,7 +414,8 @@ class Session:
         return UNetCall(self.host.cond_map(args, kwargs), self._progress(), foreign_text)
 
     def _progress(self) -> float:
-        """The host's, if a subject does not act all the time: reading it may wait for the device."""
+        """The host's, if the stream is not the same in all steps: reading it may wait for the device."""
         subjects = self.stream.layout.subjects if self.stream is not None else ()
         always = all(subject.start == 0 and subject.end == 1 for subject in subjects)
-        return 0.0 if always else self.host.progress()
+        fades = self.stream is not None and self.stream.region_merge.fade.changes
+        return 0.0 if always and not fades else self.host.progress()

@@ -150,6 +150,19 @@ REQUEST_FIELDS = (
         label="Refining: size",
         step=64.0,
     ),
+    Field(
+        "fade",
+        1.0,
+        "overall strength in the later steps, as a part of that in the early ones, which place the subjects",
+        high=2.0,
+        label="Later strength",
+    ),
+    Field(
+        "fade_from",
+        0.25,
+        "share of the steps after which the later strength begins",
+        label="Later strength: from",
+    ),
 )
 
 

@@ -50,6 +50,7 @@ class Preset:
     steps: int
     guidance: float
     scale: float
+    fade: float = 1.0
 
 
 SPRITES, RANDOM, OWN = "sprites", "random", "own"
@@ -59,6 +60,7 @@ PRESETS = {
         20,
         4.0,
         2.0,
+        0.5,
     ),
     RANDOM: Preset(
         "The model has random weights: the picture only shows that all parts run. For real pictures use --checkpoint.",
@@ -121,8 +123,8 @@ def _defaults(option: str) -> str:
 
 def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
     described = f"{field.help} (default {field.default})"
-    if field.name == "scale":
-        parser.add_argument("--scale", type=float, help=f"{field.help} ({_defaults('scale')})")
+    if field.name in ("scale", "fade"):
+        parser.add_argument(f"--{field.name}", type=float, help=f"{field.help} ({_defaults(field.name)})")
     elif field.choices:
         parser.add_argument(f"--{field.name}", default=field.default, choices=field.choices, help=described)
     else:
@@ -183,7 +185,7 @@ def _fill_defaults(args: argparse.Namespace, preset: Preset, models: Models) -> 
     from lib_anyms.standalone import default_scene
     from lib_anyms.standalone.pipeline import read_checkpoint
 
-    for name in ("steps", "guidance", "scale"):
+    for name in ("steps", "guidance", "scale", "fade"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(preset, name))
     if args.seed is None:

@@ -446,6 +446,20 @@ FAULTS = (
         LOCAL_TEXT + " -k dtype",
     ),
     Fault(
+        "the later strength begins one step late",
+        "lib_anyms/layout/fade.py",
+        "if progress >= self.start",
+        "if progress > self.start",
+        "tests/laws/test_layers.py -k later_strength",
+    ),
+    Fault(
+        "the later strength takes the subjects' prompts away",
+        "lib_anyms/engine/region_merge.py",
+        "self.local_text.begin_call(strengths)",
+        "self.local_text.begin_call([self.fade.at(progress) * strength for strength in strengths])",
+        "tests/laws/test_local_text.py -k later_strength_of_zero",
+    ),
+    Fault(
         "a window's entries get the whole layout",
         "lib_anyms/engine/image_stream.py",
         "query[entries], text[entries], part, foreign_text, window)",

@@ -15,6 +15,20 @@ LINE = "tests/unit/test_subject_line.py"
 
 FAULTS = (
     Fault(
+        "no step asks for its progress where only the strength changes",
+        "lib_anyms/job/session.py",
+        "if always and not fades else",
+        "if always else",
+        "tests/unit/test_session.py -k later_strength",
+    ),
+    Fault(
+        "an inpainting begins with the early strength",
+        "lib_anyms/job/second_look.py",
+        "request.scale * request.strength.at(1.0)",
+        "request.scale",
+        "tests/unit/test_second_look.py -k later_strength",
+    ),
+    Fault(
         "a step that a forecast answers ends AnyMS",
         "lib_anyms/job/session.py",
         "if aside is None and result.calls:",

@@ -6,6 +6,13 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "diffusers' masks keep the early strength",
+        "lib_anyms/lab/evaluation/pictures.py",
+        "callback_on_step_end=partial(_fade, settings.scale, strength),",
+        "",
+        "tests/lab/test_evaluation_run.py -k fades",
+    ),
+    Fault(
         "benchmark: a detection counts for a subject with another name",
         "lib_anyms/lab/benchmark/scoring.py",
         'one.name in (name, "")',

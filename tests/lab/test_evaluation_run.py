@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
 from lib_anyms.errors import Refused
@@ -286,6 +287,21 @@ def test_diffusers_gets_a_mask_for_each_reference_image(evaluation: Evaluation) 
     with_three, with_one = (painter.paint(one, PEER, "base") for one in (several, task))
     assert with_three.size == with_one.size == (256, 256)
     assert with_three.tobytes() != with_one.tobytes()
+
+
+def test_the_strength_of_diffusers_masks_fades_as_ours(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    scales: list[float] = []
+    setting = StableDiffusionXLPipeline.set_ip_adapter_scale
+    monkeypatch.setattr(
+        StableDiffusionXLPipeline,
+        "set_ip_adapter_scale",
+        lambda self, scale: scales.append(scale) or setting(self, scale),
+    )
+    painter = DiffusersPainter(evaluation.files, Settings(steps=4, scale=2.0, fade=0.5))
+    for layout, subjects, expected in (("disjoint", 2, [2, 1, 1, 1]), ("single", 1, [1, 1, 1, 1])):
+        scales.clear()
+        painter.paint(make_task(layout, subjects, 0), PEER, "base")
+        assert scales[:4] == expected  # of the first step and after each; the last one's is not used
 
 
 def test_a_webui_without_the_extension_is_refused(webui: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,11 +158,7 @@ def test_the_demo_layout_is_the_demo_s_scene_with_other_noise() -> None:
 def test_suites_have_all_layouts_and_modes_and_stay_within_their_time() -> None:
     assert tuple(SUITES) == evaluate.SUITES
     defaults = Settings()
-    assert (defaults.steps, defaults.guidance, defaults.scale) == (
-        evaluate.STEPS,
-        evaluate.GUIDANCE,
-        evaluate.SCALE,
-    )
+    assert (defaults.steps, defaults.guidance, defaults.scale, defaults.fade) == evaluate.SMALL_WORLD
     assert {cell.layout for cell in cells_of(SUITES["full"])} == {*LAYOUTS, DEMO}
     assert {cell.mode for cell in cells_of(SUITES["full"])} == set(MODES)
     images = {}

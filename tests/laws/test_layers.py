@@ -13,6 +13,7 @@ from lib_anyms.engine.image_stream import UNetCall
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.skipped import Skipped
 from lib_anyms.errors import Refused
+from lib_anyms.layout.fade import CONSTANT, Fade
 from lib_anyms.layout.geometry import Box, TokenGrid
 from lib_anyms.layout.layout import Layout, Subject
 from tests.laws.test_image_stream import COND, LAYOUT, UNCOND, run
@@ -122,6 +123,34 @@ def test_a_subject_acts_from_start_to_end_and_keeps_its_place() -> None:
     for progress, same in ((0.0, idle), (0.49, idle), (0.5, always), (0.79, always), (0.8, idle)):
         assert torch.equal(at(late, progress), at(same, progress)), progress
     assert not torch.equal(at(always, 0.0), at(idle, 0.0))
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["by subject", "fused"])
+def test_the_later_strength_is_a_part_of_the_first_from_its_step_on(fused: bool) -> None:
+    unet = tiny_unet()
+
+    def at(progress: float, scale: float, fade: Fade = CONSTANT) -> torch.Tensor:
+        stream = stream_on(unet, LAYOUT, NextCall(UNCOND, COND, progress=progress), scale=scale, fade=fade)
+        stream.region_merge.use_fused = fused
+        with injected(stream):
+            return run(unet)
+
+    faded = Fade(rest=0.5, start=0.25)
+    for progress, scale in ((0.0, 0.8), (0.24, 0.8), (0.25, 0.4), (0.99, 0.4)):
+        same = at(progress, scale)
+        assert (at(progress, 0.8, faded) - same).abs().max() < 1e-12 * same.abs().max(), progress
+        assert (at(progress, 1.2 - scale) - same).abs().max() > 1e-6 * same.abs().max()
+
+
+def test_a_later_strength_of_one_is_the_usual_stream_bit_for_bit() -> None:
+    unet = tiny_unet()
+
+    def at(fade: Fade) -> torch.Tensor:
+        with injected(stream_on(unet, LAYOUT, NextCall(UNCOND, COND, progress=0.5), fade=fade)):
+            return run(unet)
+
+    assert torch.equal(at(Fade(rest=1.0, start=0.0)), at(CONSTANT))
+    assert not torch.equal(at(Fade(rest=0.0, start=0.5)), at(CONSTANT))
 
 
 def test_an_idle_subject_keeps_its_tokens_from_those_below() -> None:

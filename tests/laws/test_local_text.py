@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +15,9 @@ from lib_anyms.engine.attention import split_heads
 from lib_anyms.engine.cond_map import CondMap
 from lib_anyms.engine.layer_map import Layer, cross_attention_layers
 from lib_anyms.engine.local_text import LocalText, Texts
+from lib_anyms.engine.region_merge import RegionMerge
 from lib_anyms.engine.sdpa import CHECKS
+from lib_anyms.layout.fade import Fade
 from lib_anyms.layout.geometry import TokenGrid
 from lib_anyms.layout.layout import Layout
 from tests.support import oracle
@@ -128,6 +133,14 @@ def test_the_fused_form_is_one_attention_for_all_entries(
     untouched = results[0] == attended(HOST)
     assert torch.equal(results[1][untouched], results[0][untouched])  # the host's text stays bit for bit
     assert len(calls) == 1
+
+
+def test_a_later_strength_of_zero_leaves_the_subjects_their_prompts() -> None:
+    seen = []
+    local: Any = SimpleNamespace(begin_call=seen.append)
+    sets: Any = None  # no layer asks for keys
+    RegionMerge(LAYOUT, sets, 1.0, "crop-merge", (), local_text=local, fade=Fade(0.0, 0.0)).begin_call(0.5)
+    assert seen == [(1.0, 1.0, 1.0)]
 
 
 @FORMS

@@ -13,6 +13,7 @@ from lib_anyms.engine.image_stream import ImageStream, UNetCall
 from lib_anyms.engine.key_values import KeyValues, spans_of
 from lib_anyms.engine.layer_map import cross_attention_layers
 from lib_anyms.engine.local_text import LocalText
+from lib_anyms.layout.fade import CONSTANT, Fade
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import Layout, Subject
 
@@ -66,10 +67,12 @@ def stream_on(
     mode: str = "crop-merge",
     sets: KeyValues | None = None,
     local_text: LocalText | None = None,
+    fade: Fade = CONSTANT,
 ) -> ImageStream:
     dtype = next(unet.parameters()).dtype
     sets = sets or key_values(unet, seeds or list(range(len(layout.subjects))), dtype)
-    return ImageStream(unet, cross_attention_layers(unet), sets, layout, scale, mode, call, local_text=local_text)
+    layers = cross_attention_layers(unet)
+    return ImageStream(unet, layers, sets, layout, scale, mode, call, local_text=local_text, fade=fade)
 
 
 @contextmanager

@@ -29,6 +29,13 @@ def mask(*rectangle: int, size: tuple[int, int] = (200, 100)) -> Image.Image:
     return picture
 
 
+def test_an_inpainting_has_the_later_strength() -> None:
+    images = ((Image.new("RGB", (9, 9)),), (Image.new("RGB", (9, 9)),))
+    request = Request(LAYOUT, images, scale=0.8, fade=0.5, fade_from=0.2)
+    alone = request_of(request, 1, LEFT, own_prompt=False, own_negative=False)
+    assert (alone.scale, alone.fade) == (0.4, 1.0)
+
+
 # -- the field ---------------------------------------------------------------------------------------------------------
 
 

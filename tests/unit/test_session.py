@@ -139,6 +139,23 @@ def test_fidelity_goes_from_trained_to_cond_only(folder: Path, mode: str, fused:
     assert (between[0] - expected).abs().max() < 1e-5
 
 
+def test_the_later_strength_begins_at_its_step(folder: Path) -> None:
+    """Also where every subject acts all the time, so that nothing else asks the host for its progress."""
+
+    def at(progress: float, **settings: object) -> torch.Tensor:
+        session, _, unet = start(folder, request(**settings))
+        session.begin_step(step(progress))
+        output = sample(unet)
+        session.finish_pass()
+        return output
+
+    fading = {"scale": 0.8, "fade": 0.5, "fade_from": 0.3}
+    assert torch.equal(at(0.2, **fading), at(0.2, scale=0.8))
+    later = at(0.3, scale=0.4)
+    assert (at(0.3, **fading) - later).abs().max() < 1e-5
+    assert (at(0.3, scale=0.8) - later).abs().max() > 1e-4
+
+
 def test_a_unet_replaced_during_sampling_ends_the_pass(folder: Path) -> None:
     session, host, unet = start(folder)
     session.begin_step(step())

@@ -135,12 +135,13 @@ def test_every_field_has_its_words() -> None:
     first |= {"blocks": "all but style", "prompt": "a tall hat", "avoid": "blur", "card": HASH}
     settings = {"enabled": False, "scale": 0.4, "mode": "masked-sum", "adapter": "a.bin", "encoder": "my file.bin"}
     settings |= {"unconditional": "cond-only", "fit": "crop", "combine": "concatenate", "elsewhere": "sea, sky"}
+    settings |= {"fade": 0.5, "fade_from": 0.2}
     data = infotext.read(json.dumps({"subjects": [first], **settings, "words": 0.5, "fidelity": 0.1, "version": 1}))
     assert subject_line.write(data.to_json()) == (
         "a: 0,0 50x100 %, role attribute, weight 0.8, start 0.2, end 0.7, blocks all but style, prompt 'a tall hat', "
         f"avoid blur, card {HASH}; settings: enabled false, scale 0.4, mode masked-sum, adapter a.bin, "
         "encoder my file.bin, unconditional cond-only, fit crop, combine concatenate, elsewhere 'sea, sky', words 0.5, "
-        "fidelity 0.1"
+        "fidelity 0.1, fade 0.5, fade_from 0.2"
     )
 
 

@@ -178,7 +178,7 @@ def test_words_come_back_from_infotext_and_layout() -> None:
 
 def test_a_request_without_words_writes_none() -> None:
     written = infotext.write(request())
-    for name in ("prompt", "avoid", "elsewhere", "words", "fidelity"):
+    for name in ("prompt", "avoid", "elsewhere", "words", "fidelity", "fade", "fade_from"):
         assert name not in written
 
 

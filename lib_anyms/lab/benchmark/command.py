@@ -17,17 +17,7 @@ from lib_anyms.lab.benchmark.scenes import Bench
 from lib_anyms.lab.benchmark.scoring import Specs
 from lib_anyms.lab.benchmark.tables import Table, collect, lines, write_results
 from lib_anyms.lab.benchmark.team import Team
-from lib_anyms.lab.commands.evaluate import (
-    BENCH_GUIDANCE,
-    BENCH_SCALE,
-    BENCH_STEPS,
-    GUIDANCE,
-    OWN_FILES,
-    SCALE,
-    STEPS,
-    files_of,
-    settings_of,
-)
+from lib_anyms.lab.commands.evaluate import OWN_FILES, SDXL, SMALL_WORLD, files_of, settings_of
 from lib_anyms.lab.evaluation.pictures import DIFFUSERS, Settings, WebUIPainter
 from lib_anyms.lab.evaluation.suites import MODES
 
@@ -41,8 +31,7 @@ def measure(args: argparse.Namespace) -> int:
     bench = _bench(args)
     hosts = tuple(host for host in args.host or () if host != DIFFUSERS)
     real = args.checkpoint is not None or bool(hosts)
-    defaults = (BENCH_STEPS, BENCH_GUIDANCE, BENCH_SCALE) if real else (STEPS, GUIDANCE, SCALE)
-    settings = settings_of(args, defaults)
+    settings = settings_of(args, SDXL if real else SMALL_WORLD)
     run = Run(bench, _named(args), settings, _specs(args), args.out or _OUT, _modes(args.modes, bool(hosts)), hosts)
     if args.bench_check:
         text, complete = check(run, _absent(args, bool(hosts)))

@@ -63,7 +63,7 @@ class Run:
         sample, mode = job
         settings = self.settings
         used: dict[str, Any] = {"rules": RULES, "version": __version__, "mode": mode, "seed": sample.seed}
-        used |= {name: getattr(settings, name) for name in ("steps", "guidance", "scale", "dtype")}
+        used |= {name: getattr(settings, name) for name in ("steps", "guidance", "scale", "fade", "dtype")}
         used |= {"side": self.files.side, "on": "webui" if self.hosts else DIFFUSERS}
         used |= {"files": self.files.hashes(), "scene": _scene_facts(sample)}
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:20]

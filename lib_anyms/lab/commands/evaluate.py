@@ -27,8 +27,9 @@ SUITES = (
     *("quick", "hosts", "full", "single", "disjoint", "priority"),
     *("adapters", "overlap", "scaling", "words", "demo"),
 )
-STEPS, GUIDANCE, SCALE = 20, 4.0, 2.0
-BENCH_STEPS, BENCH_GUIDANCE, BENCH_SCALE = 30, 5.0, 0.6  # for SDXL
+Defaults = tuple[int, float, float, float]  # steps, guidance, scale, fade
+SMALL_WORLD: Defaults = (20, 4.0, 2.0, 0.5)
+SDXL: Defaults = (30, 5.0, 0.6, 1.0)
 BENCH_OPTIONS = ("bench_check", "modes", "seeds", "size", "detector", "dino", "dreamsim")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 OWN_FILES = ("checkpoint", "adapter", "encoder")
@@ -54,11 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip", action="append", type=Path, metavar="DIR", help=clip)
     add("--processes", type=int, help="that make images (default: one per core; one on a GPU or a WebUI)")
     own = "with --bench and --checkpoint"
-    add("--steps", type=int, help=f"of the Euler sampler (default {STEPS}; {BENCH_STEPS} {own})")
-    guidance = f"classifier-free guidance scale (default {GUIDANCE:g}; {BENCH_GUIDANCE:g} {own})"
-    add("--guidance", type=float, help=guidance)
-    scale = f"of the image stream (default {SCALE:g}, for the small world; {BENCH_SCALE:g} {own})"
-    add("--scale", type=float, help=scale)
+    options = {
+        "steps": "of the Euler sampler",
+        "guidance": "classifier-free guidance scale",
+        "scale": "of the image stream",
+        "fade": "the part of --scale in the later steps",
+    }
+    for (name, described), small, real in zip(options.items(), SMALL_WORLD, SDXL):
+        kind = int if name == "steps" else float
+        add(f"--{name}", type=kind, help=f"{described} (default {small:g}, for the small world; {real:g} {own})")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     add("--dtype", default="auto", choices=DTYPES, help="default float16 on a GPU, float32 on the CPU")
     _add_bench(parser.add_argument_group("real weights (docs/real-weights.md)"))
@@ -107,7 +112,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lib_anyms.lab.evaluation.results import table
     from lib_anyms.lab.evaluation.run import Evaluation, evaluate
 
-    settings = settings_of(args, (STEPS, GUIDANCE, SCALE))
+    settings = settings_of(args, SMALL_WORLD)
     processes = _processes(args)
     if processes > 1:
         torch.set_num_threads(1)
@@ -122,14 +127,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(args: argparse.Namespace, defaults: tuple[int, float, float]) -> Settings:
-    """defaults: steps, guidance and scale. Raises Refused."""
+def settings_of(args: argparse.Namespace, defaults: Defaults) -> Settings:
+    """Raises Refused."""
     from lib_anyms.lab.evaluation.pictures import Settings
 
-    options = args.steps, args.guidance, args.scale
-    steps, guidance, scale = (own if value is None else value for value, own in zip(options, defaults))
+    options = args.steps, args.guidance, args.scale, args.fade
+    steps, guidance, scale, fade = (own if value is None else value for value, own in zip(options, defaults))
     host = _host(args.host[0] if args.host else "diffusers")
-    return Settings(args.seed, _steps(int(steps)), guidance, scale, args.device, args.dtype, host)
+    return Settings(args.seed, _steps(int(steps)), guidance, scale, args.device, args.dtype, host, fade)
 
 
 def files_of(args: argparse.Namespace) -> Files:

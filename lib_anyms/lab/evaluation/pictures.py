@@ -11,8 +11,8 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from lib_anyms.ip_adapter.checkpoint import read_adapter
 from lib_anyms.ip_adapter.encoder import Encoder, read_encoder
 from lib_anyms.job.request import Pictures, Request
 from lib_anyms.lab.evaluation.suites import BASE, MODES, PEER, Mode
+from lib_anyms.layout.fade import CONSTANT, Fade
 from lib_anyms.layout.fields import OFF
 from lib_anyms.layout.geometry import Box
 from lib_anyms.layout.layout import HASHES
@@ -48,7 +49,10 @@ _FIRST_NOISE = {"sgm_noise_multiplier": True, "randn_source": "CPU"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What all images of an evaluation share. host: "diffusers", or the address of a WebUI."""
+    """What all images of an evaluation share. host: "diffusers", or the address of a WebUI.
+
+    fade: the part of `scale` in the later steps, see Request.
+    """
 
     seed: int = 0
     steps: int = 20
@@ -57,6 +61,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     host: str = DIFFUSERS
+    fade: float = 0.5
 
 
 class Order(Protocol):
@@ -174,7 +179,7 @@ class DiffusersPainter:
             if adapter not in self._peers:
                 self._peers[adapter] = Peer(self._pipeline, self._files, adapter)
             return self._peers[adapter].paint(task, settings, self._side)
-        models, request = self._files.models(adapter), task.request(MODES[mode], settings.scale)
+        models, request = self._files.models(adapter), _request(task, MODES[mode], settings)
         sampling = Sampling(task.noise, settings.steps, settings.guidance, (self._side, self._side))
         return sample(self._pipeline, models, request, task.prompt, sampling).picture
 
@@ -199,7 +204,8 @@ class Peer:
         """One image. A box of the whole image needs no mask: that is plain IP-Adapter."""
         pipeline = self._pipeline
         images = [image for subject in task.references() for image in subject]
-        pipeline.set_ip_adapter_scale(settings.scale)
+        strength = strength_of(task, settings)
+        pipeline.set_ip_adapter_scale(settings.scale * strength.at(0.0))
         cond = self._encoder.encode(images, self._kind, "pad")
         uncond = self._encoder.encode_unconditional(self._kind).expand(cond.shape)
         embeddings = torch.stack((uncond, cond)).to(pipeline.device, pipeline.unet.dtype)
@@ -214,7 +220,26 @@ class Peer:
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
             generator=torch.Generator("cpu").manual_seed(task.noise),
+            callback_on_step_end=partial(_fade, settings.scale, strength),
         ).images[0]
+
+
+def strength_of(task: Order, settings: Settings) -> Fade:
+    """A subject that has the whole image needs no placing: it has the later strength in all steps."""
+    return Fade(settings.fade, 0.0 if task.anywhere else CONSTANT.start)
+
+
+def _request(task: Order, mode: Mode, settings: Settings) -> Request:
+    strength = strength_of(task, settings)
+    return replace(task.request(mode, settings.scale), fade=strength.rest, fade_from=strength.start)
+
+
+def _fade(
+    scale: float, strength: Fade, pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]
+) -> dict[str, Any]:
+    """After a step: the strength that AnyMS has in the next one."""
+    pipeline.set_ip_adapter_scale(scale * strength.at((step + 1) / pipeline.num_timesteps))
+    return tensors
 
 
 def _box_of_each(task: Order) -> list[Box]:
@@ -290,7 +315,7 @@ class WebUIPainter:
 
     def _request(self, task: Order, kind: Mode, adapter: str | None) -> dict[str, Any]:
         """AnyMS's request as JSON, with the images in place of their hashes."""
-        data = task.request(kind, self._settings.scale).to_json()
+        data = _request(task, kind, self._settings).to_json()
         for subject, images in zip(data["subjects"], task.references()):
             del subject[HASHES]
             subject["images"] = [_base64(image) for image in images]

@@ -65,7 +65,7 @@ class Evaluation:
         roles = {"encoder", "clip", f"adapter-{cell.adapter}"}
         if cell.mode != REAL:
             roles.add("checkpoint")
-            used |= {name: getattr(settings, name) for name in ("steps", "guidance", "scale", "host", "dtype")}
+            used |= {name: getattr(settings, name) for name in ("steps", "guidance", "scale", "fade", "host", "dtype")}
         used["files"] = {role: digits for role, digits in files.items() if role in roles}
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -80,6 +80,7 @@ class Axis:
 
 AXES = (
     Axis("[AnyMS] scale", FIELDS["scale"], _set("scale")),
+    Axis("[AnyMS] fade", FIELDS["fade"], _set("fade")),
     Axis("[AnyMS] mode", FIELDS["mode"], _set("mode"), lambda: list(MODES)),
     Axis("[AnyMS] weight of all", FIELDS["weight"], _weigh),
     Axis("[AnyMS] order", _ORDER, _turn, lambda: [AS_GIVEN, REVERSED]),
