@@ -6,6 +6,20 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a pasted subject may have more pictures than a subject takes",
+        "javascript/anyms/model/subject-text.mjs",
+        "|| pictures.length > MAX_PICTURES ",
+        "",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
+        "a picture given to another subject also stays where it was",
+        "javascript/anyms/model/layout.mjs",
+        "return keep ? placed : withPictures(placed, from, without(mine, n), slots);",
+        "return placed;",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
         "editor: an own prompt stays in the slot of a removed subject",
         "javascript/anyms/model/layout.mjs",
         "settings: cleared(layout.settings, DEFAULTS),",

@@ -3,15 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fitted, gridded, inRatio, moved, resized, SMALLEST, TOKEN, typed } from "../../javascript/anyms/model/boxes.mjs";
+import { fitted, gridded, inRatio, inShapeOf, moved, resized, SMALLEST, TOKEN, typed } from "../../javascript/anyms/model/boxes.mjs";
 import { begun, changed, redone, undone } from "../../javascript/anyms/model/history.mjs";
 import { actionOf } from "../../javascript/anyms/model/keys.mjs";
 import * as layouts from "../../javascript/anyms/model/layout.mjs";
 import { applied } from "../../javascript/anyms/model/saved-layouts.mjs";
+import { isSubject, readCopied, writeSubject } from "../../javascript/anyms/model/subject-text.mjs";
 import { PRESETS } from "../../javascript/anyms/model/presets.mjs";
 
 const SIZE = { width: 1024, height: 768 };
 const SLOTS = 12;
+const NO_LAYOUT = (error) => error.constructor.name === "NoLayout"; // `?v=` makes the class another one than ours
 /** Facts of slots by number; a slot without a name is empty. */
 const factsOf = (names) => (slot) => ({ name: names[slot] ?? "", role: "auto", picture: names[slot] ? "data:" : "" });
 const TWO = factsOf({ 1: "cat", 2: "dog" });
@@ -171,6 +173,54 @@ test("a copy has pictures, name and settings of its subject and stays inside the
   assert.deepEqual([x0, x1], [0.1125, 0.5425]);
   assert.ok(y0 >= 0 && y1 <= 1);
   assert.equal(layouts.duplicated(full, TWO, 1, 2), null);
+});
+
+test("a copied subject comes back from its text, with an automatic role and without a name", () => {
+  const settings = { ...layouts.DEFAULTS, weight: 0.5, prompt: "black fur" };
+  for (const name of ["cat", ""]) {
+    const copy = { box: [0.1, 0.2, 0.4, 0.9], name, settings, pictures: ["data:image/png;base64,AA"] };
+    const text = writeSubject(copy);
+    assert.ok(isSubject(text));
+    assert.deepEqual(readCopied(text), copy);
+    const { layout, slot } = layouts.withCopy(START, TWO, readCopied(text), SLOTS);
+    assert.deepEqual([slot, layouts.boxOf(layout, 3), layouts.nameOf(layout, 3)], [3, copy.box, name]);
+    assert.deepEqual([layouts.settingsOf(layout, 3), layouts.picturesOf(layout, 3)], [settings, copy.pictures]);
+  }
+});
+
+test("a pasted text that is no copied subject is refused", () => {
+  const copy = { box: [0, 0, 1, 1], name: "cat", settings: layouts.DEFAULTS, pictures: [] };
+  const right = JSON.parse(writeSubject(copy));
+  const changes = [{ box: [0, 0, 0, 1] }, { weight: 3 }, { role: "king" }, { pictures: ["https://elsewhere"] }];
+  changes.push({ pictures: Array(9).fill("data:") }, { "anyms-subject": 2 }, { colour: "red" }, { name: 5 });
+  for (const change of changes) {
+    assert.throws(() => readCopied(JSON.stringify({ ...right, ...change })), NO_LAYOUT, JSON.stringify(change));
+  }
+  assert.throws(() => readCopied('{"anyms-subject":1'), NO_LAYOUT);
+  for (const text of ["a cat", "", '{"subjects":[]}']) assert.ok(!isSubject(text));
+});
+
+test("a picture moves to another subject, or is copied there", () => {
+  const some = { ...START, pictures: [["a", "b"], ["b"], ...Array(SLOTS - 2).fill([])] };
+  const pictures = (layout) => [1, 2].map((slot) => layouts.picturesOf(layout, slot));
+  assert.deepEqual(pictures(layouts.withPictureAt(some, 1, 0, 2, false, SLOTS)), [["b"], ["b", "a"]]);
+  assert.deepEqual(pictures(layouts.withPictureAt(some, 1, 0, 2, true, SLOTS)), [["a", "b"], ["b", "a"]]);
+  assert.equal(layouts.withPictureAt(some, 1, 1, 2, false, SLOTS), null); // it has this one
+  assert.equal(layouts.withPictureAt(some, 1, 0, 1, false, SLOTS), null);
+  const full = { ...some, pictures: [["a"], "bcdefghi".split(""), ...Array(SLOTS - 2).fill([])] };
+  assert.equal(layouts.withPictureAt(full, 1, 0, 2, false, SLOTS), null);
+});
+
+test("a box takes the shape of a picture, around its middle and inside the image", () => {
+  const size = { width: 1024, height: 512 };
+  const shape = ([x0, y0, x1, y1]) => ((x1 - x0) * size.width) / ((y1 - y0) * size.height);
+  const box = inShapeOf([0.3, 0.2, 0.5, 0.6], { width: 100, height: 100 }, size);
+  assert.ok(Math.abs(shape(box) - 1) < 0.01);
+  assert.ok(Math.abs((box[2] - box[0]) * (box[3] - box[1]) - 0.08) < 1e-3); // as large as before
+  assert.ok(Math.abs((box[0] + box[2]) / 2 - 0.4) < 1e-3 && Math.abs((box[1] + box[3]) / 2 - 0.4) < 1e-3);
+  const tall = inShapeOf([0, 0, 0.9, 0.9], { width: 100, height: 300 }, size);
+  assert.ok(Math.abs(shape(tall) - 1 / 3) < 0.01);
+  assert.deepEqual([tall[1], tall[3]], [0, 1]); // no room for as large a box
 });
 
 test("a locked box stays where presets move the others, also after the page was read", () => {
@@ -346,6 +396,7 @@ test("keys", () => {
   assert.deepEqual(press("ArrowLeft"), { does: "move", by: [-1, 0], fine: false });
   assert.deepEqual(press("ArrowDown", { shift: true, alt: true }), { does: "resize", by: [0, 1], fine: true });
   assert.deepEqual(press("]"), { does: "layer", by: 1 });
+  assert.deepEqual(press("f"), { does: "fit" });
   assert.deepEqual(press("Delete"), { does: "remove" });
   assert.deepEqual(press("z", { command: true }), { does: "undo" });
   assert.deepEqual(press("Z", { command: true, shift: true }), { does: "redo" });

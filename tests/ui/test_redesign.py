@@ -96,6 +96,58 @@ def test_the_last_subjects_are_offered_after_a_reload_and_come_back_whole(editor
     assert not editor.root.locator(".offer").is_visible()
 
 
+def test_a_subject_is_copied_and_pasted_by_keys(editor: Editor) -> None:
+    fill(editor, "cat")
+    editor.give(1, "red")
+    editor.box(1).focus()
+    editor.page.keyboard.press("Control+c")
+    assert editor.status() == "Copied subject 1"
+    editor.box(2).focus()
+    for slot in (3, 4):
+        editor.page.keyboard.press("Control+v")
+        editor.box(slot).wait_for()
+        assert editor.status() == f"Pasted as subject {slot}"
+    cats = [subject for subject in editor.sent()["subjects"] if subject["name"] == "cat"]
+    assert len(cats) == 3
+    assert cats[0]["pictures"] == cats[1]["pictures"] == cats[2]["pictures"] != []
+    for _ in range(2):
+        editor.press("Undo")
+    expect(editor.root.locator(".box")).to_have_count(2)
+
+
+def test_a_box_takes_the_shape_of_its_picture(editor: Editor) -> None:
+    editor.give(1, "red")  # 90 x 120 pixels
+    for side, value in (("width", 768), ("height", 512)):
+        editor.size(side, value)
+    editor.box(1).press("f")
+    x0, y0, x1, y1 = editor.fields(1)
+    assert ((x1 - x0) * 768) / ((y1 - y0) * 512) == pytest.approx(0.75, abs=0.01)
+    editor.box(2).press("f")
+    assert editor.status() == "Subject 2 has no picture yet"
+
+
+def test_a_picture_is_dragged_to_another_subject(editor: Editor) -> None:
+    editor.give(1, "red")
+    editor.give(1, "blue")
+    thumb = editor.thumbs(1).first
+    start = editor.middle(thumb)
+    chip = editor.subject(2).bounding_box()
+    editor.page.mouse.move(*start)
+    editor.page.mouse.down()
+    editor.page.mouse.move(start[0], start[1] - 20)
+    editor.page.mouse.move(chip["x"] + chip["width"] / 2, chip["y"] + chip["height"] / 2)
+    assert "drop-target" in editor.subject(2).get_attribute("class")
+    editor.page.mouse.up()
+    expect(editor.thumbs(1)).to_have_count(1)
+    assert editor.status() == "Moved a picture to subject 2"
+    assert not editor.root.locator("dialog[open]").is_visible()  # a drag is no press
+    editor.choose(1)
+    editor.thumbs(1).first.locator("button").first.press("Alt+2")
+    expect(editor.thumbs(1)).to_have_count(0)
+    editor.choose(2)
+    expect(editor.thumbs(2)).to_have_count(2)
+
+
 def test_duplicate_and_lock_by_keys(editor: Editor) -> None:
     fill(editor, "cat")
     editor.box(1).focus()

@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=b47f74d8";
-import { PROMPTS } from "../model/exchange.mjs?v=b47f74d8";
-import { isOff, shows } from "../model/layout.mjs?v=b47f74d8";
-import { allSlots, writeOrder } from "../model/order.mjs?v=b47f74d8";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=b47f74d8";
+import { pictureSize } from "./page.mjs?v=0d3831c2";
+import { PROMPTS } from "../model/exchange.mjs?v=0d3831c2";
+import { isOff, shows } from "../model/layout.mjs?v=0d3831c2";
+import { allSlots, writeOrder } from "../model/order.mjs?v=0d3831c2";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=0d3831c2";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

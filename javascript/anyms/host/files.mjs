@@ -1,7 +1,7 @@
 // Picture files that reach the page by drop, paste or file dialog, and their data: URLs.
 
-import { isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=b47f74d8";
-import { shrunk } from "../model/pictures.mjs?v=b47f74d8";
+import { isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=0d3831c2";
+import { shrunk } from "../model/pictures.mjs?v=0d3831c2";
 
 const SENT_UNCHANGED = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST_FILE = 4 * 2 ** 20; // bytes

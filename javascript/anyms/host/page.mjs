@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=b47f74d8";
+import { keptByHires } from "../model/hires.mjs?v=0d3831c2";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

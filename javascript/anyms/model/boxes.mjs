@@ -125,6 +125,21 @@ export function inRatio(box, edges, by) {
 }
 
 /**
+ * `box` in the ratio of a picture: around the same middle, as large as before where there is room.
+ * @type {(box: Box, picture: Size, size: Size) => Box}
+ */
+export function inShapeOf(box, picture, size) {
+  const ratio = (picture.width / picture.height) * (size.height / size.width); // of sides in fractions
+  const [width, height] = [box[2] - box[0], box[3] - box[1]];
+  const wished = Math.sqrt(width * height * ratio);
+  const x = Math.min(wished, 1, ratio);
+  const y = x / ratio;
+  const left = clamp((box[0] + box[2] - x) / 2, 0, 1 - x);
+  const top = clamp((box[1] + box[3] - y) / 2, 0, 1 - y);
+  return fitted([left, top, left + x, top + y]);
+}
+
+/**
  * The token grid of the UNet's cross-attention layers: `halvings` 1 for the finest, 2 for the coarsest. Halving rounds
  * up.
  * @param {Size} size

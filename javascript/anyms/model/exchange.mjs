@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=b47f74d8";
+import { ROLES } from "./order.mjs?v=0d3831c2";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**
@@ -57,8 +57,8 @@ function parsed(text) {
   }
 }
 
-/** @type {(entry: any, where: string) => Subject} */
-function readSubject(entry, where) {
+/** One subject. Throws NoLayout. @type {(entry: any, where: string) => Subject} */
+export function readSubject(entry, where) {
   if (!isObject(entry)) throw new NoLayout("field_type", where);
   if (!("box" in entry)) throw new NoLayout("field_missing", `box of ${where}`);
   const unknown = Object.keys(entry).find((name) => !(name in RULES) && !IGNORED.includes(name));
@@ -110,7 +110,7 @@ function readBox(value, where) {
 }
 
 /** @type {(value: any) => boolean} */
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** The text of a layout file. @type {(subjects: readonly Subject[]) => string} */
 export const writeLayout = (subjects) => JSON.stringify({ version: VERSION, subjects }, null, 2) + "\n";

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=b47f74d8";
-import { shares, takesPart } from "./layout.mjs?v=b47f74d8";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=0d3831c2";
+import { shares, takesPart } from "./layout.mjs?v=0d3831c2";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

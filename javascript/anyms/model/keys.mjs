@@ -7,7 +7,7 @@
 /** @typedef {{does: "move" | "resize", by: readonly [number, number], fine: boolean}} Nudge */
 /**
  * @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "deselect"} |
- * {does: "duplicate"} | {does: "lock"} | {does: "undo"} | {does: "redo"}} Action
+ * {does: "duplicate"} | {does: "lock"} | {does: "fit"} | {does: "undo"} | {does: "redo"}} Action
  */
 
 /** @type {Record<string, readonly [number, number]>} */
@@ -17,6 +17,7 @@ const ON_BOX = {
   "]": { does: "layer", by: 1 },
   "[": { does: "layer", by: -1 },
   l: { does: "lock" },
+  f: { does: "fit" },
   Escape: { does: "deselect" },
   Delete: { does: "remove" },
   Backspace: { does: "remove" },

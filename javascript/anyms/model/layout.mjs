@@ -1,13 +1,15 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=b47f74d8";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=b47f74d8";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=b47f74d8";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=0d3831c2";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=0d3831c2";
+import { joined, without } from "./pictures.mjs?v=0d3831c2";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=0d3831c2";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./pictures.mjs").Pictures} Pictures */
+/** @typedef {import("./subject-text.mjs").Copy} Copy */
 /**
  * off: shown, but not sent; locked: no drag, key or preset moves it.
  * @typedef {{slot: number, box: Box, off?: boolean, locked?: boolean}} Region
@@ -276,17 +278,49 @@ export function removed(layout, slot) {
  * @type {(layout: Layout, facts: Facts, slot: number, slots: number) => {layout: Layout, slot: number} | null}
  */
 export function duplicated(layout, facts, slot, slots) {
+  return withCopy(layout, facts, copyOf(layout, slot), slots);
+}
+
+/** All that a copy of a subject has. @type {(layout: Layout, slot: number) => Copy} */
+export function copyOf(layout, slot) {
+  const [name, settings] = [nameOf(layout, slot), settingsOf(layout, slot)];
+  return { box: boxOf(layout, slot), name, settings, pictures: picturesOf(layout, slot) };
+}
+
+/**
+ * Shows one more slot with a copied subject: where it was, or beside that where a subject has the same box; null when
+ * all are shown.
+ * @type {(layout: Layout, facts: Facts, copy: Copy, slots: number) => {layout: Layout, slot: number} | null}
+ */
+export function withCopy(layout, facts, { box, name, settings, pictures }, slots) {
   const more = added(layout, facts, slots);
   if (!more) return null;
-  const [x0, y0, x1, y1] = boxOf(layout, slot);
+  const { slot } = more;
+  const taken = layout.regions.some((region) => sameBox(region.box, box));
+  let copy = withNew(layout, slot, taken ? shifted(box) : fitted(box));
+  copy = withPictures(copy, slot, pictures, slots);
+  copy = withName(copy, slot, name, slots);
+  return { layout: withSettings(copy, slot, settings, slots), slot };
+}
+
+/** A box beside another one, so that both are seen. @type {(box: Box) => Box} */
+function shifted([x0, y0, x1, y1]) {
   /** @type {(low: number, high: number) => number} */
   const shift = (low, high) => (high + STEP <= 1 ? STEP : -Math.min(STEP, low));
   const [dx, dy] = [shift(x0, x1), shift(y0, y1)];
-  const regions = [...layout.regions, { slot: more.slot, box: fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]) }];
-  regions.sort((a, b) => a.slot - b.slot);
-  let copy = withPictures({ ...layout, regions }, more.slot, picturesOf(layout, slot), slots);
-  copy = withName(copy, more.slot, nameOf(layout, slot), slots);
-  return { layout: withSettings(copy, more.slot, settingsOf(layout, slot), slots), slot: more.slot };
+  return fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
+}
+
+/**
+ * Moves or copies picture `n` of one subject to another one; null where that one is full or has it already.
+ * @type {(layout: Layout, from: number, n: number, to: number, keep: boolean, slots: number) => Layout | null}
+ */
+export function withPictureAt(layout, from, n, to, keep, slots) {
+  const [mine, theirs] = [picturesOf(layout, from), picturesOf(layout, to)];
+  const { pictures, rejected } = joined(theirs, [mine[n]]);
+  if (from === to || rejected || pictures.length === theirs.length) return null;
+  const placed = withPictures(layout, to, pictures, slots);
+  return keep ? placed : withPictures(placed, from, without(mine, n), slots);
 }
 
 /**

@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { area, fitted, rounded } from "./boxes.mjs?v=b47f74d8";
+import { area, fitted, rounded } from "./boxes.mjs?v=0d3831c2";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

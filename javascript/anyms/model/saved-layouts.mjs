@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=b47f74d8";
-import { added, stacked } from "./layout.mjs?v=b47f74d8";
-import { allSlots } from "./order.mjs?v=b47f74d8";
+import { fitted } from "./boxes.mjs?v=0d3831c2";
+import { added, stacked } from "./layout.mjs?v=0d3831c2";
+import { allSlots } from "./order.mjs?v=0d3831c2";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

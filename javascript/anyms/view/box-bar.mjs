@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=b47f74d8";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=b47f74d8";
-import { isCard } from "../model/mask.mjs?v=b47f74d8";
-import * as verbs from "./verbs.mjs?v=b47f74d8";
+import { attribute, button, make, t } from "./dom.mjs?v=0d3831c2";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=0d3831c2";
+import { isCard } from "../model/mask.mjs?v=0d3831c2";
+import * as verbs from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=b47f74d8";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=b47f74d8";
-import { hasPictures } from "../host/files.mjs?v=b47f74d8";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=b47f74d8";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=b47f74d8";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=0d3831c2";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=0d3831c2";
+import { hasPictures } from "../host/files.mjs?v=0d3831c2";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=0d3831c2";
+import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=0d3831c2";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */

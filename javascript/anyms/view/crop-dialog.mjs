@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=b47f74d8";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=b47f74d8";
-import { allSlots } from "../model/order.mjs?v=b47f74d8";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=b47f74d8";
-import { Strokes } from "./strokes.mjs?v=b47f74d8";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=b47f74d8";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=b47f74d8";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=b47f74d8";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=0d3831c2";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=0d3831c2";
+import { allSlots } from "../model/order.mjs?v=0d3831c2";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=0d3831c2";
+import { Strokes } from "./strokes.mjs?v=0d3831c2";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=0d3831c2";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=0d3831c2";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=0d3831c2";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=b47f74d8";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=0d3831c2";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

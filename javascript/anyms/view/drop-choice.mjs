@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=b47f74d8";
+import { make, t, textButton } from "./dom.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

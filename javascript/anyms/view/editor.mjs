@@ -1,34 +1,35 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=b47f74d8";
-import * as layouts from "../model/layout.mjs?v=b47f74d8";
-import { allSlots } from "../model/order.mjs?v=b47f74d8";
-import { hasPictures } from "../host/files.mjs?v=b47f74d8";
-import { Autosave } from "./autosave.mjs?v=b47f74d8";
-import { Background } from "./background.mjs?v=b47f74d8";
-import { BoxBar } from "./box-bar.mjs?v=b47f74d8";
-import { Canvas } from "./canvas.mjs?v=b47f74d8";
-import { CropDialog } from "./crop-dialog.mjs?v=b47f74d8";
-import { described } from "./description.mjs?v=b47f74d8";
-import { DropChoice } from "./drop-choice.mjs?v=b47f74d8";
-import { CROP_STYLES } from "./crop-styles.mjs?v=b47f74d8";
-import { make, styleSheet, t, text } from "./dom.mjs?v=b47f74d8";
-import { FilmStrip } from "./film-strip.mjs?v=b47f74d8";
-import { Header } from "./header.mjs?v=b47f74d8";
-import { Inspector } from "./inspector.mjs?v=b47f74d8";
-import { hostRules } from "./host-styles.mjs?v=b47f74d8";
-import { Intake } from "./intake.mjs?v=b47f74d8";
-import { LayoutFiles } from "./layout-files.mjs?v=b47f74d8";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
-import { STYLES } from "./styles.mjs?v=b47f74d8";
-import { KEYS, pressed } from "./keyboard.mjs?v=b47f74d8";
-import { LargerView } from "./larger-view.mjs?v=b47f74d8";
-import { Thumbs } from "./thumbs.mjs?v=b47f74d8";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=b47f74d8";
-import { Toast } from "./toast.mjs?v=b47f74d8";
-import { Toolbar } from "./toolbar.mjs?v=b47f74d8";
-import { Tools } from "./tools.mjs?v=b47f74d8";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=0d3831c2";
+import * as layouts from "../model/layout.mjs?v=0d3831c2";
+import { allSlots } from "../model/order.mjs?v=0d3831c2";
+import { hasPictures } from "../host/files.mjs?v=0d3831c2";
+import { Autosave } from "./autosave.mjs?v=0d3831c2";
+import { Background } from "./background.mjs?v=0d3831c2";
+import { BoxBar } from "./box-bar.mjs?v=0d3831c2";
+import { Canvas } from "./canvas.mjs?v=0d3831c2";
+import { CropDialog } from "./crop-dialog.mjs?v=0d3831c2";
+import { described } from "./description.mjs?v=0d3831c2";
+import { DropChoice } from "./drop-choice.mjs?v=0d3831c2";
+import { CROP_STYLES } from "./crop-styles.mjs?v=0d3831c2";
+import { make, styleSheet, t, text } from "./dom.mjs?v=0d3831c2";
+import { FilmStrip } from "./film-strip.mjs?v=0d3831c2";
+import { Header } from "./header.mjs?v=0d3831c2";
+import { Inspector } from "./inspector.mjs?v=0d3831c2";
+import { hostRules } from "./host-styles.mjs?v=0d3831c2";
+import { Intake } from "./intake.mjs?v=0d3831c2";
+import { LayoutFiles } from "./layout-files.mjs?v=0d3831c2";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
+import { STYLES } from "./styles.mjs?v=0d3831c2";
+import { KEYS, pressed } from "./keyboard.mjs?v=0d3831c2";
+import { LargerView } from "./larger-view.mjs?v=0d3831c2";
+import { Thumbs } from "./thumbs.mjs?v=0d3831c2";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=0d3831c2";
+import { Toast } from "./toast.mjs?v=0d3831c2";
+import { Toolbar } from "./toolbar.mjs?v=0d3831c2";
+import { Tools } from "./tools.mjs?v=0d3831c2";
+import * as verbs from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
@@ -114,6 +115,7 @@ export class Editor {
     shadow.append(this.filmStrip.root, tools.hints.lists, this.status, keys);
     shadow.append(this.cropDialog.root, this.largerView.root);
     shadow.addEventListener("keydown", (event) => this.key(/** @type {KeyboardEvent} */ (event)));
+    shadow.addEventListener("copy", (event) => verbs.copy(this, /** @type {ClipboardEvent} */ (event)));
     shadow.addEventListener("paste", (event) => {
       this.intake.onPaste(/** @type {ClipboardEvent} */ (event), this.slotOf(event));
     });

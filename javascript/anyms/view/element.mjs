@@ -1,10 +1,10 @@
 // <anyms-editor>: waits for the page's fields, then shows the editor. Until then, or if the editor fails, it shows its
 // content: a line about the plain fields.
 
-import { watchCards } from "../host/cards.mjs?v=b47f74d8";
-import { Fields } from "../host/fields.mjs?v=b47f74d8";
-import { showRefusals } from "../host/refusal.mjs?v=b47f74d8";
-import { Editor } from "./editor.mjs?v=b47f74d8";
+import { watchCards } from "../host/cards.mjs?v=0d3831c2";
+import { Fields } from "../host/fields.mjs?v=0d3831c2";
+import { showRefusals } from "../host/refusal.mjs?v=0d3831c2";
+import { Editor } from "./editor.mjs?v=0d3831c2";
 
 /** The page's elements by the prefix of their fields. @type {Map<string, AnymsEditor>} */
 export const elements = new Map();

@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, what to do first while there is none, and the picture's size.
 
-import { make, t, text } from "./dom.mjs?v=b47f74d8";
-import { takesPart } from "../model/layout.mjs?v=b47f74d8";
+import { make, t, text } from "./dom.mjs?v=0d3831c2";
+import { takesPart } from "../model/layout.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,11 +1,12 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=b47f74d8";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=b47f74d8";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=b47f74d8";
-import { AUTO, proposedRole } from "../model/order.mjs?v=b47f74d8";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
-import { STYLES } from "./styles.mjs?v=b47f74d8";
+import { percents, typed } from "../model/boxes.mjs?v=0d3831c2";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=0d3831c2";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=0d3831c2";
+import { AUTO, proposedRole } from "../model/order.mjs?v=0d3831c2";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
+import { STYLES } from "./styles.mjs?v=0d3831c2";
+import * as verbs from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -46,9 +47,10 @@ export class Inspector {
     this.fold = textButton(t("Position, timing, layers"), () => editor.toggleFold(), { className: "fold" });
     this.numbers = make("div", { className: "numbers", role: "group" });
     this.numbers.append(...this.inputs.map((input, n) => make("label", {}, t(NUMBERS[n].label), input)));
+    this.fit = textButton(t("Fit box to picture"), () => verbs.fit(editor, this.slot));
     const row = (/** @type {string} */ label, /** @type {Segments} */ { root }) =>
       make("div", { className: "roles" }, make("span", { className: "caption" }, label), root);
-    this.folded = make("div", { className: "folded" }, this.numbers, row(t("Acts on"), this.blocks));
+    this.folded = make("div", { className: "folded" }, this.numbers, this.fit, row(t("Acts on"), this.blocks));
     const roles = row(t("Role"), this.roles);
     const shadow = this.host.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [styleSheet(STYLES + STRIP_STYLES)];

@@ -1,13 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=b47f74d8";
-import { t } from "./dom.mjs?v=b47f74d8";
-import * as layouts from "../model/layout.mjs?v=b47f74d8";
-import { allSlots } from "../model/order.mjs?v=b47f74d8";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=b47f74d8";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=b47f74d8";
-import { textOf } from "../model/text.mjs?v=b47f74d8";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=0d3831c2";
+import { t } from "./dom.mjs?v=0d3831c2";
+import * as layouts from "../model/layout.mjs?v=0d3831c2";
+import { allSlots } from "../model/order.mjs?v=0d3831c2";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=0d3831c2";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=0d3831c2";
+import { isSubject } from "../model/subject-text.mjs?v=0d3831c2";
+import { textOf } from "../model/text.mjs?v=0d3831c2";
+import { paste } from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -95,9 +97,12 @@ export class Intake {
 
   /** Ctrl+V. @param {ClipboardEvent} event @param {number} slot 0: the next free one */
   onPaste(event, slot) {
-    if (event.target instanceof HTMLInputElement || !hasPictures(event.clipboardData)) return;
+    if (event.target instanceof HTMLInputElement) return;
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (!isSubject(text) && !hasPictures(event.clipboardData)) return;
     event.preventDefault();
     event.stopPropagation(); // the host would take it as its own input picture
+    if (isSubject(text)) return paste(this.editor, text);
     void filesIn(event.clipboardData).then(({ pictures }) => (slot ? this.add(slot, pictures) : this.offer(pictures)));
   }
 

@@ -1,17 +1,18 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=b47f74d8";
-import { t } from "./dom.mjs?v=b47f74d8";
-import { actionOf } from "../model/keys.mjs?v=b47f74d8";
-import { boxOf, isLocked } from "../model/layout.mjs?v=b47f74d8";
-import * as verbs from "./verbs.mjs?v=b47f74d8";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=0d3831c2";
+import { t } from "./dom.mjs?v=0d3831c2";
+import { actionOf } from "../model/keys.mjs?v=0d3831c2";
+import { boxOf, isLocked } from "../model/layout.mjs?v=0d3831c2";
+import * as verbs from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */
 
 export const KEYS =
   "Arrow keys move, with Shift they resize, with Alt by one pixel. " +
-  "Brackets change the layer, Delete removes, Control Z undoes, Control D duplicates, L locks, Escape deselects.";
+  "Brackets change the layer, Delete removes, Control Z undoes, Control D duplicates, " +
+  "Control C copies, Control V pastes, F gives the box the shape of its picture, L locks, Escape deselects.";
 
 /** @type {(editor: Editor, event: KeyboardEvent) => void} */
 export function pressed(editor, event) {
@@ -32,6 +33,7 @@ export function pressed(editor, event) {
   const actions = {
     deselect: () => (editor.largerView?.root.open ? editor.largerView.toggle() : editor.deselect()),
     duplicate: () => verbs.duplicate(editor, slot),
+    fit: () => verbs.fit(editor, slot),
     lock: () => verbs.toggleLock(editor, slot),
     layer: () => action.does === "layer" && verbs.layer(editor, slot, action.by),
     remove: () => verbs.remove(editor, slot),

@@ -1,6 +1,6 @@
 // The stage and its toolbar in a dialog that fills the window; the same elements, moved there and back.
 
-import { attribute, make, t } from "./dom.mjs?v=b47f74d8";
+import { attribute, make, t } from "./dom.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

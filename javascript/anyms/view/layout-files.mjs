@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=b47f74d8";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=b47f74d8";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=b47f74d8";
-import * as layouts from "../model/layout.mjs?v=b47f74d8";
-import { roleOf } from "../model/order.mjs?v=b47f74d8";
-import { infotextOf } from "../model/png.mjs?v=b47f74d8";
-import { textOf } from "../model/text.mjs?v=b47f74d8";
+import { t } from "./dom.mjs?v=0d3831c2";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=0d3831c2";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=0d3831c2";
+import * as layouts from "../model/layout.mjs?v=0d3831c2";
+import { roleOf } from "../model/order.mjs?v=0d3831c2";
+import { infotextOf } from "../model/png.mjs?v=0d3831c2";
+import { textOf } from "../model/text.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

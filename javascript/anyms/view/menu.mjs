@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=b47f74d8";
+import { make } from "./dom.mjs?v=0d3831c2";
 
 let count = 0;
 

@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=b47f74d8";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=b47f74d8";
-import * as saved from "../model/saved-layouts.mjs?v=b47f74d8";
-import { textOf } from "../model/text.mjs?v=b47f74d8";
+import { button, make, t } from "./dom.mjs?v=0d3831c2";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=0d3831c2";
+import * as saved from "../model/saved-layouts.mjs?v=0d3831c2";
+import { textOf } from "../model/text.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=b47f74d8";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=b47f74d8";
-import { button, make, t } from "./dom.mjs?v=b47f74d8";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=0d3831c2";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=0d3831c2";
+import { button, make, t } from "./dom.mjs?v=0d3831c2";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -1,13 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=b47f74d8";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=b47f74d8";
-import { hasPictures } from "../host/files.mjs?v=b47f74d8";
-import { samePictures } from "../model/layout.mjs?v=b47f74d8";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=b47f74d8";
-import { STYLES } from "./styles.mjs?v=b47f74d8";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=b47f74d8";
+import { isCard } from "../model/mask.mjs?v=0d3831c2";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=0d3831c2";
+import { hasPictures } from "../host/files.mjs?v=0d3831c2";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=0d3831c2";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=0d3831c2";
+import { STYLES } from "./styles.mjs?v=0d3831c2";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=0d3831c2";
+import { movePicture } from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -16,6 +17,7 @@ import { THUMB_STYLES } from "./thumb-styles.mjs?v=b47f74d8";
  * drawn: Pictures}} Card
  */
 
+const FAR = 6; // pixels that make a press a drag
 const INVITATION = "Drop, paste or choose pictures";
 
 export class Thumbs {
@@ -134,7 +136,62 @@ export class Thumbs {
     }
     const label = t("Remove picture {number} of subject {slot}", values);
     actions.append(button("remove", label, () => change(without, "Removed a picture of subject {slot}")));
-    return make("li", { className: "thumb" }, content, actions);
+    const thumb = make("li", { className: "thumb" }, content, actions);
+    thumb.addEventListener("pointerdown", (event) => this.grab(event, slot, n));
+    thumb.addEventListener("keydown", (event) => {
+      const to = Number(event.key);
+      if (!event.altKey || !to || !shows(editor.layout, to)) return;
+      event.preventDefault();
+      movePicture(editor, slot, n, to, event.ctrlKey);
+    });
+    return thumb;
+  }
+
+  /**
+   * Drags a picture to another subject's box or chip; with Ctrl it stays here, too. Fingers scroll the list instead.
+   * @type {(start: PointerEvent, slot: number, n: number) => void}
+   */
+  grab(start, slot, n) {
+    if (start.button !== 0 || start.pointerType === "touch") return;
+    const { canvas, filmStrip } = this.editor;
+    const listeners = new AbortController();
+    const { signal } = listeners;
+    let dragged = false;
+    const mark = (/** @type {number} */ target) => {
+      filmStrip.mark(target);
+      canvas.markDropTarget(target);
+    };
+    document.addEventListener(
+      "pointermove",
+      (event) => {
+        dragged ||= Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) > FAR;
+        if (dragged) mark(this.under(event));
+      },
+      { signal },
+    );
+    const end = (/** @type {PointerEvent} */ event) => {
+      listeners.abort();
+      mark(0);
+      if (!dragged) return;
+      const target = this.under(event);
+      const swallow = (/** @type {Event} */ click) => click.stopPropagation(); // it would open the crop dialog
+      document.addEventListener("click", swallow, { capture: true });
+      setTimeout(() => {
+        document.removeEventListener("click", swallow, { capture: true });
+        movePicture(this.editor, slot, n, target, event.ctrlKey);
+      });
+    };
+    document.addEventListener("pointerup", end, { signal });
+    document.addEventListener("pointercancel", () => (listeners.abort(), mark(0)), { signal });
+  }
+
+  /** The subject whose chip or box is under the pointer; 0: none. @param {PointerEvent} event */
+  under(event) {
+    const { canvas, filmStrip, layout } = this.editor;
+    const { left, right, top, bottom } = canvas.root.getBoundingClientRect();
+    const inside = left <= event.clientX && event.clientX < right && top <= event.clientY && event.clientY < bottom;
+    if (!inside) return filmStrip.under(event);
+    return slotAt(layout, (slot) => this.editor.fact(slot), canvas.pointOf(event));
   }
 
   /** @type {(slot: number, n: number, image: HTMLElement) => HTMLElement} */

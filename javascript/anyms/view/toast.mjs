@@ -1,6 +1,6 @@
 // One line over the stage that answers an action for a few seconds. Screen readers have the status line instead.
 
-import { make, t, text, textButton } from "./dom.mjs?v=b47f74d8";
+import { make, t, text, textButton } from "./dom.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=b47f74d8";
-import { colourOf, make, t } from "./dom.mjs?v=b47f74d8";
-import { boxOf, takesPart } from "../model/layout.mjs?v=b47f74d8";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=0d3831c2";
+import { colourOf, make, t } from "./dom.mjs?v=0d3831c2";
+import { boxOf, takesPart } from "../model/layout.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

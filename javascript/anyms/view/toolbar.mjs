@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=b47f74d8";
-import { Menu } from "./menu.mjs?v=b47f74d8";
-import * as verbs from "./verbs.mjs?v=b47f74d8";
+import { button, make, t, text, textButton } from "./dom.mjs?v=0d3831c2";
+import { Menu } from "./menu.mjs?v=0d3831c2";
+import * as verbs from "./verbs.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=b47f74d8";
-import { HiresOverlay } from "./hires-overlay.mjs?v=b47f74d8";
-import { HintList } from "./hint-list.mjs?v=b47f74d8";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=b47f74d8";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=b47f74d8";
-import { readLayout } from "../model/exchange.mjs?v=b47f74d8";
-import { takesPart } from "../model/layout.mjs?v=b47f74d8";
-import { allSlots } from "../model/order.mjs?v=b47f74d8";
-import { writePositions } from "../model/positions.mjs?v=b47f74d8";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=b47f74d8";
-import { STYLES } from "./styles.mjs?v=b47f74d8";
-import { SavedList } from "./saved-list.mjs?v=b47f74d8";
-import { TokenMap } from "./token-map.mjs?v=b47f74d8";
+import { button, make, styleSheet, t } from "./dom.mjs?v=0d3831c2";
+import { HiresOverlay } from "./hires-overlay.mjs?v=0d3831c2";
+import { HintList } from "./hint-list.mjs?v=0d3831c2";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=0d3831c2";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=0d3831c2";
+import { readLayout } from "../model/exchange.mjs?v=0d3831c2";
+import { takesPart } from "../model/layout.mjs?v=0d3831c2";
+import { allSlots } from "../model/order.mjs?v=0d3831c2";
+import { writePositions } from "../model/positions.mjs?v=0d3831c2";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
+import { STYLES } from "./styles.mjs?v=0d3831c2";
+import { SavedList } from "./saved-list.mjs?v=0d3831c2";
+import { TokenMap } from "./token-map.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

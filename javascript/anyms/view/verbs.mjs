@@ -1,7 +1,10 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { t } from "./dom.mjs?v=b47f74d8";
-import * as layouts from "../model/layout.mjs?v=b47f74d8";
+import { inShapeOf } from "../model/boxes.mjs?v=0d3831c2";
+import { NoLayout } from "../model/exchange.mjs?v=0d3831c2";
+import { readCopied, writeSubject } from "../model/subject-text.mjs?v=0d3831c2";
+import { t } from "./dom.mjs?v=0d3831c2";
+import * as layouts from "../model/layout.mjs?v=0d3831c2";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -14,14 +17,64 @@ export function add(editor) {
   editor.canvas.focus(more.slot);
 }
 
+const FULL = "There are twelve subjects already. Remove one first.";
+
 /** Adds a copy of a subject. @type {(editor: Editor, slot: number) => void} */
 export function duplicate(editor, slot) {
   const { present } = editor.history;
   const copy = layouts.duplicated(present, (other) => editor.fact(other), slot, editor.fields.slots);
-  if (!copy) return editor.complain(t("There are twelve subjects already. Remove one first."));
+  if (!copy) return editor.complain(t(FULL));
   editor.chosen = copy.slot;
   editor.commit(copy.layout, t("Duplicated subject {slot} as subject {copy}", { slot, copy: copy.slot }));
   editor.canvas.focus(copy.slot);
+}
+
+/** Gives a box the ratio of the subject's first picture. @type {(editor: Editor, slot: number) => void} */
+export function fit(editor, slot) {
+  if (layouts.isLocked(editor.layout, slot)) return editor.answer(t("Subject {slot} is locked", { slot }));
+  const { naturalWidth: width, naturalHeight: height } = editor.canvas.boxes.get(slot)?.image ?? {};
+  if (!width || !height) return editor.answer(t("Subject {slot} has no picture yet", { slot }));
+  const box = inShapeOf(layouts.boxOf(editor.layout, slot), { width, height }, editor.size);
+  const fitted = t("Subject {slot}: box in the shape of its picture", { slot });
+  editor.commit(layouts.withBox(editor.history.present, slot, box), fitted);
+}
+
+/** Ctrl+C on a box or chip. @type {(editor: Editor, event: ClipboardEvent) => void} */
+export function copy(editor, event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (!target.matches?.(".box, .chip")) return;
+  const slot = Number(target.dataset.slot);
+  event.clipboardData?.setData("text/plain", writeSubject(layouts.copyOf(editor.history.present, slot)));
+  event.preventDefault();
+  event.stopPropagation();
+  editor.answer(t("Copied subject {slot}", { slot }));
+}
+
+/** Ctrl+V of a copied subject, from any tab or window. @type {(editor: Editor, text: string) => void} */
+export function paste(editor, text) {
+  try {
+    const { present } = editor.history;
+    const pasted = layouts.withCopy(present, (slot) => editor.fact(slot), readCopied(text), editor.fields.slots);
+    if (!pasted) return editor.complain(t(FULL));
+    editor.chosen = pasted.slot;
+    editor.commit(pasted.layout, t("Pasted as subject {slot}", { slot: pasted.slot }));
+    editor.canvas.focus(pasted.slot);
+  } catch (error) {
+    if (!(error instanceof NoLayout)) throw error;
+    editor.complain(t("This is no subject that AnyMS copied ({reason}).", { reason: error.message }));
+  }
+}
+
+/**
+ * Moves or copies picture `n` of a subject to another one.
+ * @type {(editor: Editor, from: number, n: number, to: number, keep: boolean) => void}
+ */
+export function movePicture(editor, from, n, to, keep) {
+  if (!to || from === to) return;
+  const layout = layouts.withPictureAt(editor.history.present, from, n, to, keep, editor.fields.slots);
+  if (!layout) return editor.complain(t("Subject {slot} has this picture, or as many as it takes.", { slot: to }));
+  const moved = keep ? "Copied a picture to subject {slot}" : "Moved a picture to subject {slot}";
+  editor.commit(layout, t(moved, { slot: to }));
 }
 
 /** Fixes a subject's box, or frees it. @type {(editor: Editor, slot: number) => void} */

@@ -127,7 +127,7 @@ _SCALING = (
 _LOCAL_TEXT = (SuiteRow("disjoint", (1, 3), _each((OURS, TEXT, *(name for name in MODES if MODES[name].words)), _FEW)),)
 _DEMO = (SuiteRow(DEMO, (len(default_scene.IDENTITIES),), {OURS: DEMO_SEEDS}),)
 _QUICK = (
-    SuiteRow("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 18)),
+    SuiteRow("disjoint", (3,), _each((OURS, TEXT, *GLOBALS), 12)),
     SuiteRow("overlap-30", (3,), _each((OURS, "masked-sum"), 5)),  # no gate: few scenes show whether it works
     SuiteRow("single", (1,), {OURS: 4}),
     SuiteRow("unseen-shape", (1,), _each((OURS, TEXT), 7)),
