@@ -148,7 +148,7 @@ class Request:
         cards = [card.hash if card else "" for card in self.cards]
         subjects = self.layout.subjects if self.layout else ()
         masks = [subject.silhouette for subject in subjects]
-        silhouettes = [picture_hash(mask.picture()) if mask else "" for mask in masks]
+        silhouettes = [picture_hash(mask.picture().convert("RGB")) if mask else "" for mask in masks]
         return request_json(settings, subjects, hashes, cards, silhouettes)
 
 

@@ -6,6 +6,20 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a pasted infotext forgets a silhouette that is kept",
+        "lib_anyms/webui/ui/paste.py",
+        '(mask and cached_pictures.address(mask)) or ""',
+        '""',
+        "tests/unit/test_page.py -k silhouette_on_the_page",
+    ),
+    Fault(
+        "the page's silhouette is not sent",
+        "lib_anyms/webui/ui/slots.py",
+        "if slot.get(SILHOUETTE):",
+        "if False:",
+        "tests/unit/test_page.py -k silhouette_on_the_page",
+    ),
+    Fault(
         "the API's infotext lacks the note of a missed window",
         "lib_anyms/webui/lifecycle.py",
         "    if session.remarks:\n",
@@ -43,8 +57,8 @@ FAULTS = (
     Fault(
         "a refused job's log holds its pictures",
         "lib_anyms/webui/ui/panel.py",
-        "        redact(components[PICTURES])\n",
-        "",
+        "for name in (PICTURES, SILHOUETTE):",
+        "for name in (SILHOUETTE,):",
         "tests/unit/test_no_contents.py -k not_printed",
     ),
     Fault(
@@ -435,8 +449,8 @@ FAULTS = (
     Fault(
         "a pasted silhouette is lost without a word",
         "lib_anyms/webui/ui/paste.py",
-        'if slot["silhouette"]]',
-        "if False]",
+        'if slot["silhouette"] and cached_pictures.address(slot["silhouette"]) is None:',
+        "if False:",
         "tests/unit/test_page.py -k lost_silently",
     ),
 )

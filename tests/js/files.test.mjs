@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { addressOf, filesIn, sorted } from "../../javascript/anyms/host/files.mjs";
-import { isFalsified, kindOf, KNOWN_ROW } from "../../javascript/anyms/model/file-kind.mjs";
+import { asOpacity, isFalsified, kindOf, KNOWN_ROW } from "../../javascript/anyms/model/file-kind.mjs";
 
 const bytes = (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 const PNG = bytes("\x89PNG\r\n\x1a\n....");
@@ -69,4 +69,17 @@ test("a browser that falsifies canvases sends the file itself", async () => {
   assert.equal(await addressOf(file), `data:image/jpeg;base64,${base64}`);
   await assert.rejects(addressOf(new File(["GIF89a"], "cat.gif")));
   assert.ok(!isFalsified(honest.map((level) => Math.max(0, level - 3))));
+});
+
+test("a mask is opaque where it is white, or where it was opaque if a pixel is transparent", () => {
+  const masked = (...pixels) => {
+    const data = Uint8ClampedArray.from(pixels.flat());
+    asOpacity(data);
+    return [...data].filter((_, n) => n % 4 === 3);
+  };
+  assert.deepEqual(masked([255, 255, 255, 255], [0, 0, 0, 255], [0, 255, 0, 255]), [255, 0, 150]);
+  assert.deepEqual(masked([0, 0, 0, 255], [255, 255, 255, 0], [9, 9, 9, 90]), [255, 0, 90]);
+  const data = Uint8ClampedArray.from([0, 0, 0, 255, 9, 9, 9, 0]);
+  asOpacity(data);
+  assert.deepEqual([...data.slice(0, 3)], [255, 255, 255]); // white, for a reader that goes by brightness
 });

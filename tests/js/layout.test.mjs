@@ -176,7 +176,7 @@ test("a copy has pictures, name and settings of its subject and stays inside the
 });
 
 test("a copied subject comes back from its text, with an automatic role and without a name", () => {
-  const settings = { ...layouts.DEFAULTS, weight: 0.5, prompt: "black fur" };
+  const settings = { ...layouts.DEFAULTS, weight: 0.5, prompt: "black fur", silhouette: "data:image/png;base64,BB" };
   for (const name of ["cat", ""]) {
     const copy = { box: [0.1, 0.2, 0.4, 0.9], name, settings, pictures: ["data:image/png;base64,AA"] };
     const text = writeSubject(copy);
@@ -192,7 +192,7 @@ test("a pasted text that is no copied subject is refused", () => {
   const copy = { box: [0, 0, 1, 1], name: "cat", settings: layouts.DEFAULTS, pictures: [] };
   const right = JSON.parse(writeSubject(copy));
   const changes = [{ box: [0, 0, 0, 1] }, { weight: 3 }, { role: "king" }, { pictures: ["https://elsewhere"] }];
-  changes.push({ pictures: Array(9).fill("data:") }, { "anyms-subject": 2 }, { colour: "red" }, { name: 5 });
+  changes.push({ pictures: Array(9).fill("data:") }, { silhouette: "https://elsewhere" }, { "anyms-subject": 2 }, { colour: "red" }, { name: 5 });
   for (const change of changes) {
     assert.throws(() => readCopied(JSON.stringify({ ...right, ...change })), NO_LAYOUT, JSON.stringify(change));
   }

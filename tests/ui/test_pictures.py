@@ -317,3 +317,27 @@ def test_the_same_picture_is_added_only_once(editor: Editor, theme: str) -> None
     assert len(pictures_sent(editor)[0]) == 1
     editor.give(2, "navy")
     editor.keep(f"cards-{theme}")
+
+
+def test_a_silhouette_is_chosen_shown_sent_undone_and_restored(editor: Editor) -> None:
+    image = Image.new("L", (64, 64))
+    image.paste(255, (0, 0, 32, 32))
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    editor.give(1, "red")
+    editor.unfold(1)
+    inspector = editor.ours("slot1_inspect")
+    with editor.page.expect_file_chooser() as chooser:
+        inspector.get_by_role("button", name="Choose a mask").click()
+    chooser.value.set_files({"name": "mask.png", "mimeType": "image/png", "buffer": data.getvalue()})
+    expect(editor.box(1).locator(".shape")).to_be_visible()
+    assert editor.status() == "Subject 1 has a silhouette"
+    (sent,) = editor.sent()["subjects"]
+    assert len(sent["silhouette"]) == 12
+    editor.keep("silhouette")
+    inspector.get_by_role("button", name="Remove", exact=True).click()
+    assert "silhouette" not in editor.sent()["subjects"][0]
+    editor.press("Undo")
+    assert editor.sent()["subjects"] == [sent]
+    editor.box(1).press("Control+d")
+    editor.box(3).locator(".shape").wait_for()

@@ -140,9 +140,23 @@ def test_a_silhouette_is_not_lost_silently(page: Page) -> None:
     back, front = request.layout.subjects
     shaped = replace(front, silhouette=Silhouette.of(Image.new("L", (4, 4), 255), "a"))
     note = page.paste({"AnyMS": infotext.write(replace(request, layout=Layout((back, shaped))))})
-    assert "no silhouettes" in note
-    assert "for: a, &quot;cat&quot;" in note
+    assert "Silhouettes that are not kept" in note
+    assert "that of: a, &quot;cat&quot;" in note
     assert page.request() == request
+
+
+def test_a_silhouette_on_the_page_is_the_subject_s(page: Page) -> None:
+    mask = Image.new("RGBA", (4, 2), (255, 255, 255, 0))
+    mask.paste((255, 255, 255, 255), (1, 0, 3, 2))
+    fill_both(page)
+    page.fill(slot1_silhouette=f"data:image/png;base64,{encoded(mask)}")
+    request = page.webui("lib_anyms.webui.ui.cached_pictures").remember(page.request())
+    back, front = request.layout.subjects
+    assert (back.silhouette, front.silhouette) == (None, Silhouette.of(mask.getchannel("A"), "a"))
+    page.fill(slot1_silhouette="")
+    note = page.paste({"AnyMS": infotext.write(request)})
+    assert "ilhouette" not in note
+    assert page.request().layout == request.layout  # it was kept, and is back
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -213,7 +227,7 @@ def test_the_browser_alone_reports_changes_to_the_editor(page: Page) -> None:
     scripts = {name: getattr(page.by_name[name], "in_browser", []) for name in page.by_name}
     assert scripts["slot12_x0"] == ['() => { window.anyms?.changed("anyms_"); return []; }']
     expected = {"order", "fit"}
-    shown = "pictures name role blocks weight start end prompt avoid x0 y0 x1 y1 use".split()
+    shown = "pictures silhouette name role blocks weight start end prompt avoid x0 y0 x1 y1 use".split()
     for n in range(1, 13):
         expected |= {f"slot{n}_{name}" for name in shown}
     assert {name for name, calls in scripts.items() if calls} == expected

@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=0d3831c2";
-import { PROMPTS } from "../model/exchange.mjs?v=0d3831c2";
-import { isOff, shows } from "../model/layout.mjs?v=0d3831c2";
-import { allSlots, writeOrder } from "../model/order.mjs?v=0d3831c2";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=0d3831c2";
+import { pictureSize } from "./page.mjs?v=c2744f88";
+import { PROMPTS, SILHOUETTE } from "../model/exchange.mjs?v=c2744f88";
+import { isOff, shows } from "../model/layout.mjs?v=c2744f88";
+import { allSlots, writeOrder } from "../model/order.mjs?v=c2744f88";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=c2744f88";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */
@@ -18,7 +18,7 @@ export const EXTRA_OUTPUT = "asked";
 export const CROP_RESPONSE = "cut_told";
 
 export const EDGES = ["x0", "y0", "x1", "y1"];
-const SETTINGS = ["role", "weight", "start", "end", "blocks", ...PROMPTS];
+const SETTINGS = ["role", "weight", "start", "end", "blocks", ...PROMPTS, SILHOUETTE];
 
 /**
  * Sets a value as typing does: gradio listens to the event.

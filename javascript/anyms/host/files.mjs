@@ -1,7 +1,7 @@
 // Picture files that reach the page by drop, paste or file dialog, and their data: URLs.
 
-import { isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=0d3831c2";
-import { shrunk } from "../model/pictures.mjs?v=0d3831c2";
+import { asOpacity, isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=c2744f88";
+import { shrunk } from "../model/pictures.mjs?v=c2744f88";
 
 const SENT_UNCHANGED = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST_FILE = 4 * 2 ** 20; // bytes
@@ -62,6 +62,29 @@ export async function addressOf(file) {
   if (unchanged && (fits || falsifiesCanvas())) return dataUrl(file.slice(0, file.size, type));
   if (falsifiesCanvas()) throw new Error("the browser falsifies pictures");
   return dataUrl(await encoded(bitmap, size));
+}
+
+const LARGEST_MASK = 512; // pixels per side: feature maps have fewer tokens
+
+/**
+ * A mask as a data: URL of a PNG that is opaque where the file is white, or opaque if it has a transparent pixel.
+ * Throws if the browser cannot read it, or falsifies canvases.
+ * @type {(file: File) => Promise<string>}
+ */
+export async function maskOf(file) {
+  if (falsifiesCanvas()) throw new Error("the browser falsifies pictures");
+  const bitmap = await createImageBitmap(file);
+  const factor = Math.min(1, LARGEST_MASK / Math.max(bitmap.width, bitmap.height));
+  const width = Math.max(1, Math.round(bitmap.width * factor));
+  const height = Math.max(1, Math.round(bitmap.height * factor));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  const image = context.getImageData(0, 0, width, height);
+  asOpacity(image.data);
+  context.putImageData(image, 0, 0);
+  return canvas.toDataURL("image/png");
 }
 
 /** Whether this browser returns other pixels than a canvas has, to hide traits of the computer. */

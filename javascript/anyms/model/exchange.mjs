@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=0d3831c2";
+import { ROLES } from "./order.mjs?v=c2744f88";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**
@@ -23,7 +23,8 @@ const RULES = {
   avoid: { fallback: "", high: 4000 },
 };
 export const PROMPTS = ["prompt", "avoid"]; // a layout file has them only where they say something
-const IGNORED = ["box", "pictures", "card"]; // an infotext also has the hashes of pictures and card
+export const SILHOUETTE = "silhouette"; // a data: URL of a mask of the whole picture
+const IGNORED = ["box", "pictures", "card", SILHOUETTE]; // an infotext also has their hashes
 
 /** An invalid layout file. `cause` is an error name of lib_anyms/errors.py. */
 export class NoLayout extends Error {

@@ -37,3 +37,18 @@ export function isFalsified(pixels) {
     return levels.some((level, channel) => Math.abs(level - pixels[4 * n + channel]) > TOLERANCE);
   });
 }
+
+/**
+ * Makes a mask's pixels white and opaque where it shows a subject: by its opacity if a pixel is transparent, else by
+ * its brightness.
+ * @type {(pixels: Uint8ClampedArray) => void} pixels: RGBA
+ */
+export function asOpacity(pixels) {
+  let opaque = true;
+  for (let n = 3; n < pixels.length; n += 4) opaque &&= pixels[n] === 255;
+  for (let n = 0; n < pixels.length; n += 4) {
+    const bright = Math.round(0.299 * pixels[n] + 0.587 * pixels[n + 1] + 0.114 * pixels[n + 2]);
+    const alpha = opaque ? bright : pixels[n + 3];
+    pixels.set([255, 255, 255, alpha], n);
+  }
+}

@@ -1,10 +1,10 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=0d3831c2";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=0d3831c2";
-import { joined, without } from "./pictures.mjs?v=0d3831c2";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=0d3831c2";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=c2744f88";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=c2744f88";
+import { joined, without } from "./pictures.mjs?v=c2744f88";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=c2744f88";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
@@ -30,8 +30,9 @@ import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=0d3831c2";
  * pictures?: readonly Pictures[], names?: readonly string[], settings?: readonly Settings[]}} FieldValues
  */
 
+const NO_TEXTS = { prompt: "", avoid: "", silhouette: "" };
 /** @type {Settings} As lib_anyms/webui/ui/slots.py */
-export const DEFAULTS = { role: AUTO, weight: 1, start: 0, end: 1, blocks: "all", prompt: "", avoid: "" };
+export const DEFAULTS = { role: AUTO, weight: 1, start: 0, end: 1, blocks: "all", ...NO_TEXTS };
 
 const STEP = 1 / 16; // between a subject and its copy
 

@@ -1,9 +1,9 @@
 // A copied subject as text on the clipboard: between subjects, tabs and windows. What is pasted may come from anywhere,
 // so it is read by the rules of layout files.
 
-import { isObject, NoLayout, readSubject } from "./exchange.mjs?v=0d3831c2";
-import { AUTO } from "./order.mjs?v=0d3831c2";
-import { MAX_PICTURES } from "./pictures.mjs?v=0d3831c2";
+import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=c2744f88";
+import { AUTO } from "./order.mjs?v=c2744f88";
+import { MAX_PICTURES } from "./pictures.mjs?v=c2744f88";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Settings} Settings */
@@ -33,7 +33,8 @@ export function readCopied(text) {
   const auto = role === AUTO;
   const subject = readSubject({ ...entry, name, ...(auto ? {} : { role }) }, "the copied subject");
   const { box, name: _, prompt = "", avoid = "", ...settings } = subject;
-  const own = { ...settings, prompt, avoid, ...(auto && { role: AUTO }) };
+  const [silhouette] = checked(entry[SILHOUETTE] ? [entry[SILHOUETTE]] : []);
+  const own = { ...settings, prompt, avoid, silhouette: silhouette ?? "", ...(auto && { role: AUTO }) };
   return { box, name, settings: own, pictures: checked(pictures) };
 }
 

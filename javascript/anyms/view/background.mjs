@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=0d3831c2";
-import { chooseFiles } from "../host/files.mjs?v=0d3831c2";
-import { gallery, inputPictures } from "../host/page.mjs?v=0d3831c2";
+import { make, t } from "./dom.mjs?v=c2744f88";
+import { chooseFiles } from "../host/files.mjs?v=c2744f88";
+import { gallery, inputPictures } from "../host/page.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

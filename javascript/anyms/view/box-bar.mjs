@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=0d3831c2";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=0d3831c2";
-import { isCard } from "../model/mask.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { attribute, button, make, t } from "./dom.mjs?v=c2744f88";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=c2744f88";
+import { isCard } from "../model/mask.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

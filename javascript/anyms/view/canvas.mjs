@@ -1,16 +1,17 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=0d3831c2";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=0d3831c2";
-import { hasPictures } from "../host/files.mjs?v=0d3831c2";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=0d3831c2";
-import { slotsUnder, withBox, withNew } from "../model/layout.mjs?v=0d3831c2";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=c2744f88";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=c2744f88";
+import { hasPictures } from "../host/files.mjs?v=c2744f88";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=c2744f88";
+import { settingsOf, slotsUnder, withBox, withNew } from "../model/layout.mjs?v=c2744f88";
 
+/** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**
- * @typedef {{root: HTMLElement, image: HTMLImageElement, picture: string, name: HTMLElement, invite: HTMLElement}}
- * BoxNodes
+ * @typedef {{root: HTMLElement, image: HTMLImageElement, picture: string, shape: HTMLElement, name: HTMLElement,
+ * invite: HTMLElement}} BoxNodes
  */
 /** @typedef {{pointer: number, slot: number, stop: (cancelled: boolean) => void}} Gesture */
 
@@ -86,6 +87,7 @@ export class Canvas {
     attribute(nodes.root, "aria-label", this.editor.describe(slot));
     attribute(nodes.root, "aria-pressed", String(slot === chosen));
     text(nodes.name, fact.name.trim());
+    drawShape(nodes.shape, boxOf(layout, slot), String(settingsOf(layout, slot).silhouette));
     nodes.invite.hidden = fact.picture !== "";
     nodes.image.hidden = fact.picture === "";
     if (fact.picture !== nodes.picture) nodes.image.src = fact.picture; // comparing its address would copy megabytes
@@ -101,12 +103,13 @@ export class Canvas {
     // CSS shows this text, so that it does not become part of the box's accessible name.
     const invite = make("span", { className: "invite", "data-label": t("Drop a picture") });
     const aria = { role: "button", "aria-roledescription": t("movable region"), "aria-describedby": "keys" };
-    const root = make("div", { className: "box", tabIndex: 0, ...aria }, image, invite, tag);
+    const shape = make("span", { className: "shape", hidden: true });
+    const root = make("div", { className: "box", tabIndex: 0, ...aria }, image, shape, invite, tag);
     root.dataset.slot = String(slot);
     root.style.setProperty("--c", colourOf(slot));
     root.addEventListener("focus", () => this.editor.choose(slot));
     root.addEventListener("dblclick", () => this.editor.fields.rename(slot));
-    const nodes = { root, image, picture: "", name, invite };
+    const nodes = { root, image, picture: "", shape, name, invite };
     this.boxes.set(slot, nodes);
     this.insert(slot, root);
     return nodes;
@@ -268,3 +271,24 @@ export class Canvas {
     }
   }
 }
+
+/** The silhouettes that are drawn: reading a style back would copy them. @type {WeakMap<HTMLElement, string>} */
+const shapes = new WeakMap();
+
+/**
+ * Shows the part of a box that its silhouette takes.
+ * @type {(node: HTMLElement, box: Box, silhouette: string) => void}
+ */
+function drawShape(node, [x0, y0, x1, y1], silhouette) {
+  node.hidden = !silhouette;
+  if (!silhouette) return;
+  const [width, height] = [x1 - x0, y1 - y0];
+  if (shapes.get(node) !== silhouette) node.style.maskImage = `url(${silhouette})`;
+  shapes.set(node, silhouette);
+  node.style.maskSize = `${100 / width}% ${100 / height}%`;
+  // A percentage places what the mask has beyond the box: 0 % its left edge, 100 % its right one.
+  node.style.maskPosition = `${placeOf(x0, width)}% ${placeOf(y0, height)}%`;
+}
+
+/** @type {(start: number, share: number) => number} */
+const placeOf = (start, share) => (share < 1 ? (start / (1 - share)) * 100 : 0);

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=0d3831c2";
-import * as layouts from "../model/layout.mjs?v=0d3831c2";
+import { t } from "./dom.mjs?v=c2744f88";
+import * as layouts from "../model/layout.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=0d3831c2";
+import { make, t, textButton } from "./dom.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,35 +1,35 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=0d3831c2";
-import * as layouts from "../model/layout.mjs?v=0d3831c2";
-import { allSlots } from "../model/order.mjs?v=0d3831c2";
-import { hasPictures } from "../host/files.mjs?v=0d3831c2";
-import { Autosave } from "./autosave.mjs?v=0d3831c2";
-import { Background } from "./background.mjs?v=0d3831c2";
-import { BoxBar } from "./box-bar.mjs?v=0d3831c2";
-import { Canvas } from "./canvas.mjs?v=0d3831c2";
-import { CropDialog } from "./crop-dialog.mjs?v=0d3831c2";
-import { described } from "./description.mjs?v=0d3831c2";
-import { DropChoice } from "./drop-choice.mjs?v=0d3831c2";
-import { CROP_STYLES } from "./crop-styles.mjs?v=0d3831c2";
-import { make, styleSheet, t, text } from "./dom.mjs?v=0d3831c2";
-import { FilmStrip } from "./film-strip.mjs?v=0d3831c2";
-import { Header } from "./header.mjs?v=0d3831c2";
-import { Inspector } from "./inspector.mjs?v=0d3831c2";
-import { hostRules } from "./host-styles.mjs?v=0d3831c2";
-import { Intake } from "./intake.mjs?v=0d3831c2";
-import { LayoutFiles } from "./layout-files.mjs?v=0d3831c2";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
-import { STYLES } from "./styles.mjs?v=0d3831c2";
-import { KEYS, pressed } from "./keyboard.mjs?v=0d3831c2";
-import { LargerView } from "./larger-view.mjs?v=0d3831c2";
-import { Thumbs } from "./thumbs.mjs?v=0d3831c2";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=0d3831c2";
-import { Toast } from "./toast.mjs?v=0d3831c2";
-import { Toolbar } from "./toolbar.mjs?v=0d3831c2";
-import { Tools } from "./tools.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=c2744f88";
+import * as layouts from "../model/layout.mjs?v=c2744f88";
+import { allSlots } from "../model/order.mjs?v=c2744f88";
+import { hasPictures } from "../host/files.mjs?v=c2744f88";
+import { Autosave } from "./autosave.mjs?v=c2744f88";
+import { Background } from "./background.mjs?v=c2744f88";
+import { BoxBar } from "./box-bar.mjs?v=c2744f88";
+import { Canvas } from "./canvas.mjs?v=c2744f88";
+import { CropDialog } from "./crop-dialog.mjs?v=c2744f88";
+import { described } from "./description.mjs?v=c2744f88";
+import { DropChoice } from "./drop-choice.mjs?v=c2744f88";
+import { CROP_STYLES } from "./crop-styles.mjs?v=c2744f88";
+import { make, styleSheet, t, text } from "./dom.mjs?v=c2744f88";
+import { FilmStrip } from "./film-strip.mjs?v=c2744f88";
+import { Header } from "./header.mjs?v=c2744f88";
+import { Inspector } from "./inspector.mjs?v=c2744f88";
+import { hostRules } from "./host-styles.mjs?v=c2744f88";
+import { Intake } from "./intake.mjs?v=c2744f88";
+import { LayoutFiles } from "./layout-files.mjs?v=c2744f88";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=c2744f88";
+import { STYLES } from "./styles.mjs?v=c2744f88";
+import { KEYS, pressed } from "./keyboard.mjs?v=c2744f88";
+import { LargerView } from "./larger-view.mjs?v=c2744f88";
+import { Thumbs } from "./thumbs.mjs?v=c2744f88";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=c2744f88";
+import { Toast } from "./toast.mjs?v=c2744f88";
+import { Toolbar } from "./toolbar.mjs?v=c2744f88";
+import { Tools } from "./tools.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

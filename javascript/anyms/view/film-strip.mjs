@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=0d3831c2";
-import { hasPictures } from "../host/files.mjs?v=0d3831c2";
-import { isOff } from "../model/layout.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=c2744f88";
+import { hasPictures } from "../host/files.mjs?v=c2744f88";
+import { isOff } from "../model/layout.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=0d3831c2";
-import { hiresCrop } from "../host/page.mjs?v=0d3831c2";
+import { make, outside, t } from "./dom.mjs?v=c2744f88";
+import { hiresCrop } from "../host/page.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=0d3831c2";
-import { allSlots } from "../model/order.mjs?v=0d3831c2";
+import { colourOf } from "./dom.mjs?v=c2744f88";
+import { allSlots } from "../model/order.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,12 +1,12 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=0d3831c2";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=0d3831c2";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=0d3831c2";
-import { AUTO, proposedRole } from "../model/order.mjs?v=0d3831c2";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
-import { STYLES } from "./styles.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { percents, typed } from "../model/boxes.mjs?v=c2744f88";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=c2744f88";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=c2744f88";
+import { AUTO, proposedRole } from "../model/order.mjs?v=c2744f88";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=c2744f88";
+import { STYLES } from "./styles.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -40,6 +40,8 @@ export class Inspector {
   constructor(editor) {
     this.editor = editor;
     this.slot = 0;
+    /** @type {string | number} The silhouette that is shown. */
+    this.drawn = "";
     this.host = document.createElement("div");
     this.inputs = NUMBERS.map((_, n) => this.newInput(n));
     this.roles = new Segments(Object.keys(ROLES), (role) => this.setRole(role));
@@ -48,9 +50,16 @@ export class Inspector {
     this.numbers = make("div", { className: "numbers", role: "group" });
     this.numbers.append(...this.inputs.map((input, n) => make("label", {}, t(NUMBERS[n].label), input)));
     this.fit = textButton(t("Fit box to picture"), () => verbs.fit(editor, this.slot));
+    this.mask = /** @type {HTMLImageElement} */ (make("img", { className: "mask", alt: "" }));
+    this.unmask = textButton(t("Remove"), () => verbs.setSilhouette(editor, this.slot, ""));
+    const choose = textButton(t("Choose a mask…"), () => void verbs.chooseSilhouette(editor, this.slot));
+    const caption = make("span", { className: "caption" }, t("Silhouette"));
+    this.silhouette = make("div", { className: "roles" }, caption, this.mask, choose, this.unmask);
+    this.silhouette.title = t("A mask of the whole picture, white where the subject is within its box");
     const row = (/** @type {string} */ label, /** @type {Segments} */ { root }) =>
       make("div", { className: "roles" }, make("span", { className: "caption" }, label), root);
-    this.folded = make("div", { className: "folded" }, this.numbers, this.fit, row(t("Acts on"), this.blocks));
+    const acts = row(t("Acts on"), this.blocks);
+    this.folded = make("div", { className: "folded" }, this.numbers, this.fit, this.silhouette, acts);
     const roles = row(t("Role"), this.roles);
     const shadow = this.host.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [styleSheet(STYLES + STRIP_STYLES)];
@@ -69,10 +78,13 @@ export class Inspector {
     percents(boxOf(editor.layout, slot)).forEach((percent, n) => {
       if (focused !== this.inputs[n]) this.inputs[n].value = String(percent);
     });
-    const { role, blocks } = settingsOf(editor.layout, slot);
+    const { role, blocks, silhouette } = settingsOf(editor.layout, slot);
     const known = String(role) in ROLES ? String(role) : AUTO;
     const auto = AUTO_ROLES[proposedRole(editor.fact(slot).name)];
     this.roles.draw(known, (value) => t(value === AUTO ? auto : ROLES[value]));
+    if (silhouette !== this.drawn) this.mask.src = String(silhouette);
+    this.drawn = silhouette;
+    this.mask.hidden = this.unmask.hidden = !silhouette;
     this.blocks.draw(String(blocks), (value) => t(BLOCKS[value]));
     attribute(this.fold, "aria-expanded", String(editor.unfolded));
     this.folded.hidden = !editor.unfolded;

@@ -1,15 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=0d3831c2";
-import { t } from "./dom.mjs?v=0d3831c2";
-import * as layouts from "../model/layout.mjs?v=0d3831c2";
-import { allSlots } from "../model/order.mjs?v=0d3831c2";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=0d3831c2";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=0d3831c2";
-import { isSubject } from "../model/subject-text.mjs?v=0d3831c2";
-import { textOf } from "../model/text.mjs?v=0d3831c2";
-import { paste } from "./verbs.mjs?v=0d3831c2";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=c2744f88";
+import { t } from "./dom.mjs?v=c2744f88";
+import * as layouts from "../model/layout.mjs?v=c2744f88";
+import { allSlots } from "../model/order.mjs?v=c2744f88";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=c2744f88";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=c2744f88";
+import { isSubject } from "../model/subject-text.mjs?v=c2744f88";
+import { textOf } from "../model/text.mjs?v=c2744f88";
+import { paste } from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=0d3831c2";
-import { t } from "./dom.mjs?v=0d3831c2";
-import { actionOf } from "../model/keys.mjs?v=0d3831c2";
-import { boxOf, isLocked } from "../model/layout.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=c2744f88";
+import { t } from "./dom.mjs?v=c2744f88";
+import { actionOf } from "../model/keys.mjs?v=c2744f88";
+import { boxOf, isLocked } from "../model/layout.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

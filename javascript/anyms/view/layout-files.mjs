@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=0d3831c2";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=0d3831c2";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=0d3831c2";
-import * as layouts from "../model/layout.mjs?v=0d3831c2";
-import { roleOf } from "../model/order.mjs?v=0d3831c2";
-import { infotextOf } from "../model/png.mjs?v=0d3831c2";
-import { textOf } from "../model/text.mjs?v=0d3831c2";
+import { t } from "./dom.mjs?v=c2744f88";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=c2744f88";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=c2744f88";
+import * as layouts from "../model/layout.mjs?v=c2744f88";
+import { roleOf } from "../model/order.mjs?v=c2744f88";
+import { infotextOf } from "../model/png.mjs?v=c2744f88";
+import { textOf } from "../model/text.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -26,14 +26,19 @@ export class LayoutFiles {
     this.editor.answer(t("Saved the layout as a file"));
   }
 
-  /** Text of a layout file. @param {readonly number[]} slots back to front */
-  exported(slots) {
+  /**
+   * Text of a layout file. Only the other tab of the page also reads silhouettes.
+   * @type {(slots: readonly number[], silhouettes?: boolean) => string} slots: back to front
+   */
+  exported(slots, silhouettes = false) {
     const { editor } = this;
     const subjects = slots.map((slot) => {
-      const { prompt, avoid, ...settings } = editor.fields.settings(slot);
+      const { prompt, avoid, silhouette, ...settings } = editor.fields.settings(slot);
       const name = editor.fact(slot).name.trim();
       const role = roleOf(String(settings.role), name);
-      const texts = filled({ name, prompt, avoid }); // a reader numbers a subject without a name by its place
+      const mask = silhouettes ? silhouette : "";
+      // A reader numbers a subject without a name by its place.
+      const texts = filled({ name, prompt, avoid, silhouette: mask });
       return { ...settings, ...texts, role, box: layouts.boxOf(editor.layout, slot) };
     });
     return writeLayout(/** @type {any} */ (subjects));

@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=0d3831c2";
+import { make } from "./dom.mjs?v=c2744f88";
 
 let count = 0;
 

@@ -65,6 +65,7 @@ export const STRIP_STYLES = `
 .fold { justify-self: start; border: none; background: none; padding: 0; }
 .fold::before { content: ""; border: 4px solid transparent; border-left-color: currentColor; margin-right: 5px; }
 .fold[aria-expanded=true]::before { transform: rotate(90deg) translateX(2px); }
+.mask { height: 28px; max-width: 56px; background: #000; border-radius: 3px; }
 .folded { display: grid; gap: 5px; }
 .numbers { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 4px 6px; }
 .numbers label { display: block; font-size: 12px; color: var(--quiet); }

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=0d3831c2";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=0d3831c2";
-import { button, make, t } from "./dom.mjs?v=0d3831c2";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=c2744f88";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=c2744f88";
+import { button, make, t } from "./dom.mjs?v=c2744f88";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -47,6 +47,7 @@ button[aria-pressed=true] { background: color-mix(in srgb, #2456c8 22%, var(--pr
   background: #14171ce6; color: #fff; font-weight: 600; white-space: nowrap; pointer-events: none; }
 .box img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; opacity: .9; pointer-events: none; }
 .over-picture .box img { opacity: .6; }
+.box .shape { position: absolute; inset: 0; background: var(--c); opacity: .55; mask-repeat: no-repeat; pointer-events: none; }
 .box .tag { position: absolute; left: 4px; top: 4px; max-width: calc(100% - 8px); pointer-events: none; }
 .tag { display: inline-flex; align-items: center; gap: 5px; overflow: hidden; padding: 1px 7px 1px 1px; border-radius: 10px;
   background: #14171ce6; color: #fff; font-size: 12px; line-height: 18px; white-space: nowrap; }

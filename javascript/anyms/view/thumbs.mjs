@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=0d3831c2";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=0d3831c2";
-import { hasPictures } from "../host/files.mjs?v=0d3831c2";
-import { samePictures, shows, slotAt } from "../model/layout.mjs?v=0d3831c2";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=0d3831c2";
-import { STYLES } from "./styles.mjs?v=0d3831c2";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=0d3831c2";
-import { movePicture } from "./verbs.mjs?v=0d3831c2";
+import { isCard } from "../model/mask.mjs?v=c2744f88";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=c2744f88";
+import { hasPictures } from "../host/files.mjs?v=c2744f88";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=c2744f88";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=c2744f88";
+import { STYLES } from "./styles.mjs?v=c2744f88";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=c2744f88";
+import { movePicture } from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=0d3831c2";
-import { colourOf, make, t } from "./dom.mjs?v=0d3831c2";
-import { boxOf, takesPart } from "../model/layout.mjs?v=0d3831c2";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=c2744f88";
+import { colourOf, make, t } from "./dom.mjs?v=c2744f88";
+import { boxOf, takesPart } from "../model/layout.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=0d3831c2";
-import { Menu } from "./menu.mjs?v=0d3831c2";
-import * as verbs from "./verbs.mjs?v=0d3831c2";
+import { button, make, t, text, textButton } from "./dom.mjs?v=c2744f88";
+import { Menu } from "./menu.mjs?v=c2744f88";
+import * as verbs from "./verbs.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

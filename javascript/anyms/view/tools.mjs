@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=0d3831c2";
-import { HiresOverlay } from "./hires-overlay.mjs?v=0d3831c2";
-import { HintList } from "./hint-list.mjs?v=0d3831c2";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=0d3831c2";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=0d3831c2";
-import { readLayout } from "../model/exchange.mjs?v=0d3831c2";
-import { takesPart } from "../model/layout.mjs?v=0d3831c2";
-import { allSlots } from "../model/order.mjs?v=0d3831c2";
-import { writePositions } from "../model/positions.mjs?v=0d3831c2";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=0d3831c2";
-import { STYLES } from "./styles.mjs?v=0d3831c2";
-import { SavedList } from "./saved-list.mjs?v=0d3831c2";
-import { TokenMap } from "./token-map.mjs?v=0d3831c2";
+import { button, make, styleSheet, t } from "./dom.mjs?v=c2744f88";
+import { HiresOverlay } from "./hires-overlay.mjs?v=c2744f88";
+import { HintList } from "./hint-list.mjs?v=c2744f88";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=c2744f88";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=c2744f88";
+import { readLayout } from "../model/exchange.mjs?v=c2744f88";
+import { takesPart } from "../model/layout.mjs?v=c2744f88";
+import { allSlots } from "../model/order.mjs?v=c2744f88";
+import { writePositions } from "../model/positions.mjs?v=c2744f88";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=c2744f88";
+import { STYLES } from "./styles.mjs?v=c2744f88";
+import { SavedList } from "./saved-list.mjs?v=c2744f88";
+import { TokenMap } from "./token-map.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -141,7 +141,7 @@ export class Tools {
     if (!otherEditor) return;
     const slots = this.activeSlots; // they fill the other tab's slots in this order
     const pictures = slots.map((slot) => editor.fields.pictures(slot));
-    const layout = editor.files.exported(slots);
+    const layout = editor.files.exported(slots, true);
     for (const slot of allSlots(otherEditor.fields.slots)) {
       otherEditor.fields.setPictures(slot, pictures[slot - 1] ?? []);
     }

@@ -1,10 +1,11 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { inShapeOf } from "../model/boxes.mjs?v=0d3831c2";
-import { NoLayout } from "../model/exchange.mjs?v=0d3831c2";
-import { readCopied, writeSubject } from "../model/subject-text.mjs?v=0d3831c2";
-import { t } from "./dom.mjs?v=0d3831c2";
-import * as layouts from "../model/layout.mjs?v=0d3831c2";
+import { inShapeOf } from "../model/boxes.mjs?v=c2744f88";
+import { NoLayout } from "../model/exchange.mjs?v=c2744f88";
+import { readCopied, writeSubject } from "../model/subject-text.mjs?v=c2744f88";
+import { chooseFiles, maskOf } from "../host/files.mjs?v=c2744f88";
+import { t } from "./dom.mjs?v=c2744f88";
+import * as layouts from "../model/layout.mjs?v=c2744f88";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -75,6 +76,23 @@ export function movePicture(editor, from, n, to, keep) {
   if (!layout) return editor.complain(t("Subject {slot} has this picture, or as many as it takes.", { slot: to }));
   const moved = keep ? "Copied a picture to subject {slot}" : "Moved a picture to subject {slot}";
   editor.commit(layout, t(moved, { slot: to }));
+}
+
+/** @type {(editor: Editor, slot: number, silhouette: string) => void} */
+export function setSilhouette(editor, slot, silhouette) {
+  const announcement = silhouette ? "Subject {slot} has a silhouette" : "Subject {slot} has its whole box";
+  editor.set(slot, { silhouette }, t(announcement, { slot }));
+}
+
+/** @type {(editor: Editor, slot: number) => Promise<void>} */
+export async function chooseSilhouette(editor, slot) {
+  const [file] = await chooseFiles("image/*", false);
+  if (!file) return;
+  try {
+    setSilhouette(editor, slot, await maskOf(file));
+  } catch {
+    editor.complain(t("The browser cannot read {files}. Use PNG or JPEG.", { files: file.name }));
+  }
 }
 
 /** Fixes a subject's box, or frees it. @type {(editor: Editor, slot: number) => void} */

@@ -56,6 +56,9 @@ def remember(request: Request) -> Request:
         for pictures in request.pictures:
             for picture in pictures:
                 cache.keep(picture)
+        for subject in request.layout.subjects if request.layout else ():
+            if subject.silhouette:
+                cache.keep(subject.silhouette.picture())
     except OSError as error:
         log.warning(
             "AnyMS: a reference picture could not be kept (%s). A pasted infotext will not bring it back.", error

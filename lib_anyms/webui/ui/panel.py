@@ -14,7 +14,7 @@ from lib_anyms.hosts.webui import card_library
 from lib_anyms.job.live_sessions import last_report
 from lib_anyms.job.request import Request
 from lib_anyms.layout.fields import AUTO, USUAL_REFINING, Field
-from lib_anyms.layout.layout import PROMPTS
+from lib_anyms.layout.layout import PROMPTS, SILHOUETTE
 from lib_anyms.webui import doctor, update_check
 from lib_anyms.webui.ui import cards, cutting, editor, files, model_hint, settings
 from lib_anyms.webui.ui.paste import ARRIVED, ENABLED, PICTURE_NAMES, RESTORED, Pasted, compare, opened
@@ -39,7 +39,17 @@ IN_FOOT = ("scale", "elsewhere")
 SCRIPTED = ("role", "blocks")  # of a slot: hidden texts that the region editor shows as buttons
 IN_SLOT = ("name", "weight", *PROMPTS)
 FOLDED = ("start", "end")
-WATCHED = (PICTURES, "name", *SCRIPTED, "weight", *FOLDED, *PROMPTS, *EDGES, USE)  # that the region editor shows
+WATCHED = (
+    PICTURES,
+    SILHOUETTE,
+    "name",
+    *SCRIPTED,
+    "weight",
+    *FOLDED,
+    *PROMPTS,
+    *EDGES,
+    USE,
+)  # that the region editor shows
 NO_SCRIPT = "Pictures are added by the page's script, which has not started. Reload the page."
 COMPARISON, MAPS, WORDS = "comparison", "maps", "words"  # extra output of one Generate; see extras.py
 REFINE = "refine"  # one Generate with each subject refined
@@ -142,7 +152,9 @@ def _slot(number: int, elem_id: Callable[[str], str]) -> dict[str, Any]:
         # The page's script draws the pictures here.
         gr.HTML(f'<div class="anyms-pictures">{NO_SCRIPT}</div>', elem_id=id_of("shown"))
         components = {PICTURES: hidden(PICTURES, "")}
-        redact(components[PICTURES])
+        components[SILHOUETTE] = hidden(SILHOUETTE, "")
+        for name in (PICTURES, SILHOUETTE):
+            redact(components[name])
         for name in SCRIPTED:
             components[name] = hidden(name, FIELDS[name].default)
         for name in IN_SLOT:

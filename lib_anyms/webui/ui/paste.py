@@ -21,7 +21,7 @@ from lib_anyms.ip_adapter.references import read_base64
 from lib_anyms.job import infotext
 from lib_anyms.job.request import picture_hash
 from lib_anyms.layout.fields import AUTO
-from lib_anyms.layout.layout import Layout, Subject, propose_order, propose_role, subject_json
+from lib_anyms.layout.layout import SILHOUETTE, Layout, Subject, propose_order, propose_role, subject_json
 from lib_anyms.webui.ui import cached_pictures, cards
 from lib_anyms.webui.ui.slots import (
     AS_NUMBERED,
@@ -47,8 +47,8 @@ LAYOUT_NAMES = (ORDER, *slot_names([name for name in SLOT_VALUES if name != PICT
 RESTORED = (ENABLED, *SETTINGS, *LAYOUT_NAMES, *PICTURE_NAMES)  # components that a file opened in the editor may fill
 MISSING = "AnyMS: Reference pictures that are not kept on this computer are missing. Add again that of: {names}."
 SHAPELESS = (
-    "AnyMS: The page has no silhouettes, so the whole box is now the subject's, unlike in the image, for: {names}. "
-    "Use the API to keep them."
+    "AnyMS: Silhouettes that are not kept on this computer are missing, so each of these subjects has its whole box, "
+    "unlike in the image. Choose again that of: {names}."
 )
 _numbers = itertools.count(1)
 
@@ -74,7 +74,10 @@ def page_values(params: dict[str, Any]) -> dict[str, Any]:
     except Refused:  # `arrived` reports it
         return {}
     settings = {ENABLED: recalled.settings["enabled"], **{name: recalled.settings[name] for name in SETTINGS}}
-    return {**settings, **layout_values(recalled.subjects)}
+    values = {**settings, **layout_values(recalled.subjects)}
+    for number, mask in enumerate(recalled.silhouettes, 1):
+        values[slot_name(number, SILHOUETTE)] = (mask and cached_pictures.address(mask)) or ""
+    return values
 
 
 def layout_values(subjects: Sequence[Subject]) -> dict[str, Any]:
@@ -93,7 +96,12 @@ def _slot(subjects: Sequence[Subject], number: int) -> dict[str, Any]:
         return {**SLOT_DEFAULTS, **dict(zip(EDGES, SLOT_BOXES[number - 1]))}
     subject = subjects[number - 1]
     box = subject_json(subject)["box"]
-    return {USE: True, **{name: getattr(subject, name) for name in SLOT_FIELDS}, **dict(zip(EDGES, box))}
+    return {
+        USE: True,
+        SILHOUETTE: "",
+        **{name: getattr(subject, name) for name in SLOT_FIELDS},
+        **dict(zip(EDGES, box)),
+    }
 
 
 def arrived(params: dict[str, Any]) -> str:
@@ -148,6 +156,7 @@ def _laid_out(layout: Any, texts: Sequence[str]) -> dict[str, Any]:
     for number, (subject, entry) in enumerate(zip(subjects, layout["subjects"]), 1):
         if not entry.get("name") and any(texts[number - 1 : number]):
             values[slot_name(number, "name")] = ""
+        values[slot_name(number, SILHOUETTE)] = entry.get(SILHOUETTE) or ""
         if propose_role(subject.name) == subject.role:
             values[slot_name(number, "role")] = AUTO
     beyond = range(len(subjects) + 1, SLOTS + 1)  # they keep their pictures too, so turn them off
@@ -186,7 +195,10 @@ def _filled(slots: Sequence[dict[str, Any]], texts: Sequence[str]) -> tuple[str,
         filled[number] = json.dumps(pictures, separators=(",", ":")) if pictures else ""
         if len(pictures) < len(hashes) or not pictures:
             lacking.append(_lacking(slot["name"], len(hashes) - len(pictures), len(hashes)))
-    shapeless = [slot["name"] for slot in slots if slot["silhouette"]]
+    shapeless = []
+    for slot in slots:
+        if slot["silhouette"] and cached_pictures.address(slot["silhouette"]) is None:
+            shapeless.append(slot["name"])
     sentences = [(MISSING, lacking), (SHAPELESS, shapeless)]
     return " ".join(sentence.format(names=", ".join(names)) for sentence, names in sentences if names), filled
 

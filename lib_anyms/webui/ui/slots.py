@@ -15,6 +15,7 @@ from lib_anyms.layout.layout import (
     MAX_SUBJECTS,
     PROMPTS,
     ROLES,
+    SILHOUETTE,
     SUBJECT_FIELDS,
     Subject,
     propose_order,
@@ -31,8 +32,17 @@ EDGES = {"x0": "left", "y0": "top", "x1": "right", "y1": "bottom"}
 SLOT_FIELDS = tuple(field.name for field in SUBJECT_FIELDS)
 PICTURES = "pictures"  # of a slot: a JSON list of base64 texts, written by the page's script
 _MIDDLE = tuple(name for name in SLOT_FIELDS if name not in ("name", "role", *PROMPTS))
-SLOT_VALUES = (PICTURES, "name", "role", *EDGES, *_MIDDLE, USE, *PROMPTS)  # the order of earlier versions first
-SLOT_DEFAULTS = {**{field.name: field.default for field in SUBJECT_FIELDS}, "role": AUTO, USE: True}
+SLOT_VALUES = (
+    PICTURES,
+    "name",
+    "role",
+    *EDGES,
+    *_MIDDLE,
+    USE,
+    *PROMPTS,
+    SILHOUETTE,
+)  # the order of earlier versions first
+SLOT_DEFAULTS = {**{field.name: field.default for field in SUBJECT_FIELDS}, "role": AUTO, USE: True, SILHOUETTE: ""}
 FIELDS: dict[str, Field] = {
     **{field.name: field for field in (*REQUEST_FIELDS, *SUBJECT_FIELDS)},
     ORDER: Field(
@@ -119,6 +129,8 @@ def _subject(number: int, slot: dict[str, Any]) -> dict[str, Any]:
     role = propose_role(name) if slot["role"] == AUTO else slot["role"]
     images = read_pictures(slot[PICTURES], name)
     result = {**values, "name": name, "role": role, "box": [slot[edge] for edge in EDGES], "images": images}
+    if slot.get(SILHOUETTE):
+        result[SILHOUETTE] = slot[SILHOUETTE]
     for index, image in enumerate(images):
         card = card_of(image)
         if card:
@@ -141,4 +153,4 @@ def read_pictures(text: Any, name: str) -> list[Any]:
 
 
 def _placed(subject: dict[str, Any]) -> Subject:
-    return read_subject(subject, 0, ("images", CARD))
+    return read_subject(subject, 0, ("images", CARD, SILHOUETTE))
