@@ -49,7 +49,7 @@ def stored(expected_hash: str, file: Path) -> dict[str, str]:
 
 
 def measure() -> tuple[int, str]:
-    """Run the evaluation -> exit code and output. It takes about 5 minutes on two cores."""
+    """Run the evaluation -> exit code and output. It takes about 2 minutes on two cores."""
     with tempfile.TemporaryDirectory(prefix="anyms-quality-") as folder:
         command = [sys.executable, *EVALUATE, "--out", folder]
         process = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)

@@ -26,11 +26,9 @@ from tests.ui.gradios import GRADIOS, serve
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-_OWN = [f"--subject-prompt={name}=a {name} on {default_scene.BACKGROUND}" for name, *_ in default_scene.IDENTITIES]
 WITHOUT_AND_WITH = {  # label -> options of the demo
     "without AnyMS": ["--mode", "off"],
     "with AnyMS": ["--mode", "crop-merge"],
-    "and a prompt for each subject": ["--mode", "crop-merge", *_OWN, "--elsewhere", default_scene.BACKGROUND],
 }
 SIDE, GAP, LABEL = 300, 14, 32  # pixels
 VIEWPORT = {"width": 640, "height": 2400}  # nothing scrolls
@@ -63,7 +61,7 @@ def references() -> list[Image.Image]:
 
 
 def make_pair() -> Path:
-    """with-without.png: references, then the same seed without and with AnyMS, and with the subjects' prompts."""
+    """with-without.png: references, then the same seed without and with AnyMS."""
     small = (SIDE - 2 * GAP) // 3
     canvas = Image.new("RGB", (small + GAP + len(WITHOUT_AND_WITH) * (SIDE + GAP), SIDE + LABEL), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(19)

@@ -15,7 +15,7 @@ from lib_anyms.layout.layout import Layout, Subject
 
 BACKGROUND = "snow"
 PROMPT = f"a house, a heart and a fish on {BACKGROUND}"
-SEED = 8
+SEED = 12
 # shape, body colour, second colour, pattern; and the box
 SUBJECTS = (
     (("house", "red", "yellow", "band"), Box(0.06, 0.10, 0.44, 0.48)),

@@ -263,3 +263,10 @@ def test_what_this_checkout_holds_keeps_its_budget() -> None:
     files = [path for path in bundle.FILES.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= BUDGET
     assert all(path.stat().st_size <= LARGEST for path in files)
+
+
+def test_the_checkout_lists_all_that_a_training_continues_from() -> None:
+    entries = json.loads((bundle.FILES / bundle.LIST).read_text(encoding="utf-8"))
+    assert set(entries) == set(NAMES)
+    parts = [part for entry in entries.values() for part in entry["parts"]]
+    assert {file.name for file in bundle.FILES.iterdir()} == {*parts, bundle.LIST}

@@ -27,7 +27,7 @@ SUBJECTS = ("fish", "house")  # of the demo
 PROMPT = f"a fish and a house on {default_scene.BACKGROUND}"
 SMALL_WORLD = PRESETS[SPRITES]  # the small world's settings
 SAMPLING = {"steps": SMALL_WORLD.steps, "cfg_scale": SMALL_WORLD.guidance, "seed": default_scene.SEED}
-SCALE = SMALL_WORLD.scale
+STRENGTHS = {"scale": SMALL_WORLD.scale, "fade": SMALL_WORLD.fade}
 WIDTH, COLOURS = 720, 96  # of a picture: readable, and a few tens of kilobytes
 MARGIN = 4  # pixels around what is shown; the next part is 6 away
 
@@ -63,8 +63,11 @@ class Guide:
         self.show(4, [mat, rows])
         for name, value in SAMPLING.items():
             editor.number(name, value)
-        editor.entry("scale").fill(str(SCALE))
-        editor.entry("scale").press("Tab")
+        editor.open_fold("more")
+        for name, value in STRENGTHS.items():
+            editor.entry(name).fill(str(value))
+            editor.entry(name).press("Tab")
+        editor.open_fold("more", False)
         editor.make()
         self.settled(1)
         self.show(5, [gallery])

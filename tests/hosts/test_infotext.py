@@ -239,7 +239,7 @@ def plot(studio: Studio, x: tuple[str, str], y: tuple[str, str] = ("Nothing", ""
 @pytest.mark.parametrize("kind", ["txt2img", "img2img"])
 def test_the_axes_are_there_once(studio: Studio, kind: str) -> None:
     ours = [label for label in axes_of(studio, kind) if "AnyMS" in label]
-    names = ("scale", "mode", "weight of all", "order", "adapter", "words", "elsewhere", "refine")
+    names = ("scale", "fade", "mode", "weight of all", "order", "adapter", "words", "elsewhere", "refine")
     assert ours == [f"[AnyMS] {name}" for name in names]
     assert axes_of(studio, kind)[:2] == ["Nothing", "Seed"]  # the host's axes keep their places
 

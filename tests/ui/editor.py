@@ -139,10 +139,10 @@ class Editor:
             inspector.get_by_role("button", name="Position, timing, layers").click()
         return list(inspector.locator(".numbers input").all())
 
-    def open_fold(self, name: str) -> None:
-        """Open one of the panel's folds, unless it is open."""
+    def open_fold(self, name: str, is_open: bool = True) -> None:
+        """Open or close one of the panel's folds, unless it is so already."""
         label = self.ours(name).locator(".label-wrap").first
-        if "open" not in (label.get_attribute("class") or "").split():
+        if ("open" in (label.get_attribute("class") or "").split()) != is_open:
             label.click()
 
     def foot(self, name: str) -> Any:
