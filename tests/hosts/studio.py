@@ -39,12 +39,13 @@ SCENE: dict[str, Any] = {
 LAYERS = 70
 _SLOT = (
     *("pictures", "Name", "role", "left", "top", "right", "bottom", "Strength", "Starts at", "Ends at"),
-    *("Affected layers", "Use subject", "Own prompt", "Avoid"),
+    *("Affected layers", "Use subject", "Own prompt", "Avoid", "silhouette"),
 )
 _SETTINGS = (
     *("Overall strength", "Merging", "Adapter", "Image encoder", "Negative-prompt image", "Image fit"),
     *("Several pictures", "Prompt elsewhere", "Share of prompts", "Fidelity"),
-    *("Other extensions' inpainting", "Refine each subject", "Refining: padding", "Refining: size", "Layer order"),
+    *("Other extensions' inpainting", "Refine each subject", "Refining: padding", "Refining: size"),
+    *("Later strength", "Later strength: from", "Layer order"),
 )
 LABELS = [
     "request",

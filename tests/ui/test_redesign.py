@@ -8,6 +8,12 @@ from playwright.sync_api import Locator, expect
 from tests.ui.editor import Editor
 from tests.ui.test_editor import fill
 
+NOTHING_STORED = """() => new Promise((resolve) => {
+    indexedDB.open("anyms").onsuccess = ({ target: { result: database } }) => {
+        const request = database.transaction("drafts").objectStore("drafts").get("txt2img");
+        request.onsuccess = () => { database.close(); resolve(request.result === undefined); };
+    };
+})"""
 PANEL = "enabled"  # element id of the accordion
 WIDTH, TALLEST = 660, 1050  # pixels
 
@@ -92,6 +98,7 @@ def test_the_last_subjects_are_offered_after_a_reload_and_come_back_whole(editor
         expect(editor.root.locator(".box img:visible")).to_have_count(count)
         if count:
             assert editor.sent() == before
+    editor.until(NOTHING_STORED)  # the browser removes it in its own time
     editor.open()
     assert not editor.root.locator(".offer").is_visible()
 

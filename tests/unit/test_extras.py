@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from lib_anyms.engine.influence import Influence
 from lib_anyms.job.request import Request
 from lib_anyms.layout.geometry import WHOLE, TokenGrid, Viewport
 from lib_anyms.layout.layout import Layout
+from lib_anyms.layout.silhouette import Silhouette
 from tests.support.adapter_files import write_adapter
 from tests.support.fake_webui import FakeWebUI, fake_webui
 from tests.support.streams import NextCall, injected, layout_of, stream_on
@@ -226,8 +228,19 @@ def test_the_hint_about_missing_files_is_the_job_s_sentence(webui: FakeWebUI, tm
 
 
 def test_the_influence_of_a_real_stream_is_where_its_boxes_are() -> None:
+    assert_influence_is_inside(layout_of((0, 0, 0.5, 1)))
+
+
+def test_the_influence_of_a_real_stream_is_where_its_silhouettes_are() -> None:
+    upper = Silhouette(1, 2, bytes([255, 0]))
+    (subject,) = layout_of((0, 0, 1, 1)).subjects
+    assert_influence_is_inside(Layout((replace(subject, silhouette=upper),)))
+
+
+def assert_influence_is_inside(layout: Layout) -> None:
+    """For a layout that owns half of the tokens."""
     unet, influence = tiny_unet(), Influence()
-    stream = stream_on(unet, layout_of((0, 0, 0.5, 1)), NextCall(False, True))
+    stream = stream_on(unet, layout, NextCall(False, True))
     with injected(stream):
         unet(*inputs(2, 8, 8))
         assert influence.shares(stream.grids) is None  # recording is off
