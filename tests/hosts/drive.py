@@ -75,10 +75,10 @@ class Page(Editor):
             slot.locator(".thumb").first.wait_for()
             self.fill(self.ours(f"slot{number}_name"), name)  # its picture has chosen the subject
 
-    def open_fold(self, name: str) -> None:
-        """Open one of the panel's folds, unless it is open."""
+    def open_fold(self, name: str, is_open: bool = True) -> None:
+        """Open or close one of the panel's folds, unless it is so already."""
         label = self.ours(name).locator(".label-wrap").first
-        if "open" not in (label.get_attribute("class") or "").split():
+        if ("open" in (label.get_attribute("class") or "").split()) != is_open:
             label.click()
 
     def generate(self) -> str:
