@@ -6,6 +6,27 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "zoom: a notch of a mouse's wheel counts in full",
+        "javascript/anyms/model/zoom.mjs",
+        "Math.exp(-Math.max(-NOTCH, Math.min(delta, NOTCH)) / 100)",
+        "Math.exp(-delta / 100)",
+        "tests/unit/test_javascript.py -k zoom.test",
+    ),
+    Fault(
+        "zoom: the view scrolls away from a box that fills it",
+        "javascript/anyms/model/zoom.mjs",
+        "if (before * after <= 0) return 0;",
+        "if (before >= 0 && after <= 0) return 0;",
+        "tests/unit/test_javascript.py -k zoom.test",
+    ),
+    Fault(
+        "editor: Shift+0 of a German keyboard zooms in",
+        "javascript/anyms/model/keys.mjs",
+        'key === "=" && !shift ?',
+        'key === "=" ?',
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
         "a pasted subject may have more pictures than a subject takes",
         "javascript/anyms/model/subject-text.mjs",
         "|| pictures.length > MAX_PICTURES ",

@@ -392,12 +392,19 @@ test("a background keeps the whole picture when the others are arranged", () => 
 });
 
 test("keys", () => {
-  const press = (key, more = {}) => actionOf({ key, shift: false, alt: false, command: false, onBox: true, ...more });
+  const none = { shift: false, alt: false, command: false };
+  const press = (key, more = {}) => actionOf({ key, ...none, onBox: true, onStage: true, ...more });
   assert.deepEqual(press("ArrowLeft"), { does: "move", by: [-1, 0], fine: false });
   assert.deepEqual(press("ArrowDown", { shift: true, alt: true }), { does: "resize", by: [0, 1], fine: true });
   assert.deepEqual(press("]"), { does: "layer", by: 1 });
   assert.deepEqual(press("f"), { does: "fit" });
   assert.deepEqual(press("Delete"), { does: "remove" });
+  assert.deepEqual(press("+", { shift: true, onBox: false }), { does: "zoom", by: 1 });
+  assert.deepEqual(press("="), { does: "zoom", by: 1 });
+  assert.deepEqual(press("-"), { does: "zoom", by: -1 });
+  assert.deepEqual(press("0", { onBox: false }), { does: "zoom", by: 0 });
+  assert.equal(press("=", { shift: true }), null); // Shift+0 of a German keyboard
+  for (const more of [{ onBox: false, onStage: false }, { command: true }]) assert.equal(press("0", more), null);
   assert.deepEqual(press("z", { command: true }), { does: "undo" });
   assert.deepEqual(press("Z", { command: true, shift: true }), { does: "redo" });
   assert.deepEqual(press("y", { command: true }), { does: "redo" });

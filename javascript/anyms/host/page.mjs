@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=c2744f88";
+import { keptByHires } from "../model/hires.mjs?v=2951fa7d";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=c2744f88";
+import { ROLES } from "./order.mjs?v=2951fa7d";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=c2744f88";
-import { shares, takesPart } from "./layout.mjs?v=c2744f88";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=2951fa7d";
+import { shares, takesPart } from "./layout.mjs?v=2951fa7d";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

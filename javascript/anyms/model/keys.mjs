@@ -1,13 +1,15 @@
 // The action of each key.
 
 /**
- * @typedef {{key: string, shift: boolean, alt: boolean, command: boolean, onBox: boolean}} Stroke `command`: Ctrl, or
- * Cmd on a Mac
+ * `command`: Ctrl, or Cmd on a Mac.
+ * @typedef {{key: string, shift: boolean, alt: boolean, command: boolean, onBox: boolean,
+ * onStage: boolean}} Stroke
  */
 /** @typedef {{does: "move" | "resize", by: readonly [number, number], fine: boolean}} Nudge */
 /**
  * @typedef {Nudge | {does: "layer", by: number} | {does: "remove"} | {does: "deselect"} |
- * {does: "duplicate"} | {does: "lock"} | {does: "fit"} | {does: "undo"} | {does: "redo"}} Action
+ * {does: "duplicate"} | {does: "lock"} | {does: "fit"} |
+ * {does: "zoom", by: number} | {does: "undo"} | {does: "redo"}} Action
  */
 
 /** @type {Record<string, readonly [number, number]>} */
@@ -23,9 +25,16 @@ const ON_BOX = {
   Backspace: { does: "remove" },
 };
 
+/** @type {Record<string, number>} */
+const ZOOM = { "+": 1, "-": -1, 0: 0 };
+
+/** The key of "+" without Shift where that is "=". @type {(key: string, shift: boolean) => string} */
+const sign = (key, shift) => (key === "=" && !shift ? "+" : key);
+
 /** @type {(stroke: Stroke) => Action | null} */
-export function actionOf({ key, shift, alt, command, onBox }) {
+export function actionOf({ key, shift, alt, command, onBox, onStage }) {
   if (command) return commandOf(key.toLowerCase(), shift, onBox);
+  if (onStage && !alt && sign(key, shift) in ZOOM) return { does: "zoom", by: ZOOM[sign(key, shift)] };
   if (!onBox) return null;
   if (key in ARROWS) return { does: shift ? "resize" : "move", by: ARROWS[key], fine: alt };
   return shift || alt ? null : (ON_BOX[key] ?? null);

@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=c2744f88";
+import { area } from "./boxes.mjs?v=2951fa7d";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

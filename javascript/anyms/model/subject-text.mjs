@@ -1,9 +1,9 @@
 // A copied subject as text on the clipboard: between subjects, tabs and windows. What is pasted may come from anywhere,
 // so it is read by the rules of layout files.
 
-import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=c2744f88";
-import { AUTO } from "./order.mjs?v=c2744f88";
-import { MAX_PICTURES } from "./pictures.mjs?v=c2744f88";
+import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=2951fa7d";
+import { AUTO } from "./order.mjs?v=2951fa7d";
+import { MAX_PICTURES } from "./pictures.mjs?v=2951fa7d";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Settings} Settings */

@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=c2744f88";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=c2744f88";
-import { isCard } from "../model/mask.mjs?v=c2744f88";
-import * as verbs from "./verbs.mjs?v=c2744f88";
+import { attribute, button, make, t } from "./dom.mjs?v=2951fa7d";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=2951fa7d";
+import { isCard } from "../model/mask.mjs?v=2951fa7d";
+import * as verbs from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */
@@ -52,7 +52,7 @@ export class BoxBar {
     this.root.classList.toggle("dragging", canvas.gesture !== null);
     if (!chosen) return;
     if (chosen !== this.slot) this.label(chosen);
-    Object.assign(this.root.style, barPlace(boxOf(layout, chosen)));
+    Object.assign(this.root.style, barPlace(this.editor.zoom.inView(boxOf(layout, chosen))));
     const { up, down, duplicate, crop, lock, on } = this.buttons;
     const focused = this.editor.shadow?.activeElement;
     up.disabled = order.indexOf(chosen) === order.length - 1;

@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=c2744f88";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=c2744f88";
-import { hasPictures } from "../host/files.mjs?v=c2744f88";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=c2744f88";
-import { settingsOf, slotsUnder, withBox, withNew } from "../model/layout.mjs?v=c2744f88";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=2951fa7d";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=2951fa7d";
+import { hasPictures } from "../host/files.mjs?v=2951fa7d";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=2951fa7d";
+import { settingsOf, slotsUnder, withBox, withNew } from "../model/layout.mjs?v=2951fa7d";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
@@ -48,8 +48,7 @@ export class Canvas {
 
   drawShape() {
     const { width, height } = this.editor.size;
-    this.root.parentElement?.style.setProperty("--aspect", String(width / height));
-    this.root.style.setProperty("--aspect", String(width / height));
+    this.editor.mat?.style.setProperty("--aspect", String(width / height));
     this.root.style.setProperty("--column", String(TOKEN / width));
     this.root.style.setProperty("--row", String(TOKEN / height));
     this.root.classList.toggle("snapping", this.editor.snapping);
@@ -126,9 +125,10 @@ export class Canvas {
     this.root.insertBefore(root, this.boxes.get(next)?.root ?? this.frame);
   }
 
-  /** @param {number} slot */
-  focus(slot) {
+  /** @type {(slot: number, reveals?: boolean) => void} */
+  focus(slot, reveals = true) {
     this.boxes.get(slot)?.root.focus({ preventScroll: true });
+    if (reveals) this.editor.zoom.reveal(slot);
   }
 
   // -- pointer --------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ export class Canvas {
     if (event.button !== 0 || this.gesture) return;
     if (!slot) return this.pressGround(event);
     event.preventDefault();
-    this.focus(slot);
+    this.focus(slot, false); // the box stays under the pointer
     this.editor.choose(slot);
     if (isLocked(this.editor.layout, slot)) return this.editor.answer(t("Subject {slot} is locked", { slot }));
     this.follow(event, slot, edges ?? "");
@@ -169,7 +169,10 @@ export class Canvas {
     });
   }
 
-  /** A place on the stage in fractions of the picture. @param {MouseEvent} event @returns {[number, number]} */
+  /**
+   * A place on the stage in fractions of the picture.
+   * @type {(event: {clientX: number, clientY: number}) => [number, number]}
+   */
   pointOf(event) {
     const { left, top, width, height } = this.root.getBoundingClientRect();
     return [(event.clientX - left) / width, (event.clientY - top) / height];
@@ -183,11 +186,12 @@ export class Canvas {
    */
   follow(start, slot, edges) {
     const { root } = /** @type {BoxNodes} */ (this.boxes.get(slot));
-    const area = this.root.getBoundingClientRect();
+    const [x, y] = this.pointOf(start);
     const from = this.editor.layout;
     this.track(root, start, slot, (event) => {
+      const [toX, toY] = this.pointOf(event); // the stage may have scrolled
       /** @type {[number, number]} */
-      const by = [(event.clientX - start.clientX) / area.width, (event.clientY - start.clientY) / area.height];
+      const by = [toX - x, toY - y];
       const straight = event.shiftKey && edges.length === 2 ? inRatio(boxOf(from, slot), edges, by) : by;
       const free = event.altKey || straight !== by;
       this.editor.preview(this.dragged(from, slot, edges, straight, free));

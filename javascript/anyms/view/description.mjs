@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=c2744f88";
-import * as layouts from "../model/layout.mjs?v=c2744f88";
+import { t } from "./dom.mjs?v=2951fa7d";
+import * as layouts from "../model/layout.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,35 +1,36 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=c2744f88";
-import * as layouts from "../model/layout.mjs?v=c2744f88";
-import { allSlots } from "../model/order.mjs?v=c2744f88";
-import { hasPictures } from "../host/files.mjs?v=c2744f88";
-import { Autosave } from "./autosave.mjs?v=c2744f88";
-import { Background } from "./background.mjs?v=c2744f88";
-import { BoxBar } from "./box-bar.mjs?v=c2744f88";
-import { Canvas } from "./canvas.mjs?v=c2744f88";
-import { CropDialog } from "./crop-dialog.mjs?v=c2744f88";
-import { described } from "./description.mjs?v=c2744f88";
-import { DropChoice } from "./drop-choice.mjs?v=c2744f88";
-import { CROP_STYLES } from "./crop-styles.mjs?v=c2744f88";
-import { make, styleSheet, t, text } from "./dom.mjs?v=c2744f88";
-import { FilmStrip } from "./film-strip.mjs?v=c2744f88";
-import { Header } from "./header.mjs?v=c2744f88";
-import { Inspector } from "./inspector.mjs?v=c2744f88";
-import { hostRules } from "./host-styles.mjs?v=c2744f88";
-import { Intake } from "./intake.mjs?v=c2744f88";
-import { LayoutFiles } from "./layout-files.mjs?v=c2744f88";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=c2744f88";
-import { STYLES } from "./styles.mjs?v=c2744f88";
-import { KEYS, pressed } from "./keyboard.mjs?v=c2744f88";
-import { LargerView } from "./larger-view.mjs?v=c2744f88";
-import { Thumbs } from "./thumbs.mjs?v=c2744f88";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=c2744f88";
-import { Toast } from "./toast.mjs?v=c2744f88";
-import { Toolbar } from "./toolbar.mjs?v=c2744f88";
-import { Tools } from "./tools.mjs?v=c2744f88";
-import * as verbs from "./verbs.mjs?v=c2744f88";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=2951fa7d";
+import * as layouts from "../model/layout.mjs?v=2951fa7d";
+import { allSlots } from "../model/order.mjs?v=2951fa7d";
+import { hasPictures } from "../host/files.mjs?v=2951fa7d";
+import { Autosave } from "./autosave.mjs?v=2951fa7d";
+import { Background } from "./background.mjs?v=2951fa7d";
+import { BoxBar } from "./box-bar.mjs?v=2951fa7d";
+import { Canvas } from "./canvas.mjs?v=2951fa7d";
+import { CropDialog } from "./crop-dialog.mjs?v=2951fa7d";
+import { described } from "./description.mjs?v=2951fa7d";
+import { DropChoice } from "./drop-choice.mjs?v=2951fa7d";
+import { CROP_STYLES } from "./crop-styles.mjs?v=2951fa7d";
+import { make, styleSheet, t, text } from "./dom.mjs?v=2951fa7d";
+import { FilmStrip } from "./film-strip.mjs?v=2951fa7d";
+import { Header } from "./header.mjs?v=2951fa7d";
+import { Inspector } from "./inspector.mjs?v=2951fa7d";
+import { hostRules } from "./host-styles.mjs?v=2951fa7d";
+import { Intake } from "./intake.mjs?v=2951fa7d";
+import { LayoutFiles } from "./layout-files.mjs?v=2951fa7d";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=2951fa7d";
+import { STYLES } from "./styles.mjs?v=2951fa7d";
+import { KEYS, pressed } from "./keyboard.mjs?v=2951fa7d";
+import { LargerView } from "./larger-view.mjs?v=2951fa7d";
+import { Thumbs } from "./thumbs.mjs?v=2951fa7d";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=2951fa7d";
+import { Toast } from "./toast.mjs?v=2951fa7d";
+import { Toolbar } from "./toolbar.mjs?v=2951fa7d";
+import { Tools } from "./tools.mjs?v=2951fa7d";
+import * as verbs from "./verbs.mjs?v=2951fa7d";
+import { Zoom } from "./zoom.mjs?v=2951fa7d";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
@@ -74,8 +75,9 @@ export class Editor {
     this.history = begun(this.read());
     this.background = new Background(this);
     this.files = new LayoutFiles(this);
-    this.toolbar = new Toolbar(this);
     this.canvas = new Canvas(this);
+    this.zoom = new Zoom(this);
+    this.toolbar = new Toolbar(this);
     this.header = new Header(this);
     this.boxBar = new BoxBar(this);
     this.filmStrip = new FilmStrip(this);
@@ -106,7 +108,7 @@ export class Editor {
     shadow.adoptedStyleSheets = [styleSheet(STYLES + TOOL_STYLES + STRIP_STYLES + CROP_STYLES)];
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, this.hostSheet];
     const keys = make("div", { id: "keys", className: "visually-hidden" }, t(KEYS));
-    const stage = make("div", { className: "stage" }, this.canvas.root, this.boxBar.root);
+    const stage = make("div", { className: "stage" }, this.zoom.root, this.boxBar.root);
     this.mat = make("div", { className: "mat" }, stage);
     const parts = [this.toolbar.root, this.problem, this.mat, this.toast.root, this.dropChoice.root];
     this.desk = make("div", { className: "desk" }, ...parts);
@@ -203,6 +205,7 @@ export class Editor {
     this.inspector.draw();
     this.thumbs.draw();
     this.toolbar.draw();
+    this.zoom.draw();
     this.autosave.draw();
     this.cropDialog.refresh();
     this.styleHost();

@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=c2744f88";
-import { hasPictures } from "../host/files.mjs?v=c2744f88";
-import { isOff } from "../model/layout.mjs?v=c2744f88";
-import * as verbs from "./verbs.mjs?v=c2744f88";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=2951fa7d";
+import { hasPictures } from "../host/files.mjs?v=2951fa7d";
+import { isOff } from "../model/layout.mjs?v=2951fa7d";
+import * as verbs from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**
@@ -91,7 +91,10 @@ export class FilmStrip {
     const number = make("span", { className: "number" }, String(slot));
     const title = make("span", { className: "identity" }, number, " ", name);
     const frame = make("span", { className: "frame-of" }, image);
-    const choose = () => editor.choose(slot);
+    const choose = () => {
+      editor.choose(slot);
+      editor.zoom.reveal(slot);
+    };
     const listeners = { onclick: choose, onfocus: choose };
     const properties = { type: "button", className: "chip", "data-slot": String(slot), ...listeners };
     const chip = make("button", properties, frame, title, " ", visibility);

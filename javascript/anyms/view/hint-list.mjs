@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=c2744f88";
-import { hints, MESSAGES } from "../model/hints.mjs?v=c2744f88";
-import { addToPrompt, prompts } from "../host/page.mjs?v=c2744f88";
-import { picturesOf } from "../model/layout.mjs?v=c2744f88";
-import { allSlots } from "../model/order.mjs?v=c2744f88";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=2951fa7d";
+import { hints, MESSAGES } from "../model/hints.mjs?v=2951fa7d";
+import { addToPrompt, prompts } from "../host/page.mjs?v=2951fa7d";
+import { picturesOf } from "../model/layout.mjs?v=2951fa7d";
+import { allSlots } from "../model/order.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

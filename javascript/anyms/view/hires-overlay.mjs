@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=c2744f88";
-import { hiresCrop } from "../host/page.mjs?v=c2744f88";
+import { make, outside, t } from "./dom.mjs?v=2951fa7d";
+import { hiresCrop } from "../host/page.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=c2744f88";
-import { allSlots } from "../model/order.mjs?v=c2744f88";
+import { colourOf } from "./dom.mjs?v=2951fa7d";
+import { allSlots } from "../model/order.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

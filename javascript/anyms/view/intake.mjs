@@ -1,15 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=c2744f88";
-import { t } from "./dom.mjs?v=c2744f88";
-import * as layouts from "../model/layout.mjs?v=c2744f88";
-import { allSlots } from "../model/order.mjs?v=c2744f88";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=c2744f88";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=c2744f88";
-import { isSubject } from "../model/subject-text.mjs?v=c2744f88";
-import { textOf } from "../model/text.mjs?v=c2744f88";
-import { paste } from "./verbs.mjs?v=c2744f88";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=2951fa7d";
+import { t } from "./dom.mjs?v=2951fa7d";
+import * as layouts from "../model/layout.mjs?v=2951fa7d";
+import { allSlots } from "../model/order.mjs?v=2951fa7d";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=2951fa7d";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=2951fa7d";
+import { isSubject } from "../model/subject-text.mjs?v=2951fa7d";
+import { textOf } from "../model/text.mjs?v=2951fa7d";
+import { paste } from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

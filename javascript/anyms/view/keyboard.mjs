@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=c2744f88";
-import { t } from "./dom.mjs?v=c2744f88";
-import { actionOf } from "../model/keys.mjs?v=c2744f88";
-import { boxOf, isLocked } from "../model/layout.mjs?v=c2744f88";
-import * as verbs from "./verbs.mjs?v=c2744f88";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=2951fa7d";
+import { t } from "./dom.mjs?v=2951fa7d";
+import { actionOf } from "../model/keys.mjs?v=2951fa7d";
+import { boxOf, isLocked } from "../model/layout.mjs?v=2951fa7d";
+import * as verbs from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */
@@ -12,7 +12,8 @@ import * as verbs from "./verbs.mjs?v=c2744f88";
 export const KEYS =
   "Arrow keys move, with Shift they resize, with Alt by one pixel. " +
   "Brackets change the layer, Delete removes, Control Z undoes, Control D duplicates, " +
-  "Control C copies, Control V pastes, F gives the box the shape of its picture, L locks, Escape deselects.";
+  "Control C copies, Control V pastes, F gives the box the shape of its picture, L locks, " +
+  "plus and minus zoom, zero shows all, Escape deselects.";
 
 /** @type {(editor: Editor, event: KeyboardEvent) => void} */
 export function pressed(editor, event) {
@@ -25,7 +26,9 @@ export function pressed(editor, event) {
   if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement || gesture) return;
   const slot = target.matches(".box, .chip") ? Number(target.dataset.slot) : 0;
   const { key, shiftKey: shift, altKey: alt } = event;
-  const action = actionOf({ key, shift, alt, command: event.ctrlKey || event.metaKey, onBox: slot > 0 });
+  const onStage = target.closest(".desk, .strip") !== null;
+  const command = event.ctrlKey || event.metaKey;
+  const action = actionOf({ key, shift, alt, command, onBox: slot > 0, onStage });
   if (!action) return;
   consume(event);
   if (action.does === "move" || action.does === "resize") return nudge(editor, slot, action, event.repeat);
@@ -37,6 +40,7 @@ export function pressed(editor, event) {
     lock: () => verbs.toggleLock(editor, slot),
     layer: () => action.does === "layer" && verbs.layer(editor, slot, action.by),
     remove: () => verbs.remove(editor, slot),
+    zoom: () => action.does === "zoom" && editor.zoom.step(action.by),
     undo: () => editor.undo(),
     redo: () => editor.redo(),
   };
@@ -56,6 +60,7 @@ function nudge(editor, slot, { does, by, fine }, held) {
   const edge = by[0] ? "e" : "s";
   const next = does === "move" ? moved(box, shift, size, grid) : resized(box, edge, shift, size, grid);
   editor.place(slot, next, held ? `${does} ${slot}` : ""); // a key held down is one undo step
+  editor.zoom.reveal(slot);
 }
 
 /** @param {Event} event */

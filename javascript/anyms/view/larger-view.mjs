@@ -1,6 +1,6 @@
 // The stage and its toolbar in a dialog that fills the window; the same elements, moved there and back.
 
-import { attribute, make, t } from "./dom.mjs?v=c2744f88";
+import { attribute, make, t } from "./dom.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -16,15 +16,20 @@ export class LargerView {
 
   toggle() {
     if (this.root.open) return this.root.close();
-    const { desk } = this.editor;
-    desk?.replaceWith(this.mark);
-    if (desk) this.root.append(desk);
-    this.root.showModal();
+    const { desk, zoom } = this.editor;
+    zoom.across(() => {
+      desk?.replaceWith(this.mark);
+      if (desk) this.root.append(desk);
+      this.root.showModal();
+    });
     this.label(t("Close the larger view"));
   }
 
   putBack() {
-    if (this.editor.desk) this.mark.replaceWith(this.editor.desk);
+    const { desk, zoom } = this.editor;
+    zoom.across(() => {
+      if (desk) this.mark.replaceWith(desk);
+    });
     this.label(t("Larger view"));
     this.editor.toolbar.enlarge.focus({ preventScroll: true });
   }

@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=c2744f88";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=c2744f88";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=c2744f88";
-import * as layouts from "../model/layout.mjs?v=c2744f88";
-import { roleOf } from "../model/order.mjs?v=c2744f88";
-import { infotextOf } from "../model/png.mjs?v=c2744f88";
-import { textOf } from "../model/text.mjs?v=c2744f88";
+import { t } from "./dom.mjs?v=2951fa7d";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=2951fa7d";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=2951fa7d";
+import * as layouts from "../model/layout.mjs?v=2951fa7d";
+import { roleOf } from "../model/order.mjs?v=2951fa7d";
+import { infotextOf } from "../model/png.mjs?v=2951fa7d";
+import { textOf } from "../model/text.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

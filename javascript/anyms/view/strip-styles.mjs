@@ -35,6 +35,11 @@ export const STRIP_STYLES = `
 .subject.warned .chip::after { content: "!"; position: absolute; right: 6px; top: 6px; width: 16px; height: 16px; border-radius: 8px;
   background: #f0a830; color: #14171c; font: 700 12px/16px system-ui, sans-serif; text-align: center; }
 .stage { position: relative; flex: none; width: min(100%, calc(var(--tall) * var(--aspect, 1))); }
+.view { touch-action: pan-x pan-y; }
+.view.zoomed { aspect-ratio: var(--aspect); overflow: auto; padding: 8px; border-radius: 3px; scrollbar-width: thin; box-shadow: 0 0 0 1px var(--line); }
+.zoomed .canvas { width: calc(100% * var(--zoom)); }
+.window { position: relative; }
+.whole { position: absolute; z-index: 150; left: 6px; bottom: 6px; border-color: #fff6; background: #14171ce6; color: #fff; font-variant-numeric: tabular-nums; }
 .box-bar { --bar: calc(7 * (var(--target) + 3px) + 7px); position: absolute; z-index: 200; display: flex; gap: 3px; width: var(--bar); padding: 4px; border-radius: 8px;
   background: #14171c; box-shadow: 0 2px 8px #0006; }
 .box-bar.dragging { visibility: hidden; }

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=c2744f88";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=c2744f88";
-import { button, make, t } from "./dom.mjs?v=c2744f88";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=2951fa7d";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=2951fa7d";
+import { button, make, t } from "./dom.mjs?v=2951fa7d";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=c2744f88";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=c2744f88";
-import { hasPictures } from "../host/files.mjs?v=c2744f88";
-import { samePictures, shows, slotAt } from "../model/layout.mjs?v=c2744f88";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=c2744f88";
-import { STYLES } from "./styles.mjs?v=c2744f88";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=c2744f88";
-import { movePicture } from "./verbs.mjs?v=c2744f88";
+import { isCard } from "../model/mask.mjs?v=2951fa7d";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=2951fa7d";
+import { hasPictures } from "../host/files.mjs?v=2951fa7d";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=2951fa7d";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=2951fa7d";
+import { STYLES } from "./styles.mjs?v=2951fa7d";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=2951fa7d";
+import { movePicture } from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -188,9 +188,7 @@ export class Thumbs {
   /** The subject whose chip or box is under the pointer; 0: none. @param {PointerEvent} event */
   under(event) {
     const { canvas, filmStrip, layout } = this.editor;
-    const { left, right, top, bottom } = canvas.root.getBoundingClientRect();
-    const inside = left <= event.clientX && event.clientX < right && top <= event.clientY && event.clientY < bottom;
-    if (!inside) return filmStrip.under(event);
+    if (!this.editor.zoom.isUnder(event)) return filmStrip.under(event);
     return slotAt(layout, (slot) => this.editor.fact(slot), canvas.pointOf(event));
   }
 

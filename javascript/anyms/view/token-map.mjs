@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=c2744f88";
-import { colourOf, make, t } from "./dom.mjs?v=c2744f88";
-import { boxOf, takesPart } from "../model/layout.mjs?v=c2744f88";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=2951fa7d";
+import { colourOf, make, t } from "./dom.mjs?v=2951fa7d";
+import { boxOf, takesPart } from "../model/layout.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=c2744f88";
-import { Menu } from "./menu.mjs?v=c2744f88";
-import * as verbs from "./verbs.mjs?v=c2744f88";
+import { button, make, t, text, textButton } from "./dom.mjs?v=2951fa7d";
+import { Menu } from "./menu.mjs?v=2951fa7d";
+import * as verbs from "./verbs.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */
@@ -55,7 +55,7 @@ export class Toolbar {
     const properties = { className: "bar", role: "toolbar", "aria-label": t("Region tools") };
     const [arrange, more] = this.menus.map((menu) => menu.root);
     const steps = make("div", {}, this.undo, this.redo);
-    const end = make("div", { className: "end" }, this.enlarge);
+    const end = make("div", { className: "end" }, editor.zoom.controls, this.enlarge);
     return make("div", properties, this.add, steps, arrange, editor.background.select, more, end);
   }
 

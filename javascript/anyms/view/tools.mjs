@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=c2744f88";
-import { HiresOverlay } from "./hires-overlay.mjs?v=c2744f88";
-import { HintList } from "./hint-list.mjs?v=c2744f88";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=c2744f88";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=c2744f88";
-import { readLayout } from "../model/exchange.mjs?v=c2744f88";
-import { takesPart } from "../model/layout.mjs?v=c2744f88";
-import { allSlots } from "../model/order.mjs?v=c2744f88";
-import { writePositions } from "../model/positions.mjs?v=c2744f88";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=c2744f88";
-import { STYLES } from "./styles.mjs?v=c2744f88";
-import { SavedList } from "./saved-list.mjs?v=c2744f88";
-import { TokenMap } from "./token-map.mjs?v=c2744f88";
+import { button, make, styleSheet, t } from "./dom.mjs?v=2951fa7d";
+import { HiresOverlay } from "./hires-overlay.mjs?v=2951fa7d";
+import { HintList } from "./hint-list.mjs?v=2951fa7d";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=2951fa7d";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=2951fa7d";
+import { readLayout } from "../model/exchange.mjs?v=2951fa7d";
+import { takesPart } from "../model/layout.mjs?v=2951fa7d";
+import { allSlots } from "../model/order.mjs?v=2951fa7d";
+import { writePositions } from "../model/positions.mjs?v=2951fa7d";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=2951fa7d";
+import { STYLES } from "./styles.mjs?v=2951fa7d";
+import { SavedList } from "./saved-list.mjs?v=2951fa7d";
+import { TokenMap } from "./token-map.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,11 +1,11 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { inShapeOf } from "../model/boxes.mjs?v=c2744f88";
-import { NoLayout } from "../model/exchange.mjs?v=c2744f88";
-import { readCopied, writeSubject } from "../model/subject-text.mjs?v=c2744f88";
-import { chooseFiles, maskOf } from "../host/files.mjs?v=c2744f88";
-import { t } from "./dom.mjs?v=c2744f88";
-import * as layouts from "../model/layout.mjs?v=c2744f88";
+import { inShapeOf } from "../model/boxes.mjs?v=2951fa7d";
+import { NoLayout } from "../model/exchange.mjs?v=2951fa7d";
+import { readCopied, writeSubject } from "../model/subject-text.mjs?v=2951fa7d";
+import { chooseFiles, maskOf } from "../host/files.mjs?v=2951fa7d";
+import { t } from "./dom.mjs?v=2951fa7d";
+import * as layouts from "../model/layout.mjs?v=2951fa7d";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
