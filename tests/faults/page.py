@@ -6,6 +6,13 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a subject is copied that is too large to be pasted",
+        "javascript/anyms/model/subject-text.mjs",
+        "text.length > LARGEST;",
+        "text.length > 2 * LARGEST;",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
         "zoom: a notch of a mouse's wheel counts in full",
         "javascript/anyms/model/zoom.mjs",
         "Math.exp(-Math.max(-NOTCH, Math.min(delta, NOTCH)) / 100)",

@@ -8,7 +8,7 @@ import { begun, changed, redone, undone } from "../../javascript/anyms/model/his
 import { actionOf } from "../../javascript/anyms/model/keys.mjs";
 import * as layouts from "../../javascript/anyms/model/layout.mjs";
 import { applied } from "../../javascript/anyms/model/saved-layouts.mjs";
-import { isSubject, readCopied, writeSubject } from "../../javascript/anyms/model/subject-text.mjs";
+import { isSubject, isTooLarge, readCopied, writeSubject } from "../../javascript/anyms/model/subject-text.mjs";
 import { PRESETS } from "../../javascript/anyms/model/presets.mjs";
 
 const SIZE = { width: 1024, height: 768 };
@@ -197,6 +197,9 @@ test("a pasted text that is no copied subject is refused", () => {
     assert.throws(() => readCopied(JSON.stringify({ ...right, ...change })), NO_LAYOUT, JSON.stringify(change));
   }
   assert.throws(() => readCopied('{"anyms-subject":1'), NO_LAYOUT);
+  const large = writeSubject({ ...copy, pictures: ["data:" + "A".repeat(2 ** 26)] });
+  assert.ok(isTooLarge(large) && !isTooLarge(writeSubject(copy)));
+  assert.throws(() => readCopied(large), NO_LAYOUT);
   for (const text of ["a cat", "", '{"subjects":[]}']) assert.ok(!isSubject(text));
 });
 

@@ -122,6 +122,31 @@ def test_a_subject_is_copied_and_pasted_by_keys(editor: Editor) -> None:
     expect(editor.root.locator(".box")).to_have_count(2)
 
 
+def test_a_copied_subject_is_pasted_in_the_other_tab_and_a_field_takes_its_text(both_tabs: Editor) -> None:
+    editor = both_tabs
+    fill(editor, "cat")
+    editor.box(1).press("Control+c")
+    shown = {"txt2img": "none", "img2img": "block"}
+    for kind, display in shown.items():  # as the host's tabs do
+        editor.page.locator(f"#tab_{kind}").evaluate(f"tab => (tab.style.display = '{display}')")
+    editor.page.evaluate("document.activeElement.blur()")
+    editor.page.keyboard.press("Control+v")
+    expect(editor.other.locator(".box")).to_have_count(3)
+    expect(editor.other.locator("[role=status]")).to_have_text("Pasted as subject 3")
+    prompt = editor.page.locator("#img2img_prompt textarea")
+    prompt.press("Control+v")
+    assert prompt.input_value().startswith('{"anyms-subject":1')  # a field takes any text
+    expect(editor.other.locator(".box")).to_have_count(3)
+    editor.other.locator(".chip").first.focus()
+    for _ in range(10):
+        editor.page.keyboard.press("Control+v")
+    expect(editor.other.locator(".desk > .problem")).to_have_text(
+        "There are twelve subjects already. Remove one first."
+    )
+    expect(editor.other.locator(".box")).to_have_count(12)
+    expect(editor.root.locator(".box")).to_have_count(2)
+
+
 def test_a_box_takes_the_shape_of_its_picture(editor: Editor) -> None:
     editor.give(1, "red")  # 90 x 120 pixels
     for side, value in (("width", 768), ("height", 512)):

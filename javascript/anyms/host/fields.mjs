@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=2951fa7d";
-import { PROMPTS, SILHOUETTE } from "../model/exchange.mjs?v=2951fa7d";
-import { isOff, shows } from "../model/layout.mjs?v=2951fa7d";
-import { allSlots, writeOrder } from "../model/order.mjs?v=2951fa7d";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=2951fa7d";
+import { pictureSize } from "./page.mjs?v=2e9690e3";
+import { PROMPTS, SILHOUETTE } from "../model/exchange.mjs?v=2e9690e3";
+import { isOff, shows } from "../model/layout.mjs?v=2e9690e3";
+import { allSlots, writeOrder } from "../model/order.mjs?v=2e9690e3";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=2e9690e3";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

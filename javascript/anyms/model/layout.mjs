@@ -1,10 +1,10 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=2951fa7d";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=2951fa7d";
-import { joined, without } from "./pictures.mjs?v=2951fa7d";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=2951fa7d";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=2e9690e3";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=2e9690e3";
+import { joined, without } from "./pictures.mjs?v=2e9690e3";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=2e9690e3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

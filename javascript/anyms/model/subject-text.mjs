@@ -1,9 +1,9 @@
 // A copied subject as text on the clipboard: between subjects, tabs and windows. What is pasted may come from anywhere,
 // so it is read by the rules of layout files.
 
-import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=2951fa7d";
-import { AUTO } from "./order.mjs?v=2951fa7d";
-import { MAX_PICTURES } from "./pictures.mjs?v=2951fa7d";
+import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=2e9690e3";
+import { AUTO } from "./order.mjs?v=2e9690e3";
+import { MAX_PICTURES } from "./pictures.mjs?v=2e9690e3";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Settings} Settings */
@@ -21,6 +21,9 @@ const LARGEST = 2 ** 26; // characters: eight large pictures
 export function writeSubject({ box, name, settings, pictures }) {
   return JSON.stringify({ [MARK]: VERSION, name, box, ...settings, pictures });
 }
+
+/** Whether a copied subject is larger than one that can be pasted. @type {(text: string) => boolean} */
+export const isTooLarge = (text) => text.length > LARGEST;
 
 /** Whether a text is a copied subject, whole or damaged. @type {(text: string) => boolean} */
 export const isSubject = (text) => text.startsWith(`{"${MARK}":`);
@@ -40,7 +43,7 @@ export function readCopied(text) {
 
 /** @type {(text: string) => any} */
 function parsed(text) {
-  if (text.length > LARGEST) throw new NoLayout("picture_large", "");
+  if (isTooLarge(text)) throw new NoLayout("picture_large", "");
   try {
     const value = JSON.parse(text);
     if (isObject(value) && value[MARK] === VERSION && typeof value.name === "string") return value;

@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=2951fa7d";
+import { make, t, textButton } from "./dom.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

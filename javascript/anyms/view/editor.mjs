@@ -1,36 +1,36 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=2951fa7d";
-import * as layouts from "../model/layout.mjs?v=2951fa7d";
-import { allSlots } from "../model/order.mjs?v=2951fa7d";
-import { hasPictures } from "../host/files.mjs?v=2951fa7d";
-import { Autosave } from "./autosave.mjs?v=2951fa7d";
-import { Background } from "./background.mjs?v=2951fa7d";
-import { BoxBar } from "./box-bar.mjs?v=2951fa7d";
-import { Canvas } from "./canvas.mjs?v=2951fa7d";
-import { CropDialog } from "./crop-dialog.mjs?v=2951fa7d";
-import { described } from "./description.mjs?v=2951fa7d";
-import { DropChoice } from "./drop-choice.mjs?v=2951fa7d";
-import { CROP_STYLES } from "./crop-styles.mjs?v=2951fa7d";
-import { make, styleSheet, t, text } from "./dom.mjs?v=2951fa7d";
-import { FilmStrip } from "./film-strip.mjs?v=2951fa7d";
-import { Header } from "./header.mjs?v=2951fa7d";
-import { Inspector } from "./inspector.mjs?v=2951fa7d";
-import { hostRules } from "./host-styles.mjs?v=2951fa7d";
-import { Intake } from "./intake.mjs?v=2951fa7d";
-import { LayoutFiles } from "./layout-files.mjs?v=2951fa7d";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=2951fa7d";
-import { STYLES } from "./styles.mjs?v=2951fa7d";
-import { KEYS, pressed } from "./keyboard.mjs?v=2951fa7d";
-import { LargerView } from "./larger-view.mjs?v=2951fa7d";
-import { Thumbs } from "./thumbs.mjs?v=2951fa7d";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=2951fa7d";
-import { Toast } from "./toast.mjs?v=2951fa7d";
-import { Toolbar } from "./toolbar.mjs?v=2951fa7d";
-import { Tools } from "./tools.mjs?v=2951fa7d";
-import * as verbs from "./verbs.mjs?v=2951fa7d";
-import { Zoom } from "./zoom.mjs?v=2951fa7d";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=2e9690e3";
+import * as layouts from "../model/layout.mjs?v=2e9690e3";
+import { allSlots } from "../model/order.mjs?v=2e9690e3";
+import { hasPictures } from "../host/files.mjs?v=2e9690e3";
+import { Autosave } from "./autosave.mjs?v=2e9690e3";
+import { Background } from "./background.mjs?v=2e9690e3";
+import { BoxBar } from "./box-bar.mjs?v=2e9690e3";
+import { Canvas } from "./canvas.mjs?v=2e9690e3";
+import { CropDialog } from "./crop-dialog.mjs?v=2e9690e3";
+import { described } from "./description.mjs?v=2e9690e3";
+import { DropChoice } from "./drop-choice.mjs?v=2e9690e3";
+import { CROP_STYLES } from "./crop-styles.mjs?v=2e9690e3";
+import { make, styleSheet, t, text } from "./dom.mjs?v=2e9690e3";
+import { FilmStrip } from "./film-strip.mjs?v=2e9690e3";
+import { Header } from "./header.mjs?v=2e9690e3";
+import { Inspector } from "./inspector.mjs?v=2e9690e3";
+import { hostRules } from "./host-styles.mjs?v=2e9690e3";
+import { Intake } from "./intake.mjs?v=2e9690e3";
+import { LayoutFiles } from "./layout-files.mjs?v=2e9690e3";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=2e9690e3";
+import { STYLES } from "./styles.mjs?v=2e9690e3";
+import { KEYS, pressed } from "./keyboard.mjs?v=2e9690e3";
+import { LargerView } from "./larger-view.mjs?v=2e9690e3";
+import { Thumbs } from "./thumbs.mjs?v=2e9690e3";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=2e9690e3";
+import { Toast } from "./toast.mjs?v=2e9690e3";
+import { Toolbar } from "./toolbar.mjs?v=2e9690e3";
+import { Tools } from "./tools.mjs?v=2e9690e3";
+import * as verbs from "./verbs.mjs?v=2e9690e3";
+import { Zoom } from "./zoom.mjs?v=2e9690e3";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
@@ -121,6 +121,7 @@ export class Editor {
     shadow.addEventListener("paste", (event) => {
       this.intake.onPaste(/** @type {ClipboardEvent} */ (event), this.slotOf(event));
     });
+    document.addEventListener("paste", (event) => this.intake.onPasteElsewhere(event));
     for (const kind of ["dragover", "drop"]) {
       host.addEventListener(kind, (event) => this.drag(/** @type {DragEvent} */ (event)));
     }

@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=2951fa7d";
-import { hints, MESSAGES } from "../model/hints.mjs?v=2951fa7d";
-import { addToPrompt, prompts } from "../host/page.mjs?v=2951fa7d";
-import { picturesOf } from "../model/layout.mjs?v=2951fa7d";
-import { allSlots } from "../model/order.mjs?v=2951fa7d";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=2e9690e3";
+import { hints, MESSAGES } from "../model/hints.mjs?v=2e9690e3";
+import { addToPrompt, prompts } from "../host/page.mjs?v=2e9690e3";
+import { picturesOf } from "../model/layout.mjs?v=2e9690e3";
+import { allSlots } from "../model/order.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

@@ -1,12 +1,12 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=2951fa7d";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=2951fa7d";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=2951fa7d";
-import { AUTO, proposedRole } from "../model/order.mjs?v=2951fa7d";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=2951fa7d";
-import { STYLES } from "./styles.mjs?v=2951fa7d";
-import * as verbs from "./verbs.mjs?v=2951fa7d";
+import { percents, typed } from "../model/boxes.mjs?v=2e9690e3";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=2e9690e3";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=2e9690e3";
+import { AUTO, proposedRole } from "../model/order.mjs?v=2e9690e3";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=2e9690e3";
+import { STYLES } from "./styles.mjs?v=2e9690e3";
+import * as verbs from "./verbs.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

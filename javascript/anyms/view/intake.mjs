@@ -1,15 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=2951fa7d";
-import { t } from "./dom.mjs?v=2951fa7d";
-import * as layouts from "../model/layout.mjs?v=2951fa7d";
-import { allSlots } from "../model/order.mjs?v=2951fa7d";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=2951fa7d";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=2951fa7d";
-import { isSubject } from "../model/subject-text.mjs?v=2951fa7d";
-import { textOf } from "../model/text.mjs?v=2951fa7d";
-import { paste } from "./verbs.mjs?v=2951fa7d";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=2e9690e3";
+import { t } from "./dom.mjs?v=2e9690e3";
+import * as layouts from "../model/layout.mjs?v=2e9690e3";
+import { allSlots } from "../model/order.mjs?v=2e9690e3";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=2e9690e3";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=2e9690e3";
+import { isSubject } from "../model/subject-text.mjs?v=2e9690e3";
+import { textOf } from "../model/text.mjs?v=2e9690e3";
+import { paste } from "./verbs.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -104,6 +104,17 @@ export class Intake {
     event.stopPropagation(); // the host would take it as its own input picture
     if (isSubject(text)) return paste(this.editor, text);
     void filesIn(event.clipboardData).then(({ pictures }) => (slot ? this.add(slot, pictures) : this.offer(pictures)));
+  }
+
+  /** Ctrl+V where no box has the focus: a copied subject goes to the shown tab. @param {ClipboardEvent} event */
+  onPasteElsewhere(event) {
+    const [target] = event.composedPath();
+    const written = target instanceof Element && target.closest("input, textarea, select, [contenteditable]");
+    const shown = this.editor.shadow.host.getClientRects().length > 0;
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (event.defaultPrevented || written || !shown || !isSubject(text)) return;
+    event.preventDefault();
+    paste(this.editor, text);
   }
 
   /**

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=2951fa7d";
-import { t } from "./dom.mjs?v=2951fa7d";
-import { actionOf } from "../model/keys.mjs?v=2951fa7d";
-import { boxOf, isLocked } from "../model/layout.mjs?v=2951fa7d";
-import * as verbs from "./verbs.mjs?v=2951fa7d";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=2e9690e3";
+import { t } from "./dom.mjs?v=2e9690e3";
+import { actionOf } from "../model/keys.mjs?v=2e9690e3";
+import { boxOf, isLocked } from "../model/layout.mjs?v=2e9690e3";
+import * as verbs from "./verbs.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

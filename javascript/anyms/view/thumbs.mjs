@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=2951fa7d";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=2951fa7d";
-import { hasPictures } from "../host/files.mjs?v=2951fa7d";
-import { samePictures, shows, slotAt } from "../model/layout.mjs?v=2951fa7d";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=2951fa7d";
-import { STYLES } from "./styles.mjs?v=2951fa7d";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=2951fa7d";
-import { movePicture } from "./verbs.mjs?v=2951fa7d";
+import { isCard } from "../model/mask.mjs?v=2e9690e3";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=2e9690e3";
+import { hasPictures } from "../host/files.mjs?v=2e9690e3";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=2e9690e3";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=2e9690e3";
+import { STYLES } from "./styles.mjs?v=2e9690e3";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=2e9690e3";
+import { movePicture } from "./verbs.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

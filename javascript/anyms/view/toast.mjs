@@ -1,6 +1,6 @@
 // One line over the stage that answers an action for a few seconds. Screen readers have the status line instead.
 
-import { make, t, text, textButton } from "./dom.mjs?v=2951fa7d";
+import { make, t, text, textButton } from "./dom.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=2951fa7d";
-import { colourOf, make, t } from "./dom.mjs?v=2951fa7d";
-import { boxOf, takesPart } from "../model/layout.mjs?v=2951fa7d";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=2e9690e3";
+import { colourOf, make, t } from "./dom.mjs?v=2e9690e3";
+import { boxOf, takesPart } from "../model/layout.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

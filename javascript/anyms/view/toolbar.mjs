@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=2951fa7d";
-import { Menu } from "./menu.mjs?v=2951fa7d";
-import * as verbs from "./verbs.mjs?v=2951fa7d";
+import { button, make, t, text, textButton } from "./dom.mjs?v=2e9690e3";
+import { Menu } from "./menu.mjs?v=2e9690e3";
+import * as verbs from "./verbs.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=2951fa7d";
-import { HiresOverlay } from "./hires-overlay.mjs?v=2951fa7d";
-import { HintList } from "./hint-list.mjs?v=2951fa7d";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=2951fa7d";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=2951fa7d";
-import { readLayout } from "../model/exchange.mjs?v=2951fa7d";
-import { takesPart } from "../model/layout.mjs?v=2951fa7d";
-import { allSlots } from "../model/order.mjs?v=2951fa7d";
-import { writePositions } from "../model/positions.mjs?v=2951fa7d";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=2951fa7d";
-import { STYLES } from "./styles.mjs?v=2951fa7d";
-import { SavedList } from "./saved-list.mjs?v=2951fa7d";
-import { TokenMap } from "./token-map.mjs?v=2951fa7d";
+import { button, make, styleSheet, t } from "./dom.mjs?v=2e9690e3";
+import { HiresOverlay } from "./hires-overlay.mjs?v=2e9690e3";
+import { HintList } from "./hint-list.mjs?v=2e9690e3";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=2e9690e3";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=2e9690e3";
+import { readLayout } from "../model/exchange.mjs?v=2e9690e3";
+import { takesPart } from "../model/layout.mjs?v=2e9690e3";
+import { allSlots } from "../model/order.mjs?v=2e9690e3";
+import { writePositions } from "../model/positions.mjs?v=2e9690e3";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=2e9690e3";
+import { STYLES } from "./styles.mjs?v=2e9690e3";
+import { SavedList } from "./saved-list.mjs?v=2e9690e3";
+import { TokenMap } from "./token-map.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,11 +1,11 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { inShapeOf } from "../model/boxes.mjs?v=2951fa7d";
-import { NoLayout } from "../model/exchange.mjs?v=2951fa7d";
-import { readCopied, writeSubject } from "../model/subject-text.mjs?v=2951fa7d";
-import { chooseFiles, maskOf } from "../host/files.mjs?v=2951fa7d";
-import { t } from "./dom.mjs?v=2951fa7d";
-import * as layouts from "../model/layout.mjs?v=2951fa7d";
+import { inShapeOf } from "../model/boxes.mjs?v=2e9690e3";
+import { NoLayout } from "../model/exchange.mjs?v=2e9690e3";
+import { isTooLarge, readCopied, writeSubject } from "../model/subject-text.mjs?v=2e9690e3";
+import { chooseFiles, maskOf } from "../host/files.mjs?v=2e9690e3";
+import { t } from "./dom.mjs?v=2e9690e3";
+import * as layouts from "../model/layout.mjs?v=2e9690e3";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -45,9 +45,13 @@ export function copy(editor, event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (!target.matches?.(".box, .chip")) return;
   const slot = Number(target.dataset.slot);
-  event.clipboardData?.setData("text/plain", writeSubject(layouts.copyOf(editor.history.present, slot)));
   event.preventDefault();
   event.stopPropagation();
+  const text = writeSubject(layouts.copyOf(editor.history.present, slot));
+  if (isTooLarge(text)) {
+    return editor.complain(t("The pictures of subject {slot} are too large for the clipboard.", { slot }));
+  }
+  event.clipboardData?.setData("text/plain", text);
   editor.answer(t("Copied subject {slot}", { slot }));
 }
 
