@@ -6,6 +6,13 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a picture goes to a subject that has as many as it takes, and is lost",
+        "javascript/anyms/model/layout.mjs",
+        "if (from === to || pictures.length === theirs.length) return null;",
+        "if (from === to) return null;",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
         "a subject is copied that is too large to be pasted",
         "javascript/anyms/model/subject-text.mjs",
         "text.length > LARGEST;",

@@ -290,7 +290,7 @@ def test_on_a_phone_pictures_fit_and_every_button_is_large_enough(phone: Editor)
     for colour in ("orange", "navy", "green"):
         phone.give(1, colour)
     phone.give(2, "crimson")
-    for slot, count in ((1, 3 + 5 + 1), (2, 1 + 1 + 1)):
+    for slot, count in ((1, 3 + 3 + 5 + 1), (2, 1 + 1 + 1 + 1)):  # crop, give, actions, add
         phone.choose(slot)
         buttons = card(phone, slot).locator("button:visible").all()
         assert len(buttons) == count

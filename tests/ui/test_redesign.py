@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.ui.editor import Editor
 from tests.ui.test_editor import fill
+from tests.ui.test_tools import assert_no_faults
 
 NOTHING_STORED = """() => new Promise((resolve) => {
     indexedDB.open("anyms").onsuccess = ({ target: { result: database } }) => {
@@ -178,6 +181,64 @@ def test_a_picture_is_dragged_to_another_subject(editor: Editor) -> None:
     expect(editor.thumbs(1)).to_have_count(0)
     editor.choose(2)
     expect(editor.thumbs(2)).to_have_count(2)
+    start = editor.middle(editor.thumbs(2).first)
+    chip = editor.root.locator(".add-chip").bounding_box()
+    editor.page.mouse.move(*start)
+    editor.page.mouse.down()
+    editor.page.mouse.move(chip["x"] + 20, chip["y"] + 20, steps=3)
+    editor.page.mouse.up()
+    expect(editor.thumbs(2)).to_have_count(1)
+    assert editor.status() == "Moved a picture to subject 3"
+    editor.press("Undo")  # the subject and its picture in one step
+    expect(editor.root.locator(".box")).to_have_count(2)
+    expect(editor.thumbs(2)).to_have_count(2)
+
+
+def test_escape_cancels_the_drag_of_a_picture_and_does_not_reach_the_host(editor: Editor) -> None:
+    editor.give(1, "red")
+    editor.page.evaluate("document.body.addEventListener('keydown', (event) => (window.hostKey = event.key))")
+    start, chip = editor.middle(editor.thumbs(1).first), editor.subject(2).bounding_box()
+    editor.page.mouse.move(*start)
+    editor.page.mouse.down()
+    editor.page.mouse.move(start[0], start[1] - 20)
+    editor.page.mouse.move(chip["x"] + 20, chip["y"] + 20)
+    editor.page.keyboard.press("Escape")
+    assert "drop-target" not in editor.subject(2).get_attribute("class")
+    editor.page.mouse.up()
+    editor.choose(2)
+    expect(editor.thumbs(1)).to_have_count(1)
+    expect(editor.thumbs(2)).to_have_count(0)
+    assert editor.page.evaluate("window.hostKey") is None
+
+
+def test_a_picture_is_given_to_a_subject_or_a_new_one_by_a_finger(phone: Editor, axe: str) -> None:
+    phone.give(1, "red")
+    phone.give(1, "blue")
+    phone.name(2, "dog")
+    phone.page.evaluate(axe)
+
+    def give(to: str) -> None:
+        phone.choose(1)
+        arrow = phone.thumbs(1).first.get_by_role("button", name="Move picture 1 of subject 1 to another subject")
+        arrow.tap()
+        question = phone.root.get_by_role("dialog", name="Move picture 1 of subject 1 to")
+        assert_no_faults(phone.page, json.dumps({"include": [["anyms-editor[tab=txt2img]"]]}))
+        if to == "2 dog":
+            question.get_by_label("Keep it here, too").check()
+        question.get_by_role("button", name=to).tap()
+        expect(question).to_have_count(0)
+
+    give("2 dog")
+    assert phone.status() == "Copied a picture to subject 2"
+    give("2 dog")
+    assert phone.root.locator(".desk > .problem").text_content() == "Subject 2 already has this picture."
+    give("New subject")
+    assert phone.status() == "Moved a picture to subject 3"
+    pictures = {subject["name"]: len(subject["pictures"]) for subject in phone.sent()["subjects"]}
+    assert sorted(pictures.values()) == [1, 1, 1]
+    phone.press("Undo")
+    expect(phone.root.locator(".box")).to_have_count(2)
+    expect(phone.thumbs(1)).to_have_count(2)
 
 
 def test_duplicate_and_lock_by_keys(editor: Editor) -> None:

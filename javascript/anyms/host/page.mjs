@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=2e9690e3";
+import { keptByHires } from "../model/hires.mjs?v=46789617";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

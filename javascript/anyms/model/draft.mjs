@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=2e9690e3";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=2e9690e3";
-import { allSlots, readOrder } from "./order.mjs?v=2e9690e3";
-import { MAX_PICTURES } from "./pictures.mjs?v=2e9690e3";
+import { fitted } from "./boxes.mjs?v=46789617";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=46789617";
+import { allSlots, readOrder } from "./order.mjs?v=46789617";
+import { MAX_PICTURES } from "./pictures.mjs?v=46789617";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=2e9690e3";
-import { shares, takesPart } from "./layout.mjs?v=2e9690e3";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=46789617";
+import { shares, takesPart } from "./layout.mjs?v=46789617";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

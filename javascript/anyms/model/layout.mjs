@@ -1,10 +1,10 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=2e9690e3";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=2e9690e3";
-import { joined, without } from "./pictures.mjs?v=2e9690e3";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=2e9690e3";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=46789617";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=46789617";
+import { joined, without } from "./pictures.mjs?v=46789617";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=46789617";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */
@@ -318,8 +318,8 @@ function shifted([x0, y0, x1, y1]) {
  */
 export function withPictureAt(layout, from, n, to, keep, slots) {
   const [mine, theirs] = [picturesOf(layout, from), picturesOf(layout, to)];
-  const { pictures, rejected } = joined(theirs, [mine[n]]);
-  if (from === to || rejected || pictures.length === theirs.length) return null;
+  const { pictures } = joined(theirs, [mine[n]]);
+  if (from === to || pictures.length === theirs.length) return null;
   const placed = withPictures(layout, to, pictures, slots);
   return keep ? placed : withPictures(placed, from, without(mine, n), slots);
 }

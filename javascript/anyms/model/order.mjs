@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=2e9690e3";
+import { area } from "./boxes.mjs?v=46789617";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

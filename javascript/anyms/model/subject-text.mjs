@@ -1,9 +1,9 @@
 // A copied subject as text on the clipboard: between subjects, tabs and windows. What is pasted may come from anywhere,
 // so it is read by the rules of layout files.
 
-import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=2e9690e3";
-import { AUTO } from "./order.mjs?v=2e9690e3";
-import { MAX_PICTURES } from "./pictures.mjs?v=2e9690e3";
+import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=46789617";
+import { AUTO } from "./order.mjs?v=46789617";
+import { MAX_PICTURES } from "./pictures.mjs?v=46789617";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Settings} Settings */

@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=2e9690e3";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=46789617";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=2e9690e3";
-import * as layouts from "../model/layout.mjs?v=2e9690e3";
+import { t } from "./dom.mjs?v=46789617";
+import * as layouts from "../model/layout.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,6 +1,6 @@
 // The question where a picture goes that was dropped on a box which has pictures already.
 
-import { make, t, textButton } from "./dom.mjs?v=2e9690e3";
+import { make, t, textButton } from "./dom.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,36 +1,37 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=2e9690e3";
-import * as layouts from "../model/layout.mjs?v=2e9690e3";
-import { allSlots } from "../model/order.mjs?v=2e9690e3";
-import { hasPictures } from "../host/files.mjs?v=2e9690e3";
-import { Autosave } from "./autosave.mjs?v=2e9690e3";
-import { Background } from "./background.mjs?v=2e9690e3";
-import { BoxBar } from "./box-bar.mjs?v=2e9690e3";
-import { Canvas } from "./canvas.mjs?v=2e9690e3";
-import { CropDialog } from "./crop-dialog.mjs?v=2e9690e3";
-import { described } from "./description.mjs?v=2e9690e3";
-import { DropChoice } from "./drop-choice.mjs?v=2e9690e3";
-import { CROP_STYLES } from "./crop-styles.mjs?v=2e9690e3";
-import { make, styleSheet, t, text } from "./dom.mjs?v=2e9690e3";
-import { FilmStrip } from "./film-strip.mjs?v=2e9690e3";
-import { Header } from "./header.mjs?v=2e9690e3";
-import { Inspector } from "./inspector.mjs?v=2e9690e3";
-import { hostRules } from "./host-styles.mjs?v=2e9690e3";
-import { Intake } from "./intake.mjs?v=2e9690e3";
-import { LayoutFiles } from "./layout-files.mjs?v=2e9690e3";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=2e9690e3";
-import { STYLES } from "./styles.mjs?v=2e9690e3";
-import { KEYS, pressed } from "./keyboard.mjs?v=2e9690e3";
-import { LargerView } from "./larger-view.mjs?v=2e9690e3";
-import { Thumbs } from "./thumbs.mjs?v=2e9690e3";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=2e9690e3";
-import { Toast } from "./toast.mjs?v=2e9690e3";
-import { Toolbar } from "./toolbar.mjs?v=2e9690e3";
-import { Tools } from "./tools.mjs?v=2e9690e3";
-import * as verbs from "./verbs.mjs?v=2e9690e3";
-import { Zoom } from "./zoom.mjs?v=2e9690e3";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=46789617";
+import * as layouts from "../model/layout.mjs?v=46789617";
+import { allSlots } from "../model/order.mjs?v=46789617";
+import { hasPictures } from "../host/files.mjs?v=46789617";
+import { Autosave } from "./autosave.mjs?v=46789617";
+import { Background } from "./background.mjs?v=46789617";
+import { BoxBar } from "./box-bar.mjs?v=46789617";
+import { Canvas } from "./canvas.mjs?v=46789617";
+import { CropDialog } from "./crop-dialog.mjs?v=46789617";
+import { described } from "./description.mjs?v=46789617";
+import { DropChoice } from "./drop-choice.mjs?v=46789617";
+import { CROP_STYLES } from "./crop-styles.mjs?v=46789617";
+import { make, styleSheet, t, text } from "./dom.mjs?v=46789617";
+import { FilmStrip } from "./film-strip.mjs?v=46789617";
+import { GiveDialog } from "./give-dialog.mjs?v=46789617";
+import { Header } from "./header.mjs?v=46789617";
+import { Inspector } from "./inspector.mjs?v=46789617";
+import { hostRules } from "./host-styles.mjs?v=46789617";
+import { Intake } from "./intake.mjs?v=46789617";
+import { LayoutFiles } from "./layout-files.mjs?v=46789617";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=46789617";
+import { STYLES } from "./styles.mjs?v=46789617";
+import { KEYS, pressed } from "./keyboard.mjs?v=46789617";
+import { LargerView } from "./larger-view.mjs?v=46789617";
+import { Thumbs } from "./thumbs.mjs?v=46789617";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=46789617";
+import { Toast } from "./toast.mjs?v=46789617";
+import { Toolbar } from "./toolbar.mjs?v=46789617";
+import { Tools } from "./tools.mjs?v=46789617";
+import * as verbs from "./verbs.mjs?v=46789617";
+import { Zoom } from "./zoom.mjs?v=46789617";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */
@@ -86,6 +87,7 @@ export class Editor {
     this.intake = new Intake(this);
     this.thumbs = new Thumbs(this);
     this.cropDialog = new CropDialog(this);
+    this.giveDialog = new GiveDialog(this);
     this.tools = new Tools(this);
     this.toast = new Toast(this);
     this.autosave = new Autosave(this, host.getAttribute("keeps") !== "no");
@@ -115,7 +117,7 @@ export class Editor {
     this.largerView = new LargerView(this);
     shadow.append(this.header.root, this.autosave.root, tools.hints.root, this.desk, tools.hiresOverlay.root);
     shadow.append(this.filmStrip.root, tools.hints.lists, this.status, keys);
-    shadow.append(this.cropDialog.root, this.largerView.root);
+    shadow.append(this.cropDialog.root, this.giveDialog.root, this.largerView.root);
     shadow.addEventListener("keydown", (event) => this.key(/** @type {KeyboardEvent} */ (event)));
     shadow.addEventListener("copy", (event) => verbs.copy(this, /** @type {ClipboardEvent} */ (event)));
     shadow.addEventListener("paste", (event) => {

@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=2e9690e3";
-import { allSlots } from "../model/order.mjs?v=2e9690e3";
+import { colourOf } from "./dom.mjs?v=46789617";
+import { allSlots } from "../model/order.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,12 +1,12 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=2e9690e3";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=2e9690e3";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=2e9690e3";
-import { AUTO, proposedRole } from "../model/order.mjs?v=2e9690e3";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=2e9690e3";
-import { STYLES } from "./styles.mjs?v=2e9690e3";
-import * as verbs from "./verbs.mjs?v=2e9690e3";
+import { percents, typed } from "../model/boxes.mjs?v=46789617";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=46789617";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=46789617";
+import { AUTO, proposedRole } from "../model/order.mjs?v=46789617";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=46789617";
+import { STYLES } from "./styles.mjs?v=46789617";
+import * as verbs from "./verbs.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

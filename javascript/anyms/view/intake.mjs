@@ -1,15 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=2e9690e3";
-import { t } from "./dom.mjs?v=2e9690e3";
-import * as layouts from "../model/layout.mjs?v=2e9690e3";
-import { allSlots } from "../model/order.mjs?v=2e9690e3";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=2e9690e3";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=2e9690e3";
-import { isSubject } from "../model/subject-text.mjs?v=2e9690e3";
-import { textOf } from "../model/text.mjs?v=2e9690e3";
-import { paste } from "./verbs.mjs?v=2e9690e3";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=46789617";
+import { t } from "./dom.mjs?v=46789617";
+import * as layouts from "../model/layout.mjs?v=46789617";
+import { allSlots } from "../model/order.mjs?v=46789617";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=46789617";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=46789617";
+import { isSubject } from "../model/subject-text.mjs?v=46789617";
+import { textOf } from "../model/text.mjs?v=46789617";
+import { paste } from "./verbs.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=2e9690e3";
-import { t } from "./dom.mjs?v=2e9690e3";
-import { actionOf } from "../model/keys.mjs?v=2e9690e3";
-import { boxOf, isLocked } from "../model/layout.mjs?v=2e9690e3";
-import * as verbs from "./verbs.mjs?v=2e9690e3";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=46789617";
+import { t } from "./dom.mjs?v=46789617";
+import { actionOf } from "../model/keys.mjs?v=46789617";
+import { boxOf, isLocked } from "../model/layout.mjs?v=46789617";
+import * as verbs from "./verbs.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

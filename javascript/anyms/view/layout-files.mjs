@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=2e9690e3";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=2e9690e3";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=2e9690e3";
-import * as layouts from "../model/layout.mjs?v=2e9690e3";
-import { roleOf } from "../model/order.mjs?v=2e9690e3";
-import { infotextOf } from "../model/png.mjs?v=2e9690e3";
-import { textOf } from "../model/text.mjs?v=2e9690e3";
+import { t } from "./dom.mjs?v=46789617";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=46789617";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=46789617";
+import * as layouts from "../model/layout.mjs?v=46789617";
+import { roleOf } from "../model/order.mjs?v=46789617";
+import { infotextOf } from "../model/png.mjs?v=46789617";
+import { textOf } from "../model/text.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

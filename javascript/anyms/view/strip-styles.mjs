@@ -79,6 +79,11 @@ export const STRIP_STYLES = `
   background: var(--body-background-fill, #fff); color: inherit; }
 .larger .mat { --tall: calc(90vh - 110px); }
 .larger::backdrop { background: #0009; }
+.give-dialog { max-width: min(340px, 92vw); padding: 12px; border: 1px solid var(--line); border-radius: 10px; background: var(--body-background-fill, #fff); color: inherit; }
+.give-dialog[open] { display: grid; gap: 8px; }
+.give-dialog .choices { display: flex; flex-wrap: wrap; gap: 5px; }
+.give-dialog label { display: flex; gap: 6px; align-items: center; min-height: var(--target); }
+.give-dialog::backdrop { background: #0009; }
 .foot { display: flex; flex-wrap: wrap; gap: 6px; }
 .foot button { flex: 1 1 auto; }
 @container (min-width: 800px) { .mat { --tall: 400px; } }

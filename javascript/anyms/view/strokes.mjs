@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=2e9690e3";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=2e9690e3";
-import { button, make, t } from "./dom.mjs?v=2e9690e3";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=46789617";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=46789617";
+import { button, make, t } from "./dom.mjs?v=46789617";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

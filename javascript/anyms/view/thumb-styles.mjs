@@ -14,6 +14,8 @@ export const THUMB_STYLES = `
 .thumb .crop:hover::after { content: ""; position: absolute; inset: 0; box-shadow: inset 0 0 0 2px var(--accent); border-radius: 5px; }
 .thumb .scissors { position: absolute; left: 3px; bottom: 3px; display: inline-flex; padding: 4px; border-radius: 5px; background: #14171ccc; color: #fff; }
 .thumb .actions { position: absolute; right: 3px; top: 3px; display: flex; gap: 3px; }
+.thumb .give { position: absolute; right: 3px; bottom: 3px; }
+@media (hover: hover) and (pointer: fine) { .thumb:not(:hover, :focus-within) .give { opacity: 0; } }
 .thumb button { min-width: 26px; min-height: 26px; padding: 0; background: #14171ccc; color: #fff; border-color: #fff6; }
 .thumb button:focus-visible { outline-color: #fff; outline-offset: -3px; }
 .more { min-height: 36px; white-space: normal; border-style: none; background: transparent; color: var(--quiet); line-height: 1.25; }

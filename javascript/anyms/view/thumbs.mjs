@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=2e9690e3";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=2e9690e3";
-import { hasPictures } from "../host/files.mjs?v=2e9690e3";
-import { samePictures, shows, slotAt } from "../model/layout.mjs?v=2e9690e3";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=2e9690e3";
-import { STYLES } from "./styles.mjs?v=2e9690e3";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=2e9690e3";
-import { movePicture } from "./verbs.mjs?v=2e9690e3";
+import { isCard } from "../model/mask.mjs?v=46789617";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=46789617";
+import { hasPictures } from "../host/files.mjs?v=46789617";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=46789617";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=46789617";
+import { STYLES } from "./styles.mjs?v=46789617";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=46789617";
+import { movePicture } from "./verbs.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */
@@ -17,6 +17,7 @@ import { movePicture } from "./verbs.mjs?v=2e9690e3";
  * drawn: Pictures}} Card
  */
 
+const NEW = -1; // the film strip's last chip, which adds a subject
 const FAR = 6; // pixels that make a press a drag
 const INVITATION = "Drop, paste or choose pictures";
 
@@ -136,13 +137,16 @@ export class Thumbs {
     }
     const label = t("Remove picture {number} of subject {slot}", values);
     actions.append(button("remove", label, () => change(without, "Removed a picture of subject {slot}")));
-    const thumb = make("li", { className: "thumb" }, content, actions);
+    const toOther = t("Move picture {number} of subject {slot} to another subject", values);
+    const give = button("give", toOther, () => editor.giveDialog.open(slot, n));
+    give.classList.add("give");
+    const thumb = make("li", { className: "thumb" }, content, give, actions);
     thumb.addEventListener("pointerdown", (event) => this.grab(event, slot, n));
     thumb.addEventListener("keydown", (event) => {
-      const to = Number(event.key);
+      const to = Number(/^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1]); // a Mac's Alt+2 has the key "™"
       if (!event.altKey || !to || !shows(editor.layout, to)) return;
       event.preventDefault();
-      movePicture(editor, slot, n, to, event.ctrlKey);
+      movePicture(editor, slot, n, to, isCopy(event));
     });
     return thumb;
   }
@@ -153,42 +157,46 @@ export class Thumbs {
    */
   grab(start, slot, n) {
     if (start.button !== 0 || start.pointerType === "touch") return;
-    const { canvas, filmStrip } = this.editor;
     const listeners = new AbortController();
     const { signal } = listeners;
-    let dragged = false;
-    const mark = (/** @type {number} */ target) => {
-      filmStrip.mark(target);
-      canvas.markDropTarget(target);
+    let [dragged, cancelled] = [false, false];
+    const move = (/** @type {PointerEvent} */ event) => {
+      dragged ||= Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) > FAR;
+      if (dragged && !cancelled) this.mark(this.under(event));
     };
-    document.addEventListener(
-      "pointermove",
-      (event) => {
-        dragged ||= Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) > FAR;
-        if (dragged) mark(this.under(event));
-      },
-      { signal },
-    );
     const end = (/** @type {PointerEvent} */ event) => {
       listeners.abort();
-      mark(0);
+      this.mark(0);
       if (!dragged) return;
-      const target = this.under(event);
-      const swallow = (/** @type {Event} */ click) => click.stopPropagation(); // it would open the crop dialog
-      document.addEventListener("click", swallow, { capture: true });
-      setTimeout(() => {
-        document.removeEventListener("click", swallow, { capture: true });
-        movePicture(this.editor, slot, n, target, event.ctrlKey);
-      });
+      const to = cancelled || event.type === "pointercancel" ? 0 : this.under(event);
+      const act = () => to && movePicture(this.editor, slot, n, to === NEW ? 0 : to, isCopy(event));
+      withoutClick(act);
     };
+    const key = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // the host would interrupt its job
+      cancelled = true;
+      this.mark(0);
+    };
+    document.addEventListener("pointermove", move, { signal });
     document.addEventListener("pointerup", end, { signal });
-    document.addEventListener("pointercancel", () => (listeners.abort(), mark(0)), { signal });
+    document.addEventListener("pointercancel", end, { signal });
+    document.addEventListener("keydown", key, { signal, capture: true });
   }
 
-  /** The subject whose chip or box is under the pointer; 0: none. @param {PointerEvent} event */
+  /** Shows where a dragged picture would go. @param {number} target slot, NEW, or 0: nowhere */
+  mark(target) {
+    const { canvas, filmStrip } = this.editor;
+    filmStrip.mark(target);
+    filmStrip.more.classList.toggle("drop-target", target === NEW);
+    canvas.markDropTarget(target);
+  }
+
+  /** The subject whose chip or box is under the pointer, or NEW; 0: none. @param {PointerEvent} event */
   under(event) {
     const { canvas, filmStrip, layout } = this.editor;
-    if (!this.editor.zoom.isUnder(event)) return filmStrip.under(event);
+    const isNew = event.composedPath().includes(filmStrip.more);
+    if (!this.editor.zoom.isUnder(event)) return isNew ? NEW : filmStrip.under(event);
     return slotAt(layout, (slot) => this.editor.fact(slot), canvas.pointOf(event));
   }
 
@@ -200,4 +208,17 @@ export class Thumbs {
     const scissors = make("span", { className: "scissors" }, icon("crop"));
     return make("button", { className: "crop", type: "button", title, "aria-label": label, onclick }, image, scissors);
   }
+}
+
+/** Whether a picture also stays where it is. @param {MouseEvent | KeyboardEvent} event */
+const isCopy = (event) => event.ctrlKey || event.metaKey;
+
+/** Acts after the click that ends a drag; the click would open the crop dialog. @param {() => void} act */
+function withoutClick(act) {
+  const swallow = (/** @type {Event} */ click) => click.stopPropagation();
+  document.addEventListener("click", swallow, { capture: true });
+  setTimeout(() => {
+    document.removeEventListener("click", swallow, { capture: true });
+    act();
+  });
 }

@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=2e9690e3";
-import { colourOf, make, t } from "./dom.mjs?v=2e9690e3";
-import { boxOf, takesPart } from "../model/layout.mjs?v=2e9690e3";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=46789617";
+import { colourOf, make, t } from "./dom.mjs?v=46789617";
+import { boxOf, takesPart } from "../model/layout.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=2e9690e3";
-import { Menu } from "./menu.mjs?v=2e9690e3";
-import * as verbs from "./verbs.mjs?v=2e9690e3";
+import { button, make, t, text, textButton } from "./dom.mjs?v=46789617";
+import { Menu } from "./menu.mjs?v=46789617";
+import * as verbs from "./verbs.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

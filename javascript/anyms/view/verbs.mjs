@@ -1,11 +1,12 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { inShapeOf } from "../model/boxes.mjs?v=2e9690e3";
-import { NoLayout } from "../model/exchange.mjs?v=2e9690e3";
-import { isTooLarge, readCopied, writeSubject } from "../model/subject-text.mjs?v=2e9690e3";
-import { chooseFiles, maskOf } from "../host/files.mjs?v=2e9690e3";
-import { t } from "./dom.mjs?v=2e9690e3";
-import * as layouts from "../model/layout.mjs?v=2e9690e3";
+import { inShapeOf } from "../model/boxes.mjs?v=46789617";
+import { NoLayout } from "../model/exchange.mjs?v=46789617";
+import { MAX_PICTURES } from "../model/pictures.mjs?v=46789617";
+import { isTooLarge, readCopied, writeSubject } from "../model/subject-text.mjs?v=46789617";
+import { chooseFiles, maskOf } from "../host/files.mjs?v=46789617";
+import { t } from "./dom.mjs?v=46789617";
+import * as layouts from "../model/layout.mjs?v=46789617";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -71,15 +72,26 @@ export function paste(editor, text) {
 }
 
 /**
- * Moves or copies picture `n` of a subject to another one.
+ * Moves or copies picture `n` of a subject to another one; `to` 0: a new one.
  * @type {(editor: Editor, from: number, n: number, to: number, keep: boolean) => void}
  */
 export function movePicture(editor, from, n, to, keep) {
-  if (!to || from === to) return;
-  const layout = layouts.withPictureAt(editor.history.present, from, n, to, keep, editor.fields.slots);
-  if (!layout) return editor.complain(t("Subject {slot} has this picture, or as many as it takes.", { slot: to }));
+  const { present } = editor.history;
+  const { slots } = editor.fields;
+  const more = to ? { layout: present, slot: to } : layouts.added(present, (slot) => editor.fact(slot), slots);
+  if (!more) return editor.complain(t(FULL));
+  if (from === more.slot) return;
+  const layout = layouts.withPictureAt(more.layout, from, n, more.slot, keep, slots);
+  if (!layout) return editor.complain(refusalOf(editor, from, n, to));
   const moved = keep ? "Copied a picture to subject {slot}" : "Moved a picture to subject {slot}";
-  editor.commit(layout, t(moved, { slot: to }));
+  editor.commit(layout, t(moved, { slot: more.slot }));
+}
+
+/** Why a subject does not take it. @type {(editor: Editor, from: number, n: number, to: number) => string} */
+function refusalOf({ history }, from, n, to) {
+  const [mine, theirs] = [from, to].map((slot) => layouts.picturesOf(history.present, slot));
+  if (theirs.includes(mine[n])) return t("Subject {slot} already has this picture.", { slot: to });
+  return t("Subject {slot} already has {most} pictures, the most that it takes.", { slot: to, most: MAX_PICTURES });
 }
 
 /** @type {(editor: Editor, slot: number, silhouette: string) => void} */
