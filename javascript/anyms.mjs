@@ -1,8 +1,8 @@
 // The only file that the host loads. Its imports carry a version, so that an update never mixes with old files of a
 // cache.
 
-import { setCheckpoint } from "./anyms/host/page.mjs?v=46789617";
-import { AnymsEditor, elements } from "./anyms/view/element.mjs?v=46789617";
+import { setCheckpoint } from "./anyms/host/page.mjs?v=31cf827f";
+import { AnymsEditor, elements } from "./anyms/view/element.mjs?v=31cf827f";
 
 // gradio's listeners call these three; see lib_anyms/webui/ui/editor.py.
 

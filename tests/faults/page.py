@@ -6,6 +6,13 @@ from tests.faults.fault import Fault
 
 FAULTS = (
     Fault(
+        "a box in its picture's shape leaves the grid",
+        "javascript/anyms/model/boxes.mjs",
+        "clamp(snapped((box[1] + box[3] - y) / 2, size.height, step), 0, 1 - y)",
+        "clamp((box[1] + box[3] - y) / 2, 0, 1 - y)",
+        "tests/unit/test_javascript.py -k layout.test",
+    ),
+    Fault(
         "a picture goes to a subject that has as many as it takes, and is lost",
         "javascript/anyms/model/layout.mjs",
         "if (from === to || pictures.length === theirs.length) return null;",

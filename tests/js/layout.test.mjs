@@ -217,13 +217,16 @@ test("a picture moves to another subject, or is copied there", () => {
 test("a box takes the shape of a picture, around its middle and inside the image", () => {
   const size = { width: 1024, height: 512 };
   const shape = ([x0, y0, x1, y1]) => ((x1 - x0) * size.width) / ((y1 - y0) * size.height);
-  const box = inShapeOf([0.3, 0.2, 0.5, 0.6], { width: 100, height: 100 }, size);
+  const box = inShapeOf([0.3, 0.2, 0.5, 0.6], { width: 100, height: 100 }, size, 0);
   assert.ok(Math.abs(shape(box) - 1) < 0.01);
   assert.ok(Math.abs((box[2] - box[0]) * (box[3] - box[1]) - 0.08) < 1e-3); // as large as before
   assert.ok(Math.abs((box[0] + box[2]) / 2 - 0.4) < 1e-3 && Math.abs((box[1] + box[3]) / 2 - 0.4) < 1e-3);
-  const tall = inShapeOf([0, 0, 0.9, 0.9], { width: 100, height: 300 }, size);
+  const tall = inShapeOf([0, 0, 0.9, 0.9], { width: 100, height: 300 }, size, 0);
   assert.ok(Math.abs(shape(tall) - 1 / 3) < 0.01);
   assert.deepEqual([tall[1], tall[3]], [0, 1]); // no room for as large a box
+  const [x0, y0, x1, y1] = inShapeOf([0.3, 0.2, 0.5, 0.6], { width: 100, height: 100 }, size, TOKEN);
+  assert.deepEqual([x0, y0].map((edge, n) => Math.round(edge * [size.width, size.height][n])), [10 * TOKEN, 3 * TOKEN]);
+  assert.ok(Math.abs(shape([x0, y0, x1, y1]) - 1) < 0.01); // no grid for the other edges: the ratio counts
 });
 
 test("a locked box stays where presets move the others, also after the page was read", () => {

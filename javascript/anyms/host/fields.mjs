@@ -1,11 +1,11 @@
 // The panel's gradio components on the page. Generate sends their values; this class reads them and writes edits to
 // them.
 
-import { pictureSize } from "./page.mjs?v=46789617";
-import { PROMPTS, SILHOUETTE } from "../model/exchange.mjs?v=46789617";
-import { isOff, shows } from "../model/layout.mjs?v=46789617";
-import { allSlots, writeOrder } from "../model/order.mjs?v=46789617";
-import { readPictures, writePictures } from "../model/pictures.mjs?v=46789617";
+import { pictureSize } from "./page.mjs?v=31cf827f";
+import { PROMPTS, SILHOUETTE } from "../model/exchange.mjs?v=31cf827f";
+import { isOff, shows } from "../model/layout.mjs?v=31cf827f";
+import { allSlots, writeOrder } from "../model/order.mjs?v=31cf827f";
+import { readPictures, writePictures } from "../model/pictures.mjs?v=31cf827f";
 
 /** @typedef {import("../model/layout.mjs").Layout} Layout */
 /** @typedef {import("../model/layout.mjs").FieldValues} FieldValues */

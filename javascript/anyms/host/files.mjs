@@ -1,7 +1,7 @@
 // Picture files that reach the page by drop, paste or file dialog, and their data: URLs.
 
-import { asOpacity, isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=46789617";
-import { shrunk } from "../model/pictures.mjs?v=46789617";
+import { asOpacity, isFalsified, JSON_TYPE, kindOf, KNOWN_ROW } from "../model/file-kind.mjs?v=31cf827f";
+import { shrunk } from "../model/pictures.mjs?v=31cf827f";
 
 const SENT_UNCHANGED = ["image/png", "image/jpeg", "image/webp"];
 const LARGEST_FILE = 4 * 2 ** 20; // bytes

@@ -1,7 +1,7 @@
 // The host's own part of the page: prompts, checkpoint, picture size, hires fix, galleries and Generate. Read when
 // needed.
 
-import { keptByHires } from "../model/hires.mjs?v=46789617";
+import { keptByHires } from "../model/hires.mjs?v=31cf827f";
 
 /** @typedef {import("../model/boxes.mjs").Size} Size */
 

@@ -125,17 +125,18 @@ export function inRatio(box, edges, by) {
 }
 
 /**
- * `box` in the ratio of a picture: around the same middle, as large as before where there is room.
- * @type {(box: Box, picture: Size, size: Size) => Box}
+ * `box` in the ratio of a picture: around the same middle, as large as before where there is room. Its top left corner
+ * snaps to lines `step` pixels apart, as that of a dragged box.
+ * @type {(box: Box, picture: Size, size: Size, step: number) => Box}
  */
-export function inShapeOf(box, picture, size) {
+export function inShapeOf(box, picture, size, step) {
   const ratio = (picture.width / picture.height) * (size.height / size.width); // of sides in fractions
   const [width, height] = [box[2] - box[0], box[3] - box[1]];
   const wished = Math.sqrt(width * height * ratio);
   const x = Math.min(wished, 1, ratio);
   const y = x / ratio;
-  const left = clamp((box[0] + box[2] - x) / 2, 0, 1 - x);
-  const top = clamp((box[1] + box[3] - y) / 2, 0, 1 - y);
+  const left = clamp(snapped((box[0] + box[2] - x) / 2, size.width, step), 0, 1 - x);
+  const top = clamp(snapped((box[1] + box[3] - y) / 2, size.height, step), 0, 1 - y);
   return fitted([left, top, left + x, top + y]);
 }
 

@@ -1,9 +1,9 @@
 // The layout that the browser keeps between two openings of the page. What is read back may be of any version.
 
-import { fitted } from "./boxes.mjs?v=46789617";
-import { DEFAULTS, takesPart } from "./layout.mjs?v=46789617";
-import { allSlots, readOrder } from "./order.mjs?v=46789617";
-import { MAX_PICTURES } from "./pictures.mjs?v=46789617";
+import { fitted } from "./boxes.mjs?v=31cf827f";
+import { DEFAULTS, takesPart } from "./layout.mjs?v=31cf827f";
+import { allSlots, readOrder } from "./order.mjs?v=31cf827f";
+import { MAX_PICTURES } from "./pictures.mjs?v=31cf827f";
 
 /** @typedef {import("./layout.mjs").Layout} Layout */
 /** @typedef {import("./layout.mjs").Region} Region */

@@ -1,6 +1,6 @@
 // Layout files (docs/layout.md), read and validated by the same rules as lib_anyms/layout/layout.py.
 
-import { ROLES } from "./order.mjs?v=46789617";
+import { ROLES } from "./order.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /**

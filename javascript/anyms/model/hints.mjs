@@ -1,7 +1,7 @@
 // Checks of a layout before Generate. Each problem is one sentence, shown at its subject.
 
-import { tokenGrid, tokensOf } from "./boxes.mjs?v=46789617";
-import { shares, takesPart } from "./layout.mjs?v=46789617";
+import { tokenGrid, tokensOf } from "./boxes.mjs?v=31cf827f";
+import { shares, takesPart } from "./layout.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Size} Size */
 /** @typedef {import("./layout.mjs").Layout} Layout */

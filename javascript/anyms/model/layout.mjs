@@ -1,10 +1,10 @@
 // The layout: which slots are shown, their boxes, pictures and names, and their layers. One immutable value and its
 // edits.
 
-import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=46789617";
-import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=46789617";
-import { joined, without } from "./pictures.mjs?v=46789617";
-import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=46789617";
+import { clipped, fitted, sameBox, tokenGrid, visibleShares, WHOLE } from "./boxes.mjs?v=31cf827f";
+import { allSlots, AUTO, proposedOrder, readOrder, roleOf } from "./order.mjs?v=31cf827f";
+import { joined, without } from "./pictures.mjs?v=31cf827f";
+import { freePlace, PRESETS, sideBySide } from "./presets.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./boxes.mjs").Size} Size */

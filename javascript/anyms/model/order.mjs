@@ -1,6 +1,6 @@
 // The proposed layer order, and the text of the page's order field, as lib_anyms/webui/ui/slots.py and layout.py.
 
-import { area } from "./boxes.mjs?v=46789617";
+import { area } from "./boxes.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

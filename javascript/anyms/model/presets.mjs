@@ -1,6 +1,6 @@
 // Arrangements of any number of subjects. Each returns one box per subject, in the order of their slots.
 
-import { area, fitted, rounded } from "./boxes.mjs?v=46789617";
+import { area, fitted, rounded } from "./boxes.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 

@@ -1,8 +1,8 @@
 // The user's saved arrangements: named boxes that the browser stores and that travel as a file.
 
-import { fitted } from "./boxes.mjs?v=46789617";
-import { added, stacked } from "./layout.mjs?v=46789617";
-import { allSlots } from "./order.mjs?v=46789617";
+import { fitted } from "./boxes.mjs?v=31cf827f";
+import { added, stacked } from "./layout.mjs?v=31cf827f";
+import { allSlots } from "./order.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // A copied subject as text on the clipboard: between subjects, tabs and windows. What is pasted may come from anywhere,
 // so it is read by the rules of layout files.
 
-import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=46789617";
-import { AUTO } from "./order.mjs?v=46789617";
-import { MAX_PICTURES } from "./pictures.mjs?v=46789617";
+import { isObject, NoLayout, readSubject, SILHOUETTE } from "./exchange.mjs?v=31cf827f";
+import { AUTO } from "./order.mjs?v=31cf827f";
+import { MAX_PICTURES } from "./pictures.mjs?v=31cf827f";
 
 /** @typedef {import("./boxes.mjs").Box} Box */
 /** @typedef {import("./layout.mjs").Settings} Settings */

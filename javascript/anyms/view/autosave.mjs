@@ -1,8 +1,8 @@
 // Keeps the layout in this browser after each change, and offers it when the page is opened again.
 
-import { make, t, text, textButton } from "./dom.mjs?v=46789617";
-import { discard, readStored, store } from "../host/drafts.mjs?v=46789617";
-import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=46789617";
+import { make, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { discard, readStored, store } from "../host/drafts.mjs?v=31cf827f";
+import { countOf, draftOf, readDraft } from "../model/draft.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

@@ -1,9 +1,9 @@
 // A faint picture behind the boxes, to place them by: the last picture, img2img's input, or a file of the user. It is
 // never sent.
 
-import { make, t } from "./dom.mjs?v=46789617";
-import { chooseFiles } from "../host/files.mjs?v=46789617";
-import { gallery, inputPictures } from "../host/page.mjs?v=46789617";
+import { make, t } from "./dom.mjs?v=31cf827f";
+import { chooseFiles } from "../host/files.mjs?v=31cf827f";
+import { gallery, inputPictures } from "../host/page.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {keyof typeof SOURCES} Source */

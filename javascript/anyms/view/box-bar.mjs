@@ -1,9 +1,9 @@
 // The small bar at the chosen box: layers, copy, crop, lock, off, remove.
 
-import { attribute, button, make, t } from "./dom.mjs?v=46789617";
-import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=46789617";
-import { isCard } from "../model/mask.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
+import { attribute, button, make, t } from "./dom.mjs?v=31cf827f";
+import { boxOf, isLocked, isOff, picturesOf } from "../model/layout.mjs?v=31cf827f";
+import { isCard } from "../model/mask.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */

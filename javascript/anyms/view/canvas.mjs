@@ -1,10 +1,10 @@
 // The canvas: the picture's shape with all boxes on it, moved and resized by mouse, pen or finger.
 
-import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=46789617";
-import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=46789617";
-import { hasPictures } from "../host/files.mjs?v=46789617";
-import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=46789617";
-import { settingsOf, slotsUnder, withBox, withNew } from "../model/layout.mjs?v=46789617";
+import { gridded, inRatio, moved, resized, TOKEN } from "../model/boxes.mjs?v=31cf827f";
+import { attribute, colourOf, make, placed, t, text } from "./dom.mjs?v=31cf827f";
+import { hasPictures } from "../host/files.mjs?v=31cf827f";
+import { added, boxOf, isFilled, isLocked, isOff, slotAt } from "../model/layout.mjs?v=31cf827f";
+import { settingsOf, slotsUnder, withBox, withNew } from "../model/layout.mjs?v=31cf827f";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/layout.mjs").Layout} Layout */

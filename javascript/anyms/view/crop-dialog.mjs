@@ -2,14 +2,14 @@
 // The slot changes only on "Apply". The whole picture stays in memory while the page is open, so that a crop can be
 // changed.
 
-import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=46789617";
-import { FITS, placedBy, replaced } from "../model/mask.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
-import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=46789617";
-import { Strokes } from "./strokes.mjs?v=46789617";
-import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=46789617";
-import { CROP_RESPONSE } from "../host/fields.mjs?v=46789617";
-import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=46789617";
+import { fitted, moved, resized, sameBox, WHOLE } from "../model/boxes.mjs?v=31cf827f";
+import { FITS, placedBy, replaced } from "../model/mask.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
+import { canvasOf, contextOf, decoded, erasedBy, paintOf, rendered } from "./crop-image.mjs?v=31cf827f";
+import { Strokes } from "./strokes.mjs?v=31cf827f";
+import { attribute, make, outside, placed, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { CROP_RESPONSE } from "../host/fields.mjs?v=31cf827f";
+import { chooseFiles, falsifiesCanvas } from "../host/files.mjs?v=31cf827f";
 
 /** @typedef {import("./crop-image.mjs").Crop} Crop */
 /** @typedef {import("./crop-image.mjs").Work} Work */

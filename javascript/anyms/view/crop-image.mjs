@@ -1,6 +1,6 @@
 // Pixels of the crop dialog: decode a picture, render its crop, and turn a mask into paint.
 
-import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=46789617";
+import { erased, pixelsOf, toPaint } from "../model/mask.mjs?v=31cf827f";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/boxes.mjs").Size} Size */

@@ -1,7 +1,7 @@
 // A subject in words, for screen readers.
 
-import { t } from "./dom.mjs?v=46789617";
-import * as layouts from "../model/layout.mjs?v=46789617";
+import { t } from "./dom.mjs?v=31cf827f";
+import * as layouts from "../model/layout.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

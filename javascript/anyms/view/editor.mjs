@@ -1,37 +1,37 @@
 // The editor: holds the layout and its history, and connects stage, film strip, inspector, toolbar and tools with the
 // page's fields.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=46789617";
-import * as layouts from "../model/layout.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
-import { hasPictures } from "../host/files.mjs?v=46789617";
-import { Autosave } from "./autosave.mjs?v=46789617";
-import { Background } from "./background.mjs?v=46789617";
-import { BoxBar } from "./box-bar.mjs?v=46789617";
-import { Canvas } from "./canvas.mjs?v=46789617";
-import { CropDialog } from "./crop-dialog.mjs?v=46789617";
-import { described } from "./description.mjs?v=46789617";
-import { DropChoice } from "./drop-choice.mjs?v=46789617";
-import { CROP_STYLES } from "./crop-styles.mjs?v=46789617";
-import { make, styleSheet, t, text } from "./dom.mjs?v=46789617";
-import { FilmStrip } from "./film-strip.mjs?v=46789617";
-import { GiveDialog } from "./give-dialog.mjs?v=46789617";
-import { Header } from "./header.mjs?v=46789617";
-import { Inspector } from "./inspector.mjs?v=46789617";
-import { hostRules } from "./host-styles.mjs?v=46789617";
-import { Intake } from "./intake.mjs?v=46789617";
-import { LayoutFiles } from "./layout-files.mjs?v=46789617";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=46789617";
-import { STYLES } from "./styles.mjs?v=46789617";
-import { KEYS, pressed } from "./keyboard.mjs?v=46789617";
-import { LargerView } from "./larger-view.mjs?v=46789617";
-import { Thumbs } from "./thumbs.mjs?v=46789617";
-import { TOOL_STYLES } from "./tool-styles.mjs?v=46789617";
-import { Toast } from "./toast.mjs?v=46789617";
-import { Toolbar } from "./toolbar.mjs?v=46789617";
-import { Tools } from "./tools.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
-import { Zoom } from "./zoom.mjs?v=46789617";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=31cf827f";
+import * as layouts from "../model/layout.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
+import { hasPictures } from "../host/files.mjs?v=31cf827f";
+import { Autosave } from "./autosave.mjs?v=31cf827f";
+import { Background } from "./background.mjs?v=31cf827f";
+import { BoxBar } from "./box-bar.mjs?v=31cf827f";
+import { Canvas } from "./canvas.mjs?v=31cf827f";
+import { CropDialog } from "./crop-dialog.mjs?v=31cf827f";
+import { described } from "./description.mjs?v=31cf827f";
+import { DropChoice } from "./drop-choice.mjs?v=31cf827f";
+import { CROP_STYLES } from "./crop-styles.mjs?v=31cf827f";
+import { make, styleSheet, t, text } from "./dom.mjs?v=31cf827f";
+import { FilmStrip } from "./film-strip.mjs?v=31cf827f";
+import { GiveDialog } from "./give-dialog.mjs?v=31cf827f";
+import { Header } from "./header.mjs?v=31cf827f";
+import { Inspector } from "./inspector.mjs?v=31cf827f";
+import { hostRules } from "./host-styles.mjs?v=31cf827f";
+import { Intake } from "./intake.mjs?v=31cf827f";
+import { LayoutFiles } from "./layout-files.mjs?v=31cf827f";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=31cf827f";
+import { STYLES } from "./styles.mjs?v=31cf827f";
+import { KEYS, pressed } from "./keyboard.mjs?v=31cf827f";
+import { LargerView } from "./larger-view.mjs?v=31cf827f";
+import { Thumbs } from "./thumbs.mjs?v=31cf827f";
+import { TOOL_STYLES } from "./tool-styles.mjs?v=31cf827f";
+import { Toast } from "./toast.mjs?v=31cf827f";
+import { Toolbar } from "./toolbar.mjs?v=31cf827f";
+import { Tools } from "./tools.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
+import { Zoom } from "./zoom.mjs?v=31cf827f";
 
 /** @typedef {import("../model/boxes.mjs").Box} Box */
 /** @typedef {import("../model/history.mjs").History<Layout>} LayoutHistory */

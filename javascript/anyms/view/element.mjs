@@ -1,10 +1,10 @@
 // <anyms-editor>: waits for the page's fields, then shows the editor. Until then, or if the editor fails, it shows its
 // content: a line about the plain fields.
 
-import { watchCards } from "../host/cards.mjs?v=46789617";
-import { Fields } from "../host/fields.mjs?v=46789617";
-import { showRefusals } from "../host/refusal.mjs?v=46789617";
-import { Editor } from "./editor.mjs?v=46789617";
+import { watchCards } from "../host/cards.mjs?v=31cf827f";
+import { Fields } from "../host/fields.mjs?v=31cf827f";
+import { showRefusals } from "../host/refusal.mjs?v=31cf827f";
+import { Editor } from "./editor.mjs?v=31cf827f";
 
 /** The page's elements by the prefix of their fields. @type {Map<string, AnymsEditor>} */
 export const elements = new Map();

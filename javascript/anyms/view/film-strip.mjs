@@ -1,9 +1,9 @@
 // The film strip: one chip a subject, topmost first, and a last one that adds a subject or takes a picture.
 
-import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=46789617";
-import { hasPictures } from "../host/files.mjs?v=46789617";
-import { isOff } from "../model/layout.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
+import { attribute, button, colourOf, make, t, text } from "./dom.mjs?v=31cf827f";
+import { hasPictures } from "../host/files.mjs?v=31cf827f";
+import { isOff } from "../model/layout.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /**

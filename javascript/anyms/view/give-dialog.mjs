@@ -1,7 +1,7 @@
 // The choice of the subject that gets a picture: for fingers, and for subjects that no digit names.
 
-import { make, t, textButton } from "./dom.mjs?v=46789617";
-import { movePicture } from "./verbs.mjs?v=46789617";
+import { make, t, textButton } from "./dom.mjs?v=31cf827f";
+import { movePicture } from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

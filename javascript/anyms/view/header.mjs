@@ -1,7 +1,7 @@
 // The panel's first line: how many subjects are on, what to do first while there is none, and the picture's size.
 
-import { make, t, text } from "./dom.mjs?v=46789617";
-import { takesPart } from "../model/layout.mjs?v=46789617";
+import { make, t, text } from "./dom.mjs?v=31cf827f";
+import { takesPart } from "../model/layout.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

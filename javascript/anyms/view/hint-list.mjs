@@ -1,10 +1,10 @@
 // Shows hints at their subjects and boxes, and announces warnings to screen readers.
 
-import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=46789617";
-import { hints, MESSAGES } from "../model/hints.mjs?v=46789617";
-import { addToPrompt, prompts } from "../host/page.mjs?v=46789617";
-import { picturesOf } from "../model/layout.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
+import { attribute, icon, make, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { hints, MESSAGES } from "../model/hints.mjs?v=31cf827f";
+import { addToPrompt, prompts } from "../host/page.mjs?v=31cf827f";
+import { picturesOf } from "../model/layout.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/hints.mjs").Hint} Hint */

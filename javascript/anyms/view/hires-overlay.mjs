@@ -1,7 +1,7 @@
 // Shades the parts of the canvas that a hires fix of another aspect ratio crops.
 
-import { make, outside, t } from "./dom.mjs?v=46789617";
-import { hiresCrop } from "../host/page.mjs?v=46789617";
+import { make, outside, t } from "./dom.mjs?v=31cf827f";
+import { hiresCrop } from "../host/page.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

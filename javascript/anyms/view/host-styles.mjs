@@ -1,7 +1,7 @@
 // Style rules for gradio's own components: only the inspected slot's fields are shown, in its colour.
 
-import { colourOf } from "./dom.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
+import { colourOf } from "./dom.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,12 +1,12 @@
 // What gradio does not show of the inspected subject: its role, and in a fold its box in numbers and its UNet blocks.
 
-import { percents, typed } from "../model/boxes.mjs?v=46789617";
-import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=46789617";
-import { boxOf, settingsOf } from "../model/layout.mjs?v=46789617";
-import { AUTO, proposedRole } from "../model/order.mjs?v=46789617";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=46789617";
-import { STYLES } from "./styles.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
+import { percents, typed } from "../model/boxes.mjs?v=31cf827f";
+import { attribute, make, styleSheet, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { boxOf, settingsOf } from "../model/layout.mjs?v=31cf827f";
+import { AUTO, proposedRole } from "../model/order.mjs?v=31cf827f";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=31cf827f";
+import { STYLES } from "./styles.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,15 +1,15 @@
 // Pictures that the user drops, pastes or chooses: for one slot, for the next free slots, or to restore a layout from a
 // picture.
 
-import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=46789617";
-import { t } from "./dom.mjs?v=46789617";
-import * as layouts from "../model/layout.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
-import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=46789617";
-import { infotextOf, namesAnyMS } from "../model/png.mjs?v=46789617";
-import { isSubject } from "../model/subject-text.mjs?v=46789617";
-import { textOf } from "../model/text.mjs?v=46789617";
-import { paste } from "./verbs.mjs?v=46789617";
+import { addressOf, filesIn, hasPictures } from "../host/files.mjs?v=31cf827f";
+import { t } from "./dom.mjs?v=31cf827f";
+import * as layouts from "../model/layout.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
+import { joined, MAX_PICTURES } from "../model/pictures.mjs?v=31cf827f";
+import { infotextOf, namesAnyMS } from "../model/png.mjs?v=31cf827f";
+import { isSubject } from "../model/subject-text.mjs?v=31cf827f";
+import { textOf } from "../model/text.mjs?v=31cf827f";
+import { paste } from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

@@ -1,10 +1,10 @@
 // What keys do in the editor.
 
-import { moved, resized, TOKEN } from "../model/boxes.mjs?v=46789617";
-import { t } from "./dom.mjs?v=46789617";
-import { actionOf } from "../model/keys.mjs?v=46789617";
-import { boxOf, isLocked } from "../model/layout.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
+import { moved, resized, TOKEN } from "../model/boxes.mjs?v=31cf827f";
+import { t } from "./dom.mjs?v=31cf827f";
+import { actionOf } from "../model/keys.mjs?v=31cf827f";
+import { boxOf, isLocked } from "../model/layout.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/keys.mjs").Nudge} Nudge */

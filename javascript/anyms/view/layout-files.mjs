@@ -1,13 +1,13 @@
 // Layouts saved to files and opened from them. The server fills in an opened layout: gradio's lists take no value from
 // a script.
 
-import { t } from "./dom.mjs?v=46789617";
-import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=46789617";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=46789617";
-import * as layouts from "../model/layout.mjs?v=46789617";
-import { roleOf } from "../model/order.mjs?v=46789617";
-import { infotextOf } from "../model/png.mjs?v=46789617";
-import { textOf } from "../model/text.mjs?v=46789617";
+import { t } from "./dom.mjs?v=31cf827f";
+import { NoLayout, readLayout, writeLayout } from "../model/exchange.mjs?v=31cf827f";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=31cf827f";
+import * as layouts from "../model/layout.mjs?v=31cf827f";
+import { roleOf } from "../model/order.mjs?v=31cf827f";
+import { infotextOf } from "../model/png.mjs?v=31cf827f";
+import { textOf } from "../model/text.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,6 +1,6 @@
 // A button that opens a panel with more buttons. Escape, a press elsewhere, and a press on a button in it close it.
 
-import { make } from "./dom.mjs?v=46789617";
+import { make } from "./dom.mjs?v=31cf827f";
 
 let count = 0;
 

@@ -1,9 +1,9 @@
 // The panel of saved arrangements: save, apply, delete, and exchange as a file.
 
-import { button, make, t } from "./dom.mjs?v=46789617";
-import { chooseFiles, downloadJson } from "../host/files.mjs?v=46789617";
-import * as saved from "../model/saved-layouts.mjs?v=46789617";
-import { textOf } from "../model/text.mjs?v=46789617";
+import { button, make, t } from "./dom.mjs?v=31cf827f";
+import { chooseFiles, downloadJson } from "../host/files.mjs?v=31cf827f";
+import * as saved from "../model/saved-layouts.mjs?v=31cf827f";
+import { textOf } from "../model/text.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/saved-layouts.mjs").Presets} Presets */

@@ -1,8 +1,8 @@
 // Undo and redo of what was erased in the crop dialog.
 
-import { begun, changed, redone, undone } from "../model/history.mjs?v=46789617";
-import { canvasOf, contextOf } from "./crop-image.mjs?v=46789617";
-import { button, make, t } from "./dom.mjs?v=46789617";
+import { begun, changed, redone, undone } from "../model/history.mjs?v=31cf827f";
+import { canvasOf, contextOf } from "./crop-image.mjs?v=31cf827f";
+import { button, make, t } from "./dom.mjs?v=31cf827f";
 
 /** @typedef {import("./crop-image.mjs").Work} Work */
 

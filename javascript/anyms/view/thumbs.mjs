@@ -1,14 +1,14 @@
 // The pictures of each slot, shown in its card: add them by choosing, dropping or pasting. The first one is shown in
 // the box.
 
-import { isCard } from "../model/mask.mjs?v=46789617";
-import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=46789617";
-import { hasPictures } from "../host/files.mjs?v=46789617";
-import { samePictures, shows, slotAt } from "../model/layout.mjs?v=46789617";
-import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=46789617";
-import { STYLES } from "./styles.mjs?v=46789617";
-import { THUMB_STYLES } from "./thumb-styles.mjs?v=46789617";
-import { movePicture } from "./verbs.mjs?v=46789617";
+import { isCard } from "../model/mask.mjs?v=31cf827f";
+import { button, colourOf, icon, make, styleSheet, t, text } from "./dom.mjs?v=31cf827f";
+import { hasPictures } from "../host/files.mjs?v=31cf827f";
+import { samePictures, shows, slotAt } from "../model/layout.mjs?v=31cf827f";
+import { advanced, MAX_PICTURES, without } from "../model/pictures.mjs?v=31cf827f";
+import { STYLES } from "./styles.mjs?v=31cf827f";
+import { THUMB_STYLES } from "./thumb-styles.mjs?v=31cf827f";
+import { movePicture } from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/pictures.mjs").Pictures} Pictures */

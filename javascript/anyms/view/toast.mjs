@@ -1,6 +1,6 @@
 // One line over the stage that answers an action for a few seconds. Screen readers have the status line instead.
 
-import { make, t, text, textButton } from "./dom.mjs?v=46789617";
+import { make, t, text, textButton } from "./dom.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

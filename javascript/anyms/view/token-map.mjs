@@ -1,8 +1,8 @@
 // Debug view: which subject owns each token, in the UNet's fine or coarse cross-attention layers.
 
-import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=46789617";
-import { colourOf, make, t } from "./dom.mjs?v=46789617";
-import { boxOf, takesPart } from "../model/layout.mjs?v=46789617";
+import { ownersOf, tokenGrid } from "../model/boxes.mjs?v=31cf827f";
+import { colourOf, make, t } from "./dom.mjs?v=31cf827f";
+import { boxOf, takesPart } from "../model/layout.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

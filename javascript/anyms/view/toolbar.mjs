@@ -1,8 +1,8 @@
 // The toolbar above the stage: add, undo, and three menus.
 
-import { button, make, t, text, textButton } from "./dom.mjs?v=46789617";
-import { Menu } from "./menu.mjs?v=46789617";
-import * as verbs from "./verbs.mjs?v=46789617";
+import { button, make, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { Menu } from "./menu.mjs?v=31cf827f";
+import * as verbs from "./verbs.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("./dom.mjs").Icon & keyof typeof import("../model/presets.mjs").PRESETS} Preset */

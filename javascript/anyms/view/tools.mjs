@@ -1,19 +1,19 @@
 // Tools to judge and reuse a layout: hints, token map, hires overlay, comparison, maps, copy to the other tab, saved
 // arrangements.
 
-import { button, make, styleSheet, t } from "./dom.mjs?v=46789617";
-import { HiresOverlay } from "./hires-overlay.mjs?v=46789617";
-import { HintList } from "./hint-list.mjs?v=46789617";
-import { EXTRA_OUTPUT } from "../host/fields.mjs?v=46789617";
-import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=46789617";
-import { readLayout } from "../model/exchange.mjs?v=46789617";
-import { takesPart } from "../model/layout.mjs?v=46789617";
-import { allSlots } from "../model/order.mjs?v=46789617";
-import { writePositions } from "../model/positions.mjs?v=46789617";
-import { STRIP_STYLES } from "./strip-styles.mjs?v=46789617";
-import { STYLES } from "./styles.mjs?v=46789617";
-import { SavedList } from "./saved-list.mjs?v=46789617";
-import { TokenMap } from "./token-map.mjs?v=46789617";
+import { button, make, styleSheet, t } from "./dom.mjs?v=31cf827f";
+import { HiresOverlay } from "./hires-overlay.mjs?v=31cf827f";
+import { HintList } from "./hint-list.mjs?v=31cf827f";
+import { EXTRA_OUTPUT } from "../host/fields.mjs?v=31cf827f";
+import { checkpoint, generate, prompts, setPrompt, watchPage } from "../host/page.mjs?v=31cf827f";
+import { readLayout } from "../model/exchange.mjs?v=31cf827f";
+import { takesPart } from "../model/layout.mjs?v=31cf827f";
+import { allSlots } from "../model/order.mjs?v=31cf827f";
+import { writePositions } from "../model/positions.mjs?v=31cf827f";
+import { STRIP_STYLES } from "./strip-styles.mjs?v=31cf827f";
+import { STYLES } from "./styles.mjs?v=31cf827f";
+import { SavedList } from "./saved-list.mjs?v=31cf827f";
+import { TokenMap } from "./token-map.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 

@@ -1,12 +1,12 @@
 // What a user does to subjects: each verb is one undo step and one sentence for screen readers.
 
-import { inShapeOf } from "../model/boxes.mjs?v=46789617";
-import { NoLayout } from "../model/exchange.mjs?v=46789617";
-import { MAX_PICTURES } from "../model/pictures.mjs?v=46789617";
-import { isTooLarge, readCopied, writeSubject } from "../model/subject-text.mjs?v=46789617";
-import { chooseFiles, maskOf } from "../host/files.mjs?v=46789617";
-import { t } from "./dom.mjs?v=46789617";
-import * as layouts from "../model/layout.mjs?v=46789617";
+import { inShapeOf, TOKEN } from "../model/boxes.mjs?v=31cf827f";
+import { NoLayout } from "../model/exchange.mjs?v=31cf827f";
+import { MAX_PICTURES } from "../model/pictures.mjs?v=31cf827f";
+import { isTooLarge, readCopied, writeSubject } from "../model/subject-text.mjs?v=31cf827f";
+import { chooseFiles, maskOf } from "../host/files.mjs?v=31cf827f";
+import { t } from "./dom.mjs?v=31cf827f";
+import * as layouts from "../model/layout.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 
@@ -36,9 +36,11 @@ export function fit(editor, slot) {
   if (layouts.isLocked(editor.layout, slot)) return editor.answer(t("Subject {slot} is locked", { slot }));
   const { naturalWidth: width, naturalHeight: height } = editor.canvas.boxes.get(slot)?.image ?? {};
   if (!width || !height) return editor.answer(t("Subject {slot} has no picture yet", { slot }));
-  const box = inShapeOf(layouts.boxOf(editor.layout, slot), { width, height }, editor.size);
+  const before = layouts.boxOf(editor.layout, slot);
+  const box = inShapeOf(before, { width, height }, editor.size, editor.snapping ? TOKEN : 0);
   const fitted = t("Subject {slot}: box in the shape of its picture", { slot });
   editor.commit(layouts.withBox(editor.history.present, slot, box), fitted);
+  editor.zoom.reveal(slot);
 }
 
 /** Ctrl+C on a box or chip. @type {(editor: Editor, event: ClipboardEvent) => void} */

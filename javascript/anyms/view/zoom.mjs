@@ -1,7 +1,7 @@
 // Magnifies the stage, and scrolls it. No edit: it has no undo step, and no field keeps it.
 
-import { attribute, button, make, t, text, textButton } from "./dom.mjs?v=46789617";
-import { limited, nearest, stepped, turned } from "../model/zoom.mjs?v=46789617";
+import { attribute, button, make, t, text, textButton } from "./dom.mjs?v=31cf827f";
+import { limited, nearest, stepped, turned } from "../model/zoom.mjs?v=31cf827f";
 
 /** @typedef {import("./editor.mjs").Editor} Editor */
 /** @typedef {import("../model/boxes.mjs").Box} Box */
